@@ -1,0 +1,1 @@
+"""Safe rollouts of model versions on Azure ML online endpoints."""

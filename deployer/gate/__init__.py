@@ -1,0 +1,1 @@
+"""Is the candidate good enough? Histograms in, verdict and evidence out. Pure; it never writes and never waits."""

@@ -1,0 +1,1 @@
+"""What the manifest must satisfy beyond being well formed. Pure."""

@@ -1,0 +1,1 @@
+"""The rollout itself: plan, state machine, decisions. Pure: time and observations are arguments."""
