@@ -40,6 +40,8 @@ class Moment:
     weight_pct: int
     mirrored: bool = False
     """The candidate has mirrored traffic only; its answers are in the samples all the same."""
+    next_weight_pct: int | None = None
+    """The weight that a PASS now leads to; None: unknown, taken as 100. Less next traffic needs a weaker proof."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ class Reason:
     """One line that a tired engineer understands."""
     needed: int | None = None
     """For an unproven metric: candidate requests it would take, about."""
+    e_value: float | None = None
+    """Evidence for what ``result`` says (inconclusive: for what is unproven); capped at 1e260."""
+    threshold: float | None = None
+    """The e-value at which the gate acts: 1 / false_rollback (fail) or 1 / missed_regression (pass)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ class Telemetry(Protocol):
         (``complete_until``, ``expected``, ``problem``), never filled in.
 
         Args:
-            since: start, aware UTC; it is a whole number of blocks from the epoch.
+            since: start, aware UTC; blocks are counted from the epoch, so the first one may be cut.
             until: end, aware UTC.
             block_s: length of a block of event time, in seconds.
             mirrored: also read mirrored requests, which users never saw the answers of.

@@ -1,0 +1,247 @@
+"""Actions become port calls, and what came of them becomes one event. Decides nothing.
+
+Every port call is idempotent, so an action that is performed again after a crash does no harm. A failure on the way
+forward is the beginning of the way back; a failure on the way back is told as such and tried again by ``decide``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from deployer.engine.probe import Probe, Probed
+from deployer.errors import DeployerError, NotFoundError, PlatformError, TelemetryError, TransientError
+from deployer.gate.judge import judge
+from deployer.gate.samples import Samples
+from deployer.gate.verdict import Verdict
+from deployer.manifest.schema import Gate, Retire, Slo
+from deployer.ports.clock import Clock
+from deployer.ports.platform import DeploymentSpec, Platform
+from deployer.ports.telemetry import Telemetry
+from deployer.rollout.actions import (
+    Action,
+    Clean,
+    Delete,
+    Deploy,
+    Judge,
+    Record,
+    Recreate,
+    Restore,
+    RetireStable,
+    SetWeight,
+    Smoke,
+    StartStable,
+    Stop,
+    Wait,
+    WarmUp,
+)
+from deployer.rollout.events import (
+    Cleaned,
+    Event,
+    GaveUp,
+    Judged,
+    Prepared,
+    Requested,
+    Retired,
+    Reverted,
+    RevertFailed,
+    Shifted,
+    Smoked,
+    Warmed,
+)
+from deployer.rollout.model import Outcome, Rollout, StepKind
+
+ATTEMPTS = 4
+"""Tries of a call that failed for a passing reason, about 5 s in all, before the way back begins."""
+LOG_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Deployable:
+    """What may be deployed and how it is asked and judged: the part of a specification that effects need."""
+
+    versions: dict[str, DeploymentSpec]
+    """By deployment name: the candidate, and the baseline when there is one."""
+    workers: dict[str, int]
+    """Requests one instance answers at the same time, by deployment name."""
+    slo: Slo
+    gate: Gate
+
+
+class Effects:
+    """Performs actions on one endpoint."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        telemetry: Telemetry,
+        clock: Clock,
+        probe: Probe | None,
+        deployable: Deployable | None,
+    ) -> None:
+        self._platform = platform
+        self._telemetry = telemetry
+        self._clock = clock
+        self._probe = probe
+        self._deployable = deployable
+        self.samples: Samples | None = None
+        """What the latest look saw."""
+
+    def perform(self, action: Action, state: Rollout) -> Event:
+        """Perform one action and say what came of it. Never raises for what a platform or telemetry did."""
+        try:
+            return self._perform(action, state)
+        except DeployerError as exc:
+            return self._failure(action, state, f"{exc.message} ({exc.hint})")
+
+    def _failure(self, action: Action, state: Rollout, why: str) -> Event:
+        match action:
+            case Restore() | Recreate():
+                return RevertFailed(why)
+            case Clean(names):
+                return Cleaned(f"could not remove {', '.join(names)}: {why}", names)
+            case RetireStable(name):
+                return Retired(f"could not retire {name}: {why}", (name,))
+            case _:
+                return GaveUp(Outcome.PLATFORM, f"while {state.phase.value}: {why}")
+
+    def _perform(self, action: Action, state: Rollout) -> Event:  # noqa: C901 (one case an action)
+        platform, plan = self._platform, state.plan
+        match action:
+            case Record(event):
+                return event
+            case Deploy(name):
+                return self._deploy(name)
+            case Recreate(name):
+                return self._recreate(name, state)
+            case Delete(name):
+                self._retrying(lambda: platform.delete_deployment(name))
+                return Requested(None, f"deleting a left-over {name}")
+            case Smoke():
+                return self._probed(lambda probe: probe.smoke(plan.candidate), None, state)
+            case WarmUp(name):
+                return self._warm_up(name, state)
+            case StartStable():
+                self._retrying(lambda: platform.set_traffic(plan.restore, {}))
+                return Prepared()
+            case SetWeight(weight_pct, mirror_pct):
+                self._retrying(lambda: platform.set_traffic(plan.traffic(weight_pct), plan.mirror(mirror_pct)))
+                return Shifted(weight_pct, mirror_pct)
+            case Judge():
+                return self._judge(state)
+            case Restore():
+                platform.set_traffic(plan.restore, {})
+                return Reverted(f"traffic verified: {plan.restore or 'none, as before'}")
+            case Clean(names):
+                return self._clean(names)
+            case RetireStable(name):
+                return self._retire(name, state)
+            case Wait() | Stop():
+                raise PlatformError(f"{type(action).__name__} is not an effect", hint="Report this as a bug.")
+            case _:
+                assert_never(action)
+
+    def _retrying(self, call: Callable[[], None]) -> None:
+        """Call, and call again after a passing failure."""
+
+        def pause(seconds: float) -> None:
+            self._clock.sleep(seconds)
+
+        def reraise(retry: RetryCallState) -> None:
+            if retry.outcome is not None:
+                retry.outcome.result()
+
+        for attempt in Retrying(
+            retry=retry_if_exception_type(TransientError),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential_jitter(initial=0.5, max=4, jitter=0.2),
+            sleep=pause,
+            retry_error_callback=reraise,
+        ):
+            with attempt:
+                call()
+
+    def _spec(self) -> Deployable:
+        if self._deployable is None:
+            raise PlatformError(
+                "this needs the manifest, which was not given", hint="Run `deployer rollout MANIFEST` to carry on."
+            )
+        return self._deployable
+
+    def _deploy(self, name: str) -> Event:
+        version = self._spec().versions[name]
+        self._retrying(lambda: self._platform.create_deployment(version))
+        return Requested(name, f"deployment {name} requested")
+
+    def _recreate(self, name: str, state: Rollout) -> Event:
+        digest = state.plan.stable_digest
+        if digest is None:
+            raise NotFoundError(
+                f"the stable {name} is gone and was not made by deployer", hint="Deploy it again by hand."
+            )
+        self._platform.recreate_deployment(name, digest)
+        return Requested(name, f"the stable {name} is gone; making it again from its record ({state.phase.value})")
+
+    def _probed(self, ask: Callable[[Probe], Probed], warming: str | None, state: Rollout) -> Event:
+        if self._probe is None:
+            raise PlatformError(
+                "this needs the manifest's samples", hint="Run `deployer rollout MANIFEST` to carry on."
+            )
+        answer = ask(self._probe)
+        if answer.stopped:
+            return GaveUp(Outcome.ABORTED, f"stopped by a signal while {state.phase.value}")
+        if warming is None:
+            return Smoked(answer.passed, answer.text)
+        return Warmed(warming, answer.passed, answer.text)
+
+    def _warm_up(self, name: str, state: Rollout) -> Event:
+        endpoint = self._platform.observe()
+        found = endpoint.deployments.get(name) if endpoint else None
+        instances, workers = found.instances_ready if found else 1, self._spec().workers.get(name, 1)
+        return self._probed(lambda probe: probe.warm_up(name, instances=instances, workers=workers), name, state)
+
+    def _judge(self, state: Rollout) -> Event:
+        spec, now = self._spec(), self._clock.now()
+        block_s = spec.gate.block or 1.0
+        mirrored = any(step.kind is StepKind.MIRROR for step in state.plan.steps)
+        try:
+            samples = self._telemetry.fetch(state.shifts[0].at, now, block_s=block_s, mirrored=mirrored)
+        except TelemetryError as exc:
+            samples = Samples((), block_s, None, problem=f"{exc.message} ({exc.hint})")
+        self.samples = samples
+        verdict: Verdict = judge(samples, spec.slo, spec.gate, state.moment(now))
+        return Judged(verdict, evidence_hash(samples))
+
+    def _clean(self, names: tuple[str, ...]) -> Event:
+        said: list[str] = []
+        for name in names:
+            logs = self._last_words(name)
+            self._retrying(lambda name=name: self._platform.delete_deployment(name))
+            said.append(f"{name} removed" + (f"; it last said:\n{logs}" if logs else ""))
+        return Cleaned("\n".join(said))
+
+    def _last_words(self, name: str) -> str:
+        try:
+            return self._platform.logs(name, lines=LOG_LINES)
+        except PlatformError:
+            return ""
+
+    def _retire(self, name: str, state: Rollout) -> Event:
+        if state.plan.retire is Retire.SCALE_DOWN:
+            self._retrying(lambda: self._platform.scale_deployment(name, 0))
+            return Retired(f"{name} scaled down to 0 instances")
+        self._retrying(lambda: self._platform.delete_deployment(name))
+        return Retired(f"{name} deleted")
+
+
+def evidence_hash(samples: Samples) -> str:
+    """SHA-256 over what a look saw, in a canonical order."""
+    cells = sorted((c.start.isoformat(), c.deployment, c.answer.value, c.duration_ms, c.n) for c in samples.cells)
+    until = samples.complete_until.isoformat() if samples.complete_until else None
+    known = [cells, samples.block_s, until, sorted(samples.expected.items()), samples.problem]
+    return hashlib.sha256(json.dumps(known, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,337 @@
+"""What a command asks for, start to end: start or resume a rollout, pass on an operator's wish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+
+from deployer.engine.effects import Deployable, Effects
+from deployer.engine.lease import STALE_AFTER_S, Holder, Lease, is_alive_here, is_gone
+from deployer.engine.probe import Probe
+from deployer.engine.runner import Listener, Runner, WantedLoad
+from deployer.engine.tags import LEASE, REQUEST, Marks, marks_of, tag_for
+from deployer.errors import ExitCode, NotFoundError, PlanError
+from deployer.manifest.schema import OnFail, OnInconclusive, Retire
+from deployer.ports.clock import Clock
+from deployer.ports.platform import Endpoint, Platform
+from deployer.ports.store import Journal
+from deployer.ports.telemetry import Telemetry
+from deployer.rollout.events import Adopted, Started, from_record
+from deployer.rollout.machine import fold
+from deployer.rollout.model import Outcome, Phase, Plan, Request, RequestKind, Rollout, Step, StepKind
+from deployer.rollout.plan import Wanted, compile_plan, is_live
+
+ACKNOWLEDGE_S = 20.0
+"""How long a running rollout may take to act on an operator's request."""
+SETTLE_S = 120.0
+"""How long an abort waits for the running rollout to bring traffic back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One endpoint with everything that reaches it."""
+
+    platform: Platform
+    telemetry: Telemetry
+    journal: Journal
+    clock: Clock
+    actor: str
+    """Who acts, for the journal: ``user@host``, or the CI run."""
+    signal: Callable[[], str | None]
+    """Name of the signal this process was sent, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A specification made ready for the engine."""
+
+    wanted: Wanted
+    endpoint_document: Mapping[str, Any]
+    deployable: Callable[[Plan], Deployable]
+    probe: Probe
+    load: WantedLoad | None
+
+    @property
+    def rps(self) -> float | None:
+        """Requests a second that the endpoint will get at least, when known."""
+        return self.load.rps if self.load else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    exit_code: ExitCode
+    text: str
+    state: Rollout | None = None
+
+
+def exit_code_of(state: Rollout) -> ExitCode:
+    """Exit code of a rollout that is final or paused."""
+    if state.phase is Phase.PAUSED:
+        return ExitCode.PAUSED
+    if state.phase is Phase.STUCK:
+        return ExitCode.STUCK
+    match state.outcome:
+        case Outcome.PROMOTED:
+            return ExitCode.OK
+        case Outcome.GATE_FAILED:
+            return ExitCode.GATE_FAILED
+        case Outcome.INCONCLUSIVE:
+            return ExitCode.INCONCLUSIVE
+        case Outcome.ABORTED:
+            return ExitCode.ABORTED
+        case Outcome.PLATFORM:
+            return ExitCode.PLATFORM
+        case None:
+            return ExitCode.BUG
+        case _:
+            assert_never(state.outcome)
+
+
+def ended(state: Rollout) -> Ended:
+    """Say in one line how ``state`` ended."""
+    plan, code = state.plan, exit_code_of(state)
+    stable = f"{plan.stable} has 100%" if plan.stable else "no deployment has traffic, as before"
+    match state.phase:
+        case Phase.PROMOTED:
+            text = f"promoted: {plan.candidate} has 100%"
+        case Phase.PAUSED:
+            split = ", ".join(f"{name} {weight}%" for name, weight in state.traffic.items())
+            text = f"paused ({split}): {state.reason or 'as planned'}. Next: deployer promote, or deployer abort"
+        case Phase.STUCK:
+            text = f"STUCK, a human must act now: {state.reason}"
+        case _:
+            outcome = state.outcome.value.replace("_", " ") if state.outcome else "ended"
+            text = f"{outcome}, rolled back, {stable}: {state.reason}"
+    return Ended(code, text, state)
+
+
+def preview(site: Site, job: Job, *, rollout_id: str, skip_gate: str | None = None) -> Plan | str:
+    """Compile the plan from the endpoint as it is, or name the deployment that already serves it. Writes nothing.
+
+    Raises:
+        PlanError: it would be refused.
+    """
+    endpoint = site.platform.observe()
+    live = is_live(job.wanted, endpoint)
+    if live is not None:
+        return live
+    capabilities = site.platform.capabilities
+    return compile_plan(job.wanted, endpoint, capabilities, rollout_id=rollout_id, rps=job.rps, skip_gate=skip_gate)
+
+
+def roll_out(
+    site: Site,
+    job: Job,
+    listener: Listener,
+    *,
+    rollout_id: str,
+    take_over: bool = False,
+    skip_gate: str | None = None,
+) -> Ended:
+    """Carry out a rollout from wherever the endpoint stands: start it, resume it, or find nothing to do.
+
+    Raises:
+        PlanError: refused. Nothing changed.
+        LostLeaseError: another run took over.
+    """
+    endpoint = site.platform.observe()
+    if _active(endpoint) is None:
+        found = preview(site, job, rollout_id=rollout_id, skip_gate=skip_gate)
+        if isinstance(found, str):
+            return Ended(ExitCode.OK, f"nothing to do: {found} already serves this version with 100%")
+    if endpoint is None:
+        site.platform.ensure_endpoint(job.endpoint_document)
+    lease = Lease(site.platform, site.clock)
+    lease.acquire(take_over=take_over, waiting=listener.on_note)
+    try:
+        return _with_lease(site, job, lease, listener, rollout_id=rollout_id, skip_gate=skip_gate)
+    finally:
+        lease.release()
+
+
+def _with_lease(
+    site: Site, job: Job, lease: Lease, listener: Listener, *, rollout_id: str, skip_gate: str | None
+) -> Ended:
+    endpoint = site.platform.observe()
+    marks = _active(endpoint)
+    if endpoint is not None and marks is not None:
+        if marks.digest == job.wanted.digest:
+            listener.on_note(f"resuming rollout {marks.rollout_id} ({marks.phase.value})")
+            return ended(_resume(site, job, marks, endpoint, lease, listener, None))
+        listener.on_note(f"rollout {marks.rollout_id} was left half-way with another version: bringing it back first")
+        superseded = Request(RequestKind.ABORT, site.actor, "superseded by a new version")
+        old = _resume(site, None, marks, endpoint, lease, listener, superseded)
+        if old.phase is not Phase.ROLLED_BACK:
+            return ended(old)
+    found = preview(site, job, rollout_id=rollout_id, skip_gate=skip_gate)
+    if isinstance(found, str):
+        return Ended(ExitCode.OK, f"nothing to do: {found} already serves this version with 100%")
+    runner = _runner(site, job, found, lease, listener, None)
+    return ended(runner.run(runner.start(Started(found))))
+
+
+def _active(endpoint: Endpoint | None) -> Marks | None:
+    marks = marks_of(endpoint.tags) if endpoint else None
+    return marks if marks is not None and marks.is_active else None
+
+
+def _runner(
+    site: Site, job: Job | None, plan: Plan, lease: Lease, listener: Listener, request: Request | None
+) -> Runner:
+    effects = Effects(
+        site.platform,
+        site.telemetry,
+        site.clock,
+        job.probe if job else None,
+        job.deployable(plan) if job else None,
+    )
+    return Runner(
+        platform=site.platform,
+        journal=site.journal,
+        clock=site.clock,
+        effects=effects,
+        lease=lease,
+        listener=listener,
+        actor=site.actor,
+        signal=site.signal,
+        load=job.load if job else None,
+        request=request,
+    )
+
+
+def _resume(
+    site: Site,
+    job: Job | None,
+    marks: Marks,
+    endpoint: Endpoint,
+    lease: Lease,
+    listener: Listener,
+    request: Request | None,
+) -> Rollout:
+    """Go on with the rollout that the tags tell of, from its journal or, without one, from the tags alone."""
+    state = fold((from_record(entry.event), entry.at) for entry in site.journal.read(marks.rollout_id))
+    if state is not None and not state.is_final:
+        return _runner(site, job, state.plan, lease, listener, request).run(state)
+    adopted = adopt(marks, endpoint, site.platform, job.wanted if job else None, site.clock.now())
+    runner = _runner(site, job, adopted.plan, lease, listener, request)
+    return runner.run(runner.start(adopted))
+
+
+def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted | None, now: datetime) -> Adopted:
+    """Make the first event of a rollout whose journal is elsewhere.
+
+    With the specification it can go on; without it, only back.
+    """
+    capabilities = platform.capabilities
+    fresh_id = f"{marks.rollout_id}+{now:%H%M%S}"
+    before = replace(endpoint, traffic={marks.stable: 100} if marks.stable else {}, mirror={})
+    if wanted is not None:
+        named = replace(wanted, candidate=replace(wanted.candidate, name=marks.candidate))
+        plan = compile_plan(named, before, capabilities, rollout_id=fresh_id)
+    else:
+        plan = _way_back(marks, before, capabilities.restore_reserve_s, fresh_id)
+    position = min(marks.position, len(plan.steps) - 1)
+    weight_pct = endpoint.traffic.get(marks.candidate, 0)
+    mirror_pct = endpoint.mirror.get(marks.candidate, 0)
+    return Adopted(plan, marks.phase, position, weight_pct, mirror_pct, "found on the endpoint without its journal")
+
+
+def _way_back(marks: Marks, endpoint: Endpoint, reserve_s: float, rollout_id: str) -> Plan:
+    found = endpoint.deployments.get(marks.stable) if marks.stable else None
+    bake = Step(StepKind.BAKE, weight_pct=100)
+    steps = (Step(StepKind.PREPARE), Step(StepKind.DEPLOY), bake, Step(StepKind.RETIRE, weight_pct=100))
+    return Plan(
+        rollout_id=rollout_id,
+        endpoint=endpoint.name,
+        endpoint_uid=endpoint.uid,
+        candidate=marks.candidate,
+        candidate_digest=marks.candidate_digest,
+        stable=marks.stable,
+        stable_digest=found.digest if found else None,
+        baseline=False,
+        replaces=False,
+        digest=marks.digest,
+        steps=steps,
+        on_fail=OnFail.ROLLBACK,
+        on_inconclusive=OnInconclusive.ROLLBACK,
+        retire=Retire.KEEP,
+        deadline_s=2 * reserve_s + SETTLE_S,
+        reserve_s=reserve_s,
+        deploy_s=reserve_s,
+        look_s=1.0,
+        confirm_s=0.0,
+    )
+
+
+def ask(site: Site, request: Request, job: Job | None, listener: Listener) -> Ended:
+    """Have the running rollout act on ``request``, or act on it here when nobody runs it.
+
+    Raises:
+        NotFoundError: there is no such endpoint.
+        PlanError: the rollout's owner neither answers nor is dead.
+    """
+    endpoint = site.platform.observe()
+    if endpoint is None:
+        raise NotFoundError(
+            "there is no such endpoint", hint="Check the name: `deployer local status` lists local ones."
+        )
+    marks = _active(endpoint)
+    if marks is None:
+        return Ended(ExitCode.OK, f"nothing to {request.kind.value.replace('_', ' ')}: no rollout is under way")
+    holder = Holder.parse(endpoint.tags.get(LEASE))
+    if holder is not None and not is_gone(holder.owner):
+        patience_s = ACKNOWLEDGE_S if is_alive_here(holder.owner) else STALE_AFTER_S
+        acted = _leave(site, request, patience_s)
+        if acted is not None:
+            return acted
+    if request.kind in (RequestKind.PROMOTE, RequestKind.PROMOTE_FULL, RequestKind.RESUME) and job is None:
+        site.platform.set_tags({REQUEST: tag_for(request)})
+        return Ended(ExitCode.PAUSED, "noted on the endpoint. Nobody runs this rollout: run deployer rollout MANIFEST")
+    lease = Lease(site.platform, site.clock)
+    lease.acquire(waiting=listener.on_note)
+    try:
+        state = _resume(site, job, marks, endpoint, lease, listener, request)
+    finally:
+        lease.release()
+    done = ended(state)
+    if request.kind is RequestKind.ABORT and done.exit_code is ExitCode.ABORTED:
+        return replace(done, exit_code=ExitCode.OK)
+    return done
+
+
+def _leave(site: Site, request: Request, patience_s: float) -> Ended | None:
+    """Leave ``request`` on the endpoint and wait until its runner took it; None when nobody did."""
+    platform, clock = site.platform, site.clock
+    written = tag_for(request)
+    platform.set_tags({REQUEST: written})
+    until = clock.now() + timedelta(seconds=patience_s)
+    while clock.now() < until:
+        clock.sleep(0.3)
+        endpoint = platform.observe()
+        if endpoint is None or endpoint.tags.get(REQUEST) != written:
+            return _taken(site, request)
+    platform.set_tags({REQUEST: None}, expect={REQUEST: written})
+    return None
+
+
+def _taken(site: Site, request: Request) -> Ended:
+    """The runner took the request; for an abort, wait until traffic is verified back."""
+    if request.kind is not RequestKind.ABORT:
+        return Ended(ExitCode.OK, f"{request.kind.value.replace('_', ' ')}: taken by the running rollout")
+    until = site.clock.now() + timedelta(seconds=SETTLE_S)
+    while site.clock.now() < until:
+        endpoint = site.platform.observe()
+        marks = marks_of(endpoint.tags) if endpoint else None
+        if marks is None or marks.phase is Phase.ROLLED_BACK:
+            return Ended(ExitCode.OK, "aborted: traffic is verified back")
+        if not marks.is_active:
+            return Ended(ExitCode.STUCK, f"the rollout ended as {marks.phase.value}: look at deployer status")
+        site.clock.sleep(0.3)
+    raise PlanError(
+        f"the running rollout did not bring traffic back within {SETTLE_S:g}s",
+        hint="Run `deployer rollback` on the endpoint: one write, whoever owns the rollout.",
+    )

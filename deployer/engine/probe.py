@@ -1,0 +1,91 @@
+"""Smoke and warm-up as the engine asks for them: bound to a client, an endpoint and a manifest's samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from deployer.engine.http import ScoringClient
+from deployer.engine.smoke import run_smoke, warm_up
+from deployer.manifest.schema import Manifest
+from deployer.ports.platform import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What came of asking a deployment alone."""
+
+    passed: bool
+    text: str
+    """One line: what was sent, and the first thing that was wrong."""
+    stopped: bool = False
+    """A signal ended it early: nothing is proven."""
+
+
+class Probe(Protocol):
+    """Asks one deployment alone, before users do."""
+
+    def smoke(self, name: str) -> Probed:
+        """Send the smoke requests once each."""
+        ...
+
+    def warm_up(self, name: str, *, instances: int, workers: int) -> Probed:
+        """Send the warm-up requests to every instance."""
+        ...
+
+
+class HttpProbe:
+    """The probe that really sends requests."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        manifest: Manifest,
+        payloads: Mapping[str, bytes],
+        schemas: Mapping[str, dict[str, Any]],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._platform = platform
+        self._manifest = manifest
+        self._payloads = payloads
+        self._schemas = schemas
+        self._should_stop = should_stop
+        self._client = ScoringClient()
+
+    def smoke(self, name: str) -> Probed:
+        """Send the smoke requests once each."""
+        report = run_smoke(
+            self._client,
+            self._platform.scoring_target(),
+            name,
+            smokes=self._manifest.smoke,
+            payloads=self._payloads,
+            schemas=self._schemas,
+            should_stop=self._should_stop,
+        )
+        text = report.failure or f"{len(report.lines)} answered as expected"
+        return Probed(report.passed, text, report.stopped)
+
+    def warm_up(self, name: str, *, instances: int, workers: int) -> Probed:
+        """Send the warm-up requests to every instance; passes at once when the manifest asks for none."""
+        asked = self._manifest.warmup
+        if asked is None:
+            return Probed(passed=True, text="no warm-up asked for")
+        report = warm_up(
+            self._client,
+            self._platform.scoring_target(),
+            name,
+            self._payloads[asked.request],
+            requests=asked.requests,
+            instances=max(instances, 1),
+            workers=max(workers, 1),
+            should_stop=self._should_stop,
+        )
+        if report.failure is not None:
+            return Probed(passed=False, text=report.failure, stopped=report.stopped)
+        times = ""
+        if report.first_s is not None and report.last_s is not None:
+            times = f", first {report.first_s * 1000:.0f} ms, last {report.last_s * 1000:.0f} ms"
+        failed = f", {report.failed} failed" if report.failed else ""
+        return Probed(report.passed, f"{report.sent} requests{failed}{times}", report.stopped)

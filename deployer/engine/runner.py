@@ -1,0 +1,215 @@
+"""Observe, decide, perform one action, journal one event, repeat. The loop adds nothing to what ``decide`` says.
+
+Order matters: the effect comes first, then its event, so that a crash between them repeats an idempotent effect; and
+the phase is written to the endpoint's tags before the next effect, so that a runner elsewhere knows what was intended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from deployer.engine.effects import Effects
+from deployer.engine.lease import Lease
+from deployer.engine.tags import LEASE, REQUEST, TAGGED, request_of, tags_for, tags_for_good
+from deployer.errors import DeployerError, ExitCode, PlatformError, StoreError, TransientError
+from deployer.ports.clock import Clock
+from deployer.ports.loadgen import LoadGenerator, RunningLoad
+from deployer.ports.platform import Endpoint, Platform
+from deployer.ports.store import Entry, Journal
+from deployer.rollout.actions import Action, Record, Stop, Wait
+from deployer.rollout.decide import decide
+from deployer.rollout.events import Adopted, Event, GaveUp, Started, to_record
+from deployer.rollout.machine import begin, evolve
+from deployer.rollout.model import FINAL, WAY_BACK, Observed, Outcome, Phase, Request, Rollout
+
+UNREACHABLE_S = 60.0
+"""How long the platform may not answer before the run ends; the next run takes over from the tags."""
+POLL_S = 0.5
+"""How often the world is looked at while waiting."""
+
+
+class UnreachableError(TransientError):
+    """The platform stopped answering; what traffic does is unknown. The next run goes on from the endpoint's tags."""
+
+    def __init__(self, state: Rollout, why: TransientError) -> None:
+        super().__init__(
+            f"the platform did not answer for {UNREACHABLE_S:g}s while {state.phase.value}: {why.message}",
+            hint="Check the platform, then run the same command again: it goes on from the endpoint's tags.",
+        )
+        self.exit_code = ExitCode.STUCK if state.is_exposed else ExitCode.PLATFORM
+
+
+class Listener(Protocol):
+    """Is told what happens; shows it. Must not raise and must not block."""
+
+    def on_event(self, state: Rollout, event: Event, at: datetime) -> None:
+        """One event was journalled and applied."""
+        ...
+
+    def on_look(self, state: Rollout, endpoint: Endpoint | None, action: Action, now: datetime) -> None:
+        """The world was looked at, and ``action`` is next."""
+        ...
+
+    def on_note(self, text: str) -> None:
+        """Something worth a line that is no event."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WantedLoad:
+    """Synthetic traffic to be sent while the rollout runs."""
+
+    generator: LoadGenerator
+    rps: float
+    payload: Path
+
+
+class Runner:
+    """Carries one rollout to its end, or to a pause."""
+
+    def __init__(
+        self,
+        *,
+        platform: Platform,
+        journal: Journal,
+        clock: Clock,
+        effects: Effects,
+        lease: Lease,
+        listener: Listener,
+        actor: str,
+        signal: Callable[[], str | None],
+        load: WantedLoad | None = None,
+        request: Request | None = None,
+    ) -> None:
+        self._platform = platform
+        self._journal = journal
+        self._clock = clock
+        self._effects = effects
+        self._lease = lease
+        self._listener = listener
+        self._actor = actor
+        self._signal = signal
+        self._load = load
+        self._request = request
+        """An operator's request given to this run itself, instead of left on the endpoint."""
+        self._journal_failure: StoreError | None = None
+        self._running_load: RunningLoad | None = None
+
+    def start(self, event: Started | Adopted) -> Rollout:
+        """Journal the first event and mark the endpoint; traffic is not touched.
+
+        Raises:
+            StoreError: the journal cannot be written. Nothing changed.
+        """
+        at = self._clock.now()
+        self._journal.append(event.plan.rollout_id, Entry(at, self._actor, to_record(event)))
+        state = begin(event, at)
+        self._platform.set_tags(tags_for(state) | {REQUEST: None})
+        self._listener.on_event(state, event, at)
+        return state
+
+    def run(self, state: Rollout) -> Rollout:
+        """Go on from ``state`` until it is final or paused.
+
+        Raises:
+            LostLeaseError: another run took over. Nothing was written since.
+            TransientError: the platform did not answer for UNREACHABLE_S. The endpoint's tags say where it stands.
+        """
+        with ExitStack() as stack:
+            while True:
+                observed = self._observe(state)
+                if not state.is_final:
+                    self._lease.check(observed.endpoint.tags.get(LEASE) if observed.endpoint else None)
+                    self._lease.beat()
+                now = self._clock.now()
+                self._start_load(state, observed, stack)
+                action = decide(state, observed, now)
+                self._listener.on_look(state, observed.endpoint, action, now)
+                if isinstance(action, Stop):
+                    return state
+                if isinstance(action, Wait):
+                    wait_s = (action.until - now).total_seconds()
+                    self._clock.sleep(min(max(wait_s, 0.02), POLL_S))
+                    continue
+                state = self._step(state, action, observed)
+
+    def _step(self, state: Rollout, action: Action, observed: Observed) -> Rollout:
+        try:
+            event = self._effects.perform(action, state)
+        except Exception as exc:
+            if state.phase in WAY_BACK or state.phase is Phase.RETIRING:
+                raise
+            event = GaveUp(Outcome.PLATFORM, f"internal error while {state.phase.value}: {exc!r}")
+        state = self._apply(state, event)
+        answered = isinstance(action, Record) and observed.request is not None
+        self._mark(state, observed, answered=answered)
+        return state
+
+    def _apply(self, state: Rollout, event: Event) -> Rollout:
+        """Journal ``event``, then apply it. When the journal fails on the way forward, the way back begins instead."""
+        at = self._clock.now()
+        after = evolve(state, event, at)
+        if self._journal_failure is None:
+            try:
+                self._journal.append(state.plan.rollout_id, Entry(at, self._actor, to_record(event)))
+            except StoreError as exc:
+                self._journal_failure = exc
+                self._listener.on_note(f"{exc.message}. {exc.hint}")
+                if after.phase not in WAY_BACK | FINAL:
+                    event = GaveUp(Outcome.PLATFORM, f"{exc.message} ({exc.hint})")
+                    after = evolve(after, event, at)
+        self._listener.on_event(after, event, at)
+        return after
+
+    def _mark(self, state: Rollout, observed: Observed, *, answered: bool) -> None:
+        """Write to the endpoint's tags what a runner without this journal must know."""
+        tags: dict[str, str | None] = {}
+        if state.phase in TAGGED:
+            tags |= tags_for(state)
+        if answered and self._request is None:
+            tags[REQUEST] = None
+        self._request = None if answered else self._request
+        if state.phase is Phase.PROMOTED and observed.endpoint is not None:
+            plan = state.plan
+            previous = (plan.stable, plan.stable_digest or "") if plan.stable else None
+            good = (plan.candidate, plan.candidate_digest)
+            tags |= tags_for_good(observed.endpoint.tags, good, previous, self._clock.now())
+        if not tags:
+            return
+        try:
+            self._platform.set_tags(tags)
+        except PlatformError as exc:  # tags are read by the next run; the traffic in hand matters more
+            self._listener.on_note(f"could not write the endpoint's tags: {exc.message}")
+
+    def _observe(self, state: Rollout) -> Observed:
+        until = self._clock.now() + timedelta(seconds=UNREACHABLE_S)
+        while True:
+            try:
+                endpoint = self._platform.observe()
+            except TransientError as exc:
+                if self._clock.now() >= until:
+                    raise UnreachableError(state, exc) from exc
+                self._clock.sleep(1.0)
+                continue
+            request = self._request or (request_of(endpoint.tags) if endpoint else None)
+            return Observed(endpoint, request, self._signal())
+
+    def _start_load(self, state: Rollout, observed: Observed, stack: ExitStack) -> None:
+        """Start the synthetic load once somebody can answer it; say so when it is in trouble."""
+        has_traffic = observed.endpoint is not None and bool(observed.endpoint.traffic)
+        if self._load is not None and state.prepared and has_traffic and state.phase not in WAY_BACK | FINAL:
+            load, self._load = self._load, None
+            try:
+                self._running_load = stack.enter_context(
+                    load.generator.run(self._platform.scoring_target(), rps=load.rps, payload=load.payload)
+                )
+            except DeployerError as exc:
+                self._listener.on_note(f"synthetic load did not start: {exc.message}. {exc.hint}")
+        elif self._running_load is not None and (problem := self._running_load.problem()) is not None:
+            self._running_load = None
+            self._listener.on_note(f"synthetic load: {problem}")

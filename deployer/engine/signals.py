@@ -1,0 +1,34 @@
+"""SIGINT and SIGTERM: the first one brings traffic back, the same one again leaves at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+from deployer.errors import ExitCode
+
+
+class Signals:
+    """Remembers the first signal; installed by ``install``, asked by calling it."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._first: signal.Signals | None = None
+
+    def install(self) -> None:
+        """Handle SIGINT and SIGTERM from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._first == number:
+            # The way back was under way and somebody insists: what traffic does is not verified, so this is "stuck".
+            os._exit(ExitCode.STUCK)
+        self._first = self._first or signal.Signals(number)
+        self._wake()
+
+    def __call__(self) -> str | None:
+        """Name of the first signal, such as ``SIGTERM``; None: none came."""
+        return self._first.name if self._first else None

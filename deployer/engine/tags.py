@@ -1,0 +1,121 @@
+"""What the endpoint itself says of its rollout: the truth that any runner can resume or roll back from.
+
+Tags survive the runner; the journal is a cache. Names and values stay within Azure's limits (512 and 256 characters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from deployer.rollout.model import FINAL, Phase, Request, RequestKind, Rollout
+
+ROLLOUT = "deployer.rollout"
+PHASE = "deployer.phase"
+ROLES = "deployer.roles"
+DIGEST = "deployer.digest"
+LEASE = "deployer.lease"
+REQUEST = "deployer.request"
+GOOD = "deployer.good"
+PREVIOUS = "deployer.previous"
+VALUE_MAX = 256
+
+TAGGED = frozenset(
+    {Phase.PREPARING, Phase.DEPLOYING, Phase.SHIFTING, Phase.PAUSED, Phase.RETIRING, Phase.REVERTING} | FINAL
+)
+"""Phases worth a write: a runner without the journal needs no finer detail to end in a defined state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The rollout that the tags tell of."""
+
+    rollout_id: str
+    phase: Phase
+    position: int
+    candidate: str
+    candidate_digest: str
+    stable: str | None
+    digest: str
+
+    @property
+    def is_active(self) -> bool:
+        """It has not ended."""
+        return self.phase not in FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A version that held 100 %."""
+
+    number: int
+    name: str
+    digest: str
+    """Empty: it was not made by deployer."""
+    at: datetime
+
+
+def marks_of(tags: Mapping[str, str]) -> Marks | None:
+    """Read the rollout from the endpoint's tags; None when there is none or somebody garbled it."""
+    try:
+        phase, position = tags[PHASE].split(":")
+        candidate, candidate_digest, stable = tags[ROLES].split("|")
+        return Marks(
+            rollout_id=tags[ROLLOUT],
+            phase=Phase(phase),
+            position=int(position),
+            candidate=candidate,
+            candidate_digest=candidate_digest,
+            stable=stable or None,
+            digest=tags[DIGEST],
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def tags_for(state: Rollout) -> dict[str, str | None]:
+    """Write the rollout as tags."""
+    plan = state.plan
+    return {
+        ROLLOUT: plan.rollout_id,
+        PHASE: f"{state.phase.value}:{state.position}",
+        ROLES: f"{plan.candidate}|{plan.candidate_digest}|{plan.stable or ''}",
+        DIGEST: plan.digest,
+    }
+
+
+def request_of(tags: Mapping[str, str]) -> Request | None:
+    """Read an operator's request; None when there is none (or it is garbled, and then ignored)."""
+    try:
+        kind, by, reason = tags[REQUEST].split("|", 2)
+        return Request(RequestKind(kind), by, reason)
+    except (KeyError, ValueError):
+        return None
+
+
+def tag_for(request: Request) -> str:
+    """Write a request as a tag's value."""
+    return f"{request.kind.value}|{request.by.replace('|', '/')}|{request.reason}"[:VALUE_MAX]
+
+
+def revision_of(value: str | None) -> Revision | None:
+    """Read a revision; None when there is none."""
+    try:
+        number, name, digest, at = (value or "").split("|")
+        return Revision(int(number), name, digest, datetime.fromtimestamp(int(at), UTC))
+    except ValueError:
+        return None
+
+
+def _value(revision: Revision) -> str:
+    return f"{revision.number}|{revision.name}|{revision.digest}|{int(revision.at.timestamp())}"
+
+
+def tags_for_good(
+    tags: Mapping[str, str], good: tuple[str, str], previous: tuple[str, str] | None, at: datetime
+) -> dict[str, str | None]:
+    """Tags that make ``good`` (name, digest) the version in use and ``previous`` the one a rollback returns to."""
+    number = revision.number if (revision := revision_of(tags.get(GOOD))) else 0
+    written = None if previous is None else _value(Revision(number, *previous, at=revision.at if revision else at))
+    return {GOOD: _value(Revision(number + 1, *good, at=at)), PREVIOUS: written}

@@ -1,0 +1,156 @@
+"""Short blocks of event time in which the two arms are compared.
+
+Within a block the arms saw the same minutes, so load, bursts and shared incidents cancel. Where a block ends depends on
+total traffic and on the clock only, never on outcomes or on which arm answered: given a block, its labels are a draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployer.gate.histogram import Counts, spread
+from deployer.gate.ledger import CANDIDATE, CLIENT, STABLE, THROTTLED, Ledger
+from deployer.gate.verdict import Moment
+from deployer.manifest.schema import Gate
+
+LONGEST_S = 600.0
+"""A block ends here however little traffic there was."""
+ENOUGH = 60
+"""Requests of both arms at which a block may end."""
+LOOKS = 3
+"""A block is at least so many looks long, within 1-30 s."""
+FRESH = 20
+"""The same for the breaker, which waits for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Counts by (block) or (block, arm), oldest first."""
+
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    paired: NDArray[np.bool_]
+    """The stable had traffic at the same time."""
+    warm: NDArray[np.bool_]
+    """Latency counts (not within ``warm_up``)."""
+    n: NDArray[np.int64]
+    errors: NDArray[np.int64]
+    throttled: NDArray[np.int64]
+    client: NDArray[np.int64]
+    late: NDArray[np.int64]
+    """By (block, arm, limit)."""
+    fine: tuple[Counts, Counts]
+    """Latency of ok answers and time-outs on the fine grid, by (block, bin), for each arm."""
+
+    @property
+    def length_s(self) -> NDArray[np.float64]:
+        """Seconds of each block."""
+        return self.ends - self.starts
+
+    def timed(self, arm: int) -> NDArray[np.int64]:
+        """Answers of ``arm`` with a latency, by block."""
+        return self.fine[arm].sum(axis=1)
+
+
+def fetch_block_s(gate: Gate) -> float:
+    """Length of the cells that telemetry should count by, in seconds: a whole part of a block, about a look."""
+    cell = min(max(gate.look, 1.0), 10.0)
+    if gate.block is None:
+        return cell
+    return gate.block / max(1, round(gate.block / cell))
+
+
+def least_s(gate: Gate) -> float:
+    """Least length of an automatic block: three looks, within 1-30 s."""
+    return min(max(LOOKS * gate.look, 1.0), 30.0)
+
+
+def seconds(moment: Moment) -> tuple[list[float], list[int]]:
+    """When the weights of this rollout began (seconds since the epoch), and the weights in percent."""
+    return [shift.at.timestamp() for shift in moment.shifts], [shift.weight_pct for shift in moment.shifts]
+
+
+def score_blocks(ledger: Ledger, gate: Gate, moment: Moment, until_s: float) -> Blocks:
+    """Blocks to be scored: complete cells between weight changes up to ``until_s`` (the last block may be unfinished)."""
+    at, weights = seconds(moment)
+    pieces: list[tuple[int, int, float, float, bool, bool]] = []
+    warm_s = at[0] + gate.warm_up
+    shortest = least_s(gate) if gate.block is None else gate.block
+    longest = LONGEST_S if gate.block is None else gate.block
+    edges = sorted({*at, *([warm_s] if gate.warm_up else [])})
+    totals = ledger.served(CANDIDATE) + ledger.served(STABLE)
+    for low, high in zip(edges, [*edges[1:], np.inf], strict=True):
+        weight = weights[int(np.searchsorted(at, low, side="right")) - 1]
+        paired = moment.stable is not None and (moment.mirrored or weight < 100)
+        rows = ledger.rows(low, min(high, until_s))
+        enough = ENOUGH if gate.block is None else 0
+        for first, last, start, end in _group(ledger, totals, rows, low, (shortest, longest, enough)):
+            pieces.append((first, last, start, min(end, high), paired, low >= warm_s))
+    return _collect(ledger, pieces)
+
+
+def fresh_blocks(ledger: Ledger, gate: Gate, moment: Moment) -> Blocks:
+    """Blocks of everything since the first exposure, complete or not: for the breaker only."""
+    at, weights = seconds(moment)
+    totals = ledger.served(CANDIDATE) + ledger.served(STABLE)
+    pieces: list[tuple[int, int, float, float, bool, bool]] = []
+    shortest = max(ledger.cell_s, min(gate.look, least_s(gate)))
+    edges = [at[0] - ledger.cell_s, *at[1:], np.inf]
+    for low, high, weight in zip(edges[:-1], edges[1:], weights, strict=True):
+        paired = moment.stable is not None and (moment.mirrored or weight < 100)
+        first, last = np.searchsorted(ledger.starts, [low + ledger.cell_s * 1e-6, high])
+        rows = slice(int(first), int(last))
+        for piece in _group(ledger, totals, rows, max(low, 0.0), (shortest, LONGEST_S, FRESH)):
+            pieces.append((*piece, paired, True))
+    return _collect(ledger, pieces)
+
+
+def _group(
+    ledger: Ledger, totals: NDArray[np.int64], rows: slice, origin_s: float, limits: tuple[float, float, int]
+) -> list[tuple[int, int, float, float]]:
+    """Cut ``rows`` into (first row, last row + 1, start, end): each at least so long and so full, at most so long."""
+    shortest, longest, enough = limits
+    cell, slack = ledger.cell_s, ledger.cell_s * 1e-3
+    groups: list[tuple[int, int, float, float]] = []
+    opened, start, seen = rows.start, origin_s, 0
+    for row in range(rows.start, rows.stop):
+        begin = float(ledger.starts[row])
+        if begin + cell > start + longest + slack and row > opened:
+            groups.append((opened, row, start, start + longest))
+            opened, start, seen = row, start + longest, 0
+        if row == opened:
+            start += max(0.0, np.floor((begin - start + slack) / shortest)) * shortest
+        seen += int(totals[row])
+        end = begin + cell
+        if seen >= enough and end >= start + shortest - slack:
+            groups.append((opened, row + 1, start, end))
+            opened, start, seen = row + 1, end, 0
+    if opened < rows.stop:
+        groups.append((opened, rows.stop, start, float(ledger.starts[rows.stop - 1]) + cell))
+    return groups
+
+
+def _collect(ledger: Ledger, pieces: Sequence[tuple[int, int, float, float, bool, bool]]) -> Blocks:
+    def total(rows: NDArray[np.integer]) -> NDArray[np.int64]:
+        sums = [rows[first:last].sum(axis=0, dtype=np.int64) for first, last, *_ in pieces]
+        return np.array(sums, np.int64).reshape(len(pieces), *rows.shape[1:])
+
+    raw = total(ledger.raw)
+    counts = total(ledger.counts)
+    served = counts[:, :, :3].sum(axis=2)
+    return Blocks(
+        starts=np.array([piece[2] for piece in pieces], np.float64),
+        ends=np.array([piece[3] for piece in pieces], np.float64),
+        paired=np.array([piece[4] for piece in pieces], np.bool_),
+        warm=np.array([piece[5] for piece in pieces], np.bool_),
+        n=served,
+        errors=counts[:, :, 1] + counts[:, :, 2],
+        throttled=counts[:, :, THROTTLED],
+        client=counts[:, :, CLIENT],
+        late=total(ledger.late),
+        fine=(spread(raw[:, CANDIDATE]), spread(raw[:, STABLE])),
+    )

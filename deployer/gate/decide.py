@@ -1,0 +1,190 @@
+"""The gate: label betting. Given which answers of a short block were bad, are too many of them the candidate's?
+
+Under the null (the candidate is within ``tolerate`` of the stable) the labels of a block's answers are a draw without
+replacement, whatever the answers were: load, bursts and shared incidents cancel, and no history is needed. Evidence
+multiplies over blocks into e-values, which may be looked at as often as one likes over the whole rollout.
+FAIL: the mean e-value of all metrics reaches 1 / false_rollback. PASS: every needed proof reaches
+1 / missed_regression. Anything else, and anything unknown, promotes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import numpy as np
+
+from deployer.gate import betting, blindness
+from deployer.gate.blocks import Blocks, fresh_blocks, score_blocks
+from deployer.gate.contrast import odds
+from deployer.gate.evidence import ERROR_TILTS, ERROR_WOBBLE, Evidence, against, breaker, named_targets, observed_only, total
+from deployer.gate.explain import Case, reasons
+from deployer.gate.ledger import CANDIDATE, STABLE, THROTTLED, Ledger
+from deployer.gate.histogram import LINEAR_MS, RATIO, RAW_BINS
+from deployer.gate.passing import proofs
+from deployer.gate.permutation import Ints
+from deployer.gate.samples import Samples
+from deployer.gate.verdict import Arm, Moment, Reason, Result, Verdict
+from deployer.manifest.schema import Gate, Slo
+
+UNHURT = float(np.log(2.0))
+"""A PASS needs the evidence against the candidate to be at most e-value 2."""
+
+
+def judge(samples: Samples, slo: Slo, gate: Gate, moment: Moment) -> Verdict:
+    """Judge the candidate by everything seen since its first exposure. Pure, and a function of the counts alone.
+
+    Args:
+        samples: answers since the first shift, with what is known of their completeness.
+        slo: absolute targets.
+        gate: rules; ``false_rollback`` and ``missed_regression`` are the chances of error of FAIL and PASS.
+        moment: when, and for whom.
+    """
+    limits = tuple(limit for _, limit in named_targets(slo))
+    ledger = Ledger.of(samples, moment.candidate, moment.stable, limits)
+    return assess(samples, ledger, slo, gate, moment)
+
+
+def assess(samples: Samples, ledger: Ledger, slo: Slo, gate: Gate, moment: Moment) -> Verdict:
+    """As ``judge``, for counts that are in a ledger already; ``samples`` says only how complete they are."""
+    until = horizon(samples, gate, moment)
+    problem = blindness.untrusted(samples, moment)
+    if problem is None and moment.shifts:
+        catastrophe = _catastrophe(ledger, slo, gate, moment, until)
+        if catastrophe is not None:
+            return catastrophe
+        problem = blindness.blind(samples, ledger, gate, moment)
+    if problem is not None:
+        blind = (Reason("telemetry", "compare", Result.BLIND, None, None, None, None, problem),)
+        return _verdict(Result.BLIND, problem, blind, ledger, moment, None)
+    if not moment.shifts or until is None:
+        text = "the candidate has had no traffic yet"
+        return _verdict(Result.INCONCLUSIVE, text, (_requests(text, gate),), ledger, moment, until)
+    return _weigh(ledger, slo, gate, moment, until)
+
+
+def horizon(samples: Samples, gate: Gate, moment: Moment) -> datetime | None:
+    """Up to when answers are scored: complete, and ``settle`` ago."""
+    if samples.complete_until is None:
+        return None
+    settled = moment.now.timestamp() - (gate.settle or 0.0)
+    until = min(samples.complete_until.timestamp(), settled)
+    return datetime.fromtimestamp(until, moment.now.tzinfo)
+
+
+def _catastrophe(ledger: Ledger, slo: Slo, gate: Gate, moment: Moment, until: datetime | None) -> Verdict | None:
+    """FAIL on whatever has arrived, if most answers are errors and the stable's are not."""
+    if observed_only(gate, "breaker", "slo"):
+        return None
+    fresh = fresh_blocks(ledger, gate, moment)
+    found = breaker(fresh, stable=moment.stable is not None)
+    if found.log_e + np.log(found.weight) < -np.log(gate.false_rollback):
+        return None
+    case = Case(fresh, fresh, [found], [], failed=True, slo=slo, gate=gate)
+    why = tuple(reasons(case))
+    return _verdict(Result.FAIL, _joined(why), why, ledger, moment, until)
+
+
+def _weigh(ledger: Ledger, slo: Slo, gate: Gate, moment: Moment, until: datetime) -> Verdict:
+    blocks = score_blocks(ledger, gate, moment, until.timestamp())
+    fresh = fresh_blocks(ledger, gate, moment)
+    found = against(blocks, fresh, slo, gate, stable=moment.stable is not None)
+    needed = proofs(blocks, slo, gate, moment)
+    evidence = total(found, gate)
+    failed = evidence >= -np.log(gate.false_rollback)
+    case = Case(blocks, fresh, found, needed, failed=failed, slo=slo, gate=gate)
+    why = tuple(reasons(case))
+    if failed:
+        blamed = [reason for reason in why if reason.result is Result.FAIL]
+        return _verdict(Result.FAIL, _joined(blamed), why, ledger, moment, until)
+    holds = tuple(_holds(ledger, blocks, found, gate, moment, until))
+    if evidence > UNHURT:
+        text = f"something is worse than the stable, not enough to fail it (e-value {np.exp(evidence):.3g} of {case.fail_at:g})"
+        holds = (*holds, Reason("evidence", "compare", Result.INCONCLUSIVE, None, None, None, None, text))
+    if holds:
+        return _verdict(Result.INCONCLUSIVE, holds[0].text, (*holds, *why), ledger, moment, until)
+    acted = {(proof.metric, proof.rule) for proof in needed}
+    unproven = [r for r in why if (r.metric, r.rule) in acted and r.result is not Result.PASS]
+    if unproven:
+        return _verdict(Result.INCONCLUSIVE, _joined(unproven), why, ledger, moment, until)
+    proven = [r for r in why if (r.metric, r.rule) in acted]
+    return _verdict(Result.PASS, _joined(proven) + _alone(blocks, moment), why, ledger, moment, until)
+
+
+def _holds(
+    ledger: Ledger, blocks: Blocks, found: list[Evidence], gate: Gate, moment: Moment, until: datetime
+) -> Iterable[Reason]:
+    """What forbids a PASS without being the candidate's fault."""
+    yield from _incidents(blocks, found, gate)
+    for metric, bad, words in (
+        ("throttled", blocks.throttled, "is throttled (429): too few instances for this weight"),
+        ("client", blocks.client, "answers 4xx: it may refuse requests that the stable accepts"),
+    ):
+        n, paired = blocks.n + blocks.throttled + blocks.client, blocks.paired
+        contrast = odds(n[paired], bad[paired], ERROR_TILTS, 0.0, ERROR_WOBBLE)
+        x = betting.temper(contrast.log_e, contrast.variance, contrast.h2, betting.caps(blocks.length_s[paired], 1.0))
+        if betting.from_any_start(x) >= -np.log(gate.false_rollback):
+            text = f"the candidate {words} ({bad[paired, CANDIDATE].sum()} answers, stable {bad[paired, STABLE].sum()})"
+            yield Reason(metric, "compare", Result.INCONCLUSIVE, None, None, None, None, text)
+    rows = ledger.rows(moment.step_started_at.timestamp(), until.timestamp())
+    recent = int(ledger.served(CANDIDATE)[rows].sum())
+    if recent < gate.min_requests:
+        text = f"{recent} of the {gate.min_requests} requests that this step needs (gate.min_requests)"
+        yield _requests(text, gate, recent)
+    quiet = blindness.stale(ledger, gate, moment, until.timestamp())
+    if quiet is not None:
+        yield Reason("telemetry", "compare", Result.INCONCLUSIVE, None, None, None, None, quiet)
+    if all(observed_only(gate, item.metric, item.rule) for item in found):
+        text = "every metric is only observed (gate.observe_only): nothing could be proven"
+        yield Reason("requests", "slo", Result.INCONCLUSIVE, None, None, None, None, text)
+
+
+def _incidents(blocks: Blocks, found: list[Evidence], gate: Gate) -> Iterable[Reason]:
+    for item in found:
+        over = item.log_e_alone
+        if over is None or item.metric == "breaker" or observed_only(gate, item.metric, item.rule):
+            continue
+        if over >= -np.log(gate.false_rollback) and item.log_e < over - 1:
+            text = f"environment incident: {item.metric} breaks the slo, and the stable is no better in the same moments"
+            yield Reason(item.metric, "slo", Result.INCONCLUSIVE, None, None, None, None, text, None, float(np.exp(over)), 1 / gate.false_rollback)
+
+
+def _alone(blocks: Blocks, moment: Moment) -> str:
+    if moment.stable is not None and bool(blocks.paired.all()):
+        return ""
+    return "; part of this time had no stable traffic beside it: not protected from shared incidents"
+
+
+def _joined(why: Iterable[Reason]) -> str:
+    return "; ".join(reason.text for reason in why) or "nothing to judge"
+
+
+def _requests(text: str, gate: Gate, seen: int = 0) -> Reason:
+    return Reason("requests", "slo", Result.INCONCLUSIVE, float(seen), None, None, float(gate.min_requests), text, gate.min_requests)
+
+
+def arm(ledger: Ledger, which: int, rows: slice) -> Arm:
+    """What one deployment did: quantiles in ms (nearest rank; above 64 ms to 2.5 %) of ok answers and time-outs."""
+    counts = ledger.counts[rows, which].sum(axis=0)
+    raw = ledger.raw[rows, which].sum(axis=0, dtype=np.int64)
+    p50, p95, p99 = (_quantile(raw, level, ledger.timeout_ms[which]) for level in (0.5, 0.95, 0.99))
+    return Arm(int(counts[:3].sum()), int(counts[1] + counts[2]), int(counts[THROTTLED]), p50, p95, p99)
+
+
+def _quantile(raw: Ints, level: float, timeout_ms: int) -> float | None:
+    reached = np.cumsum(raw)
+    if not reached[-1]:
+        return None
+    place = int(np.argmax(reached >= np.ceil(level * reached[-1])))
+    if place == RAW_BINS - 1:
+        return float(timeout_ms)
+    return float(place) if place < LINEAR_MS else round(float(LINEAR_MS * RATIO ** (place - LINEAR_MS + 0.5)), 1)
+
+
+def _verdict(
+    result: Result, text: str, why: tuple[Reason, ...], ledger: Ledger, moment: Moment, until: datetime | None
+) -> Verdict:
+    since = moment.shifts[0].at.timestamp() - ledger.cell_s if moment.shifts else -np.inf
+    rows = ledger.rows(since, np.inf)
+    stable = arm(ledger, STABLE, rows) if moment.stable is not None else None
+    return Verdict(result, text, why, arm(ledger, CANDIDATE, rows), stable, moment.now, until, moment.looks + 1)

@@ -1,0 +1,207 @@
+"""Evidence against the candidate: one e-value a metric, and their mean, which fails it at 1 / false_rollback.
+
+The null of every metric is "nothing to roll back": within ``tolerate`` of the stable, or (absolute targets) within the
+slo *or* no worse than the stable in the same blocks, so that a breach shared by both arms never blames the candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from deployer.gate import betting
+from deployer.gate.blocks import Blocks, least_s
+from deployer.gate.contrast import Contrast, exceedances, odds, ranks, tail_slope
+from deployer.gate.histogram import Counts, shrink
+from deployer.gate.ledger import CANDIDATE, STABLE
+from deployer.gate.permutation import Floats, Ints
+from deployer.manifest.schema import Gate, Slo
+
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+HARMLESS_MS = 2.0
+"""A candidate slower by no more than this is not rolled back for it, however large the ratio: 1 ms in 4 is noise."""
+ERROR_FLOOR = 0.002
+"""Below this share of errors the comparison of errors does not fail a candidate."""
+LATENCY_TILTS = np.array([0.25, 0.5, 1.0, 1.75, 3.0, 5.0])
+ERROR_TILTS = np.array([1.0, 1.75, 2.75, 5.0])
+RANK_TILTS = np.array([0.25, 0.5, 1.0, 2.0])
+WOBBLE = (0.03, 0.10)
+"""Harmless difference of equal deployments from block to block, sd of ln latency: assumed, and at most believed."""
+ERROR_WOBBLE = (0.30, 0.80)
+"""The same for the log odds of an error."""
+BREAKER_SHARE = 0.2
+"""More than one error in five is a catastrophe."""
+BREAKER_TILTS = np.log(np.array([0.6, 0.99]) / np.array([0.4, 0.01])) - np.log(BREAKER_SHARE / (1 - BREAKER_SHARE))
+BREAKER_PAIR_TILTS = np.array([3.0, 6.0])
+ALONE = 0.3
+"""Part of an absolute metric's weight that is kept for time without stable traffic."""
+WEIGHTS = {
+    ("error_rate", "compare"): 0.25,
+    ("p99", "compare"): 0.20,
+    ("p95", "compare"): 0.15,
+    ("shift", "compare"): 0.15,
+    ("p50", "compare"): 0.10,
+    ("error_rate", "slo"): 0.05,
+    ("latency", "slo"): 0.05,
+    ("breaker", "slo"): 0.05,
+}
+"""Weight of each metric's e-value in the mean. Source: tuned on simulated rollouts, tests/bench/gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One metric's evidence against the candidate."""
+
+    metric: str
+    rule: str
+    weight: float
+    log_e: float
+    log_e_alone: float | None = None
+    """Absolute rules: the same without the stable's excuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """Latency counts of the blocks in which both arms were warm and had traffic."""
+
+    candidate: Counts
+    stable: Counts
+    caps: Floats
+
+
+def observed_only(gate: Gate, metric: str, rule: str) -> bool:
+    """Whether a metric is reported but never acted on."""
+    if rule == "compare" and "compare" in gate.observe_only:
+        return True
+    return ("error_rate" if metric == "breaker" else metric) in gate.observe_only
+
+
+def warm_arms(blocks: Blocks, gate: Gate) -> Arms:
+    """Latencies to be compared."""
+    used = blocks.warm & blocks.paired
+    candidate, stable = blocks.fine[CANDIDATE][used], blocks.fine[STABLE][used]
+    return Arms(candidate, stable, betting.caps(blocks.length_s[used], least_s(gate)))
+
+
+def tolerated(gate: Gate, metric: str) -> float:
+    """Latency factor within which ``metric`` is never rolled back; tails are granted twice the margin."""
+    tolerate = gate.compare.latency.tolerate
+    return 1 + 2 * (tolerate - 1) if metric == "p99" else tolerate
+
+
+def against(blocks: Blocks, fresh: Blocks, slo: Slo, gate: Gate, *, stable: bool) -> list[Evidence]:
+    """Every metric's evidence, also of those only observed."""
+    found: list[Evidence] = []
+    if stable:
+        found.extend(_compared(blocks, gate))
+    found.extend(_absolute(blocks, slo, gate, stable=stable))
+    found.append(breaker(fresh, stable=stable))
+    return found
+
+
+def total(found: list[Evidence], gate: Gate) -> float:
+    """Ln of the mean e-value of the metrics that are acted on (0 when there are none)."""
+    acted = [(item.weight, item.log_e) for item in found if not observed_only(gate, item.metric, item.rule)]
+    return betting.mean_log(acted) if acted else 0.0
+
+
+def _compared(blocks: Blocks, gate: Gate) -> Iterator[Evidence]:
+    yield Evidence("error_rate", "compare", WEIGHTS["error_rate", "compare"], _error_log_e(blocks, gate))
+    arms = warm_arms(blocks, gate)
+    common = shrink(arms.candidate, tolerated(gate, "p50"), HARMLESS_MS)
+    tails = shrink(arms.candidate, tolerated(gate, "p99"), HARMLESS_MS)
+    shifted = ranks(common, arms.stable, RANK_TILTS, WOBBLE)
+    yield Evidence("shift", "compare", WEIGHTS["shift", "compare"], _any_start(shifted, arms.caps))
+    for metric, candidate, levels in (("p50", common, (0.5,)), ("p95", common, (0.95,)), ("p99", tails, (0.99, 0.997))):
+        logs = [_any_start(slower(candidate, arms.stable, level, LATENCY_TILTS), arms.caps) for level in levels]
+        log_e = betting.mean_log([(1.0, log) for log in logs])
+        yield Evidence(metric, "compare", WEIGHTS[metric, "compare"], log_e)
+
+
+def _error_log_e(blocks: Blocks, gate: Gate) -> float:
+    n, bad = blocks.n[blocks.paired], blocks.errors[blocks.paired]
+    base = float(np.log(gate.compare.error_rate.tolerate))
+    contrast = odds(n, bad, ERROR_TILTS, base, ERROR_WOBBLE)
+    log_e = _any_start(contrast, betting.caps(blocks.length_s[blocks.paired], least_s(gate)))
+    rare = bad[:, CANDIDATE].sum() < ERROR_FLOOR * n[:, CANDIDATE].sum()
+    return min(log_e, 0.0) if rare else log_e
+
+
+def slower(candidate: Counts, stable: Counts, level: float, tilts: Floats) -> Contrast:
+    """Contrast of the answers above the pooled quantile ``level``."""
+    n, bad = exceedances(candidate, stable, level)
+    slope = tail_slope(stable, candidate, level)
+    return odds(n, bad, tilts, 0.0, (WOBBLE[0] * slope, WOBBLE[1] * slope))
+
+
+def _any_start(contrast: Contrast, caps: Floats) -> float:
+    return betting.from_any_start(betting.temper(contrast.log_e, contrast.variance, contrast.h2, caps))
+
+
+def _absolute(blocks: Blocks, slo: Slo, gate: Gate, *, stable: bool) -> Iterator[Evidence]:
+    caps = betting.caps(blocks.length_s, least_s(gate))
+    if slo.error_rate is not None:
+        judged = np.ones(blocks.n.shape[0], np.bool_)
+        logs = _target(blocks, (blocks.n, blocks.errors, judged), slo.error_rate, ERROR_TILTS, caps, ERROR_WOBBLE)
+        yield _absolute_evidence("error_rate", WEIGHTS["error_rate", "slo"], logs, stable=stable)
+    targets = named_targets(slo)
+    timed = np.stack([blocks.timed(CANDIDATE), blocks.timed(STABLE)], axis=1)
+    for column, (metric, _) in enumerate(targets):
+        limit = round(1 - QUANTILES[metric], 6)
+        slope = tail_slope(blocks.fine[STABLE], blocks.fine[CANDIDATE], QUANTILES[metric])
+        wobble = (WOBBLE[0] * slope, WOBBLE[1] * slope)
+        counts = (timed, blocks.late[:, :, column], blocks.warm)
+        logs = _target(blocks, counts, limit, LATENCY_TILTS, caps, wobble)
+        yield _absolute_evidence(metric, WEIGHTS["latency", "slo"] / len(targets), logs, stable=stable)
+
+
+def named_targets(slo: Slo) -> list[tuple[str, float]]:
+    """Name and limit in ms of the latency targets that the slo gives."""
+    given = slo.latency.targets() if slo.latency else ()
+    return [(name, limit * 1000) for name, limit in given if limit is not None]
+
+
+def _target(
+    blocks: Blocks,
+    counts: tuple[Ints, Ints, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]],
+    limit: float,
+    tilts: Floats,
+    caps: Floats,
+    wobble: tuple[float, float],
+) -> tuple[float, float, float]:
+    """Ln e of: over the limit beside the stable; worse than the stable there; over the limit without stable."""
+    n, bad, judged = counts
+    beside, alone = judged & blocks.paired, judged & ~blocks.paired
+    over = over_limit(n[:, CANDIDATE], bad[:, CANDIDATE], limit, tilts, wobble)
+    x = betting.temper(over.log_e, over.variance, over.h2, caps)
+    worse = _any_start(odds(n[beside], bad[beside], tilts, 0.0, wobble), caps[beside])
+    return betting.from_any_start(x[beside]), worse, betting.from_any_start(x[alone])
+
+
+def over_limit(n: Ints, bad: Ints, limit: float, tilts: Floats, wobble: tuple[float, float]) -> Contrast:
+    """Contrast of one arm's share of bad answers with ``limit``, without the other arm."""
+    observed = bad.astype(np.float64)
+    share = float(bad.sum()) / max(int(n.sum()), 1)
+    h2 = betting.heterogeneity(observed, n * share, n * share * (1 - share), wobble)
+    return Contrast(betting.bernoulli(bad, n, limit, tilts), n * limit * (1 - limit), h2)
+
+
+def _absolute_evidence(metric: str, weight: float, logs: tuple[float, float, float], *, stable: bool) -> Evidence:
+    over, worse, alone = logs
+    if not stable:
+        return Evidence(metric, "slo", weight, alone, alone)
+    log_e = betting.mean_log([(1 - ALONE, min(over, worse)), (ALONE, alone)])
+    return Evidence(metric, "slo", weight, log_e, betting.mean_log([(1 - ALONE, over), (ALONE, alone)]))
+
+
+def breaker(fresh: Blocks, *, stable: bool) -> Evidence:
+    """Catastrophe: most answers are errors. Neither capped nor tempered, and judged on whatever has arrived."""
+    weight = WEIGHTS["breaker", "slo"]
+    n, bad = fresh.n, fresh.errors
+    over = betting.bernoulli(bad[:, CANDIDATE], n[:, CANDIDATE], BREAKER_SHARE, BREAKER_TILTS)
+    beside = fresh.paired
+    worse = odds(n[beside], bad[beside], BREAKER_PAIR_TILTS, 0.0, (0.0, 0.0)).log_e
+    logs = [betting.from_any_start(part) for part in (over[beside], worse, over[~beside])]
+    return _absolute_evidence("breaker", weight, (logs[0], logs[1], logs[2]), stable=stable)

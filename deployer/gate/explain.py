@@ -1,0 +1,172 @@
+"""Every verdict in words that a tired engineer understands, with the numbers that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from deployer.gate.blocks import Blocks
+from deployer.gate.estimates import latency_ratio, odds_ratio, quantile_ms, quantile_ratio, share_interval
+from deployer.gate.evidence import BREAKER_SHARE, QUANTILES, Evidence, named_targets, observed_only, tolerated, warm_arms
+from deployer.gate.ledger import CANDIDATE, STABLE
+from deployer.gate.passing import Proof
+from deployer.gate.verdict import Reason, Result
+from deployer.manifest.schema import Gate, Slo
+
+BLAMED = 0.1
+"""A metric is named in a FAIL if it brought at least this part of the evidence."""
+_COST_NATS = 2.0
+"""What the mixture over alternatives costs a proof, about."""
+
+Interval = tuple[float | None, float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that is known at one look."""
+
+    blocks: Blocks
+    fresh: Blocks
+    against: list[Evidence]
+    proofs: list[Proof]
+    failed: bool
+    slo: Slo
+    gate: Gate
+
+    @property
+    def fail_at(self) -> float:
+        """E-value at which the candidate fails."""
+        return 1 / self.gate.false_rollback
+
+    @property
+    def pass_at(self) -> float:
+        """E-value at which a metric is proven."""
+        return 1 / self.gate.missed_regression
+
+
+def reasons(case: Case) -> Iterator[Reason]:
+    """One reason a metric and rule, worst first."""
+    proofs = {(proof.metric, proof.rule): proof for proof in case.proofs}
+    acted = [item for item in case.against if not observed_only(case.gate, item.metric, item.rule)]
+    most = max((item.log_e + np.log(item.weight) for item in acted), default=0.0)
+    made: list[Reason] = []
+    for item in case.against:
+        seen_only = observed_only(case.gate, item.metric, item.rule)
+        part = item.log_e + np.log(item.weight)
+        blamed = case.failed and not seen_only and part >= most + np.log(BLAMED)
+        proof = proofs.pop((item.metric, item.rule), None)
+        if item.metric == "breaker" and not blamed:
+            continue
+        made.append(_reason(case, item, proof, blamed=blamed, seen_only=seen_only))
+    made.extend(_reason(case, None, proof, blamed=False, seen_only=False) for proof in proofs.values())
+    order = {Result.FAIL: 0, Result.BLIND: 1, Result.INCONCLUSIVE: 2, Result.PASS: 3}
+    yield from sorted(made, key=lambda reason: order[reason.result])
+
+
+def _reason(case: Case, item: Evidence | None, proof: Proof | None, *, blamed: bool, seen_only: bool) -> Reason:
+    metric, rule = (item.metric, item.rule) if item else (proof.metric, proof.rule) if proof else ("", "")
+    interval, words = _measured(case, metric, rule)
+    log_e = item.log_e if item else 0.0
+    if blamed:
+        limit, border = _border(case, metric, rule)
+        text = f"{words}: {border}"
+        return Reason(metric, rule, Result.FAIL, *interval, limit, text, None, float(np.exp(log_e)), case.fail_at)
+    if proof is None:
+        limit, _ = _border(case, metric, rule)
+        quiet = log_e < np.log(2.0)
+        note = "no sign of harm" if quiet else "suspicious, not proven"
+        text = f"{words}: {note}" + (" (only observed)" if seen_only else "")
+        result = Result.PASS if quiet else Result.INCONCLUSIVE
+        return Reason(metric, rule, result, *interval, limit, text, None, float(np.exp(log_e)), case.fail_at)
+    return _proven(case, proof, interval, words)
+
+
+def _proven(case: Case, proof: Proof, interval: Interval, words: str) -> Reason:
+    target = float(np.log(case.pass_at))
+    done = proof.log_e >= target and proof.ok
+    requests = int(case.blocks.n[:, CANDIDATE].sum())
+    needed = None if done else _needed(case, proof, requests, target)
+    limit = proof.bound
+    bound = f"{proof.bound:.3g}x the stable"
+    if proof.rule == "slo" and proof.metric == "error_rate":
+        bound = f"{proof.bound:.3g}".rstrip("0").rstrip(".") if proof.bound >= 1 else f"{_percent(proof.bound)}"
+    elif proof.rule == "slo":
+        limit = dict(named_targets(case.slo))[proof.metric]
+        bound = f"{_percent(proof.bound)} slower than {limit:g} ms"
+    if done:
+        text = f"{words}: proven below {bound}"
+    else:
+        more = f", about {needed} requests of the candidate needed, {requests} so far" if needed else ""
+        text = f"{words}: not yet proven below {bound}{more}"
+        if needed is None:
+            text += " (at what was seen so far, more requests alone would not prove it)"
+    result = Result.PASS if done else Result.INCONCLUSIVE
+    e_value = float(np.exp(proof.log_e))
+    return Reason(proof.metric, proof.rule, result, *interval, limit, text, needed, e_value, case.pass_at)
+
+
+def _needed(case: Case, proof: Proof, requests: int, target: float) -> int | None:
+    """Candidate requests at which the proof is there, if it goes on as it went; None if it does not go forward."""
+    if requests == 0:
+        return None
+    if not proof.ok or proof.log_e <= -_COST_NATS / 2:
+        return None
+    pace = (proof.log_e + _COST_NATS) / requests
+    return max(int(np.ceil((target + _COST_NATS) / pace)), requests + 1, case.gate.min_requests)
+
+
+def _measured(case: Case, metric: str, rule: str) -> tuple[Interval, str]:
+    """Estimate with interval, and the words for it."""
+    blocks = case.blocks
+    if metric == "breaker":
+        bad, n = int(case.fresh.errors[:, CANDIDATE].sum()), int(case.fresh.n[:, CANDIDATE].sum())
+        return share_interval(bad, n), f"{bad} of {n} answers are errors"
+    if rule == "slo" and metric == "error_rate":
+        bad, n = int(blocks.errors[:, CANDIDATE].sum()), int(blocks.n[:, CANDIDATE].sum())
+        found = share_interval(bad, n)
+        return found, f"errors {bad} of {n}" + _range(found, percent=True)
+    if rule == "slo":
+        found = quantile_ms(blocks.fine[CANDIDATE][blocks.warm].sum(axis=0), QUANTILES[metric])
+        return found, f"{metric}" + (f" {found[0]:.3g} ms" if found[0] else " unknown") + _range(found)
+    if metric == "error_rate":
+        n, bad = blocks.n[blocks.paired], blocks.errors[blocks.paired]
+        found = odds_ratio(n, bad)
+        counts = f"errors {bad[:, CANDIDATE].sum()} of {n[:, CANDIDATE].sum()}, stable {bad[:, STABLE].sum()} of {n[:, STABLE].sum()}"
+        return found, counts + (f" = {found[0]:.3g}x" if found[0] else "") + _range(found)
+    arms = warm_arms(blocks, case.gate)
+    if metric == "shift":
+        found = latency_ratio(arms.candidate, arms.stable)
+    else:
+        found = quantile_ratio(arms.candidate.sum(axis=0), arms.stable.sum(axis=0), QUANTILES[metric])
+    name = "latency" if metric == "shift" else metric
+    return found, f"{name} " + (f"{found[0]:.3g}x the stable's" if found[0] else "against the stable unknown") + _range(found)
+
+
+def _range(found: Interval, *, percent: bool = False) -> str:
+    _, low, high = found
+    if low is None or high is None:
+        return ""
+    return f" ({_percent(low)} to {_percent(high)})" if percent else f" ({low:.3g} to {high:.3g})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
+
+
+def _border(case: Case, metric: str, rule: str) -> tuple[float | None, str]:
+    """The limit that a FAIL is about, and what would have changed it."""
+    if metric == "breaker":
+        return BREAKER_SHARE, "a catastrophe; it would not have failed at once with fewer than one error in five"
+    if rule == "slo" and metric == "error_rate":
+        limit = case.slo.error_rate
+        return limit, f"over the slo {_percent(limit or 0)} and worse than the stable, if there is one; below it, no fail"
+    if rule == "slo":
+        limit = dict(named_targets(case.slo))[metric]
+        return limit, f"over the slo {limit:g} ms and worse than the stable, if there is one; below it, no fail"
+    if metric == "error_rate":
+        limit = case.gate.compare.error_rate.tolerate
+        return limit, f"more errors than the stable in the same moments; up to {limit:.3g}x is tolerated"
+    limit = tolerated(case.gate, metric)
+    return limit, f"slower than the stable in the same moments; up to {limit:.3g}x is tolerated"

@@ -1,0 +1,394 @@
+"""What to do next: total, pure, and the only place that decides.
+
+Safety comes first in every branch: an abort, a lost endpoint, somebody's edit, a broken candidate and the deadline are
+looked at before anything that moves forward; on the way back nothing is looked at but the way back.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from deployer.gate.verdict import Result
+from deployer.manifest.schema import OnFail, OnInconclusive, Retire
+from deployer.rollout.actions import (
+    Action,
+    Clean,
+    Delete,
+    Deploy,
+    Judge,
+    Record,
+    Recreate,
+    Restore,
+    RetireStable,
+    SetWeight,
+    Smoke,
+    StartStable,
+    Stop,
+    Wait,
+    WarmUp,
+)
+from deployer.rollout.endpoint import Deployment, DeploymentState, Endpoint
+from deployer.rollout.events import (
+    Advanced,
+    Cleaned,
+    Deployed,
+    DriftNoticed,
+    GaveUp,
+    GotStuck,
+    Paused,
+    Prepared,
+    RequestIgnored,
+    Resumed,
+    Retired,
+    Reverted,
+)
+from deployer.rollout.model import Observed, Outcome, Phase, Request, RequestKind, Rollout, StepKind
+
+POLL_S = 1.0
+"""How soon a state that changes by itself is looked at again."""
+REVERT_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Waits between attempts at the way back; the last one repeats until the reserve is spent."""
+
+
+def decide(state: Rollout, observed: Observed, now: datetime) -> Action:
+    """Choose the one next action for ``state``, given what was just observed. Total and pure."""
+    if state.is_final:
+        return Stop()
+    if state.phase is Phase.CLEANING:
+        return _clean(state, observed)
+    if state.phase is Phase.REVERTING:
+        return _revert(state, observed, now)
+    return _interruption(state, observed, now) or _forward(state, observed, now)
+
+
+def _give_up(outcome: Outcome, reason: str) -> Record:
+    return Record(GaveUp(outcome, reason))
+
+
+# ---- what interrupts a rollout on its way forward
+
+
+def _interruption(state: Rollout, observed: Observed, now: datetime) -> Action | None:
+    if state.phase is Phase.RETIRING:  # after the last PASS nothing but an operator sends traffic back
+        return _request(state, observed)
+    return (
+        _signal(observed)
+        or _request(state, observed)
+        or _lost_endpoint(state, observed)
+        or _broken_candidate(state, observed)
+        or _drift(state, observed, now)
+        or _deadline(state, now)
+    )
+
+
+def _signal(observed: Observed) -> Action | None:
+    if observed.signal is None:
+        return None
+    return _give_up(Outcome.ABORTED, f"stopped by {observed.signal}")
+
+
+def _request(state: Rollout, observed: Observed) -> Action | None:
+    request = observed.request
+    if request is None:
+        return None
+    why = f"{request.kind.value} by {request.by}" + (f": {request.reason}" if request.reason else "")
+    match request.kind:
+        case RequestKind.ABORT:
+            return _abort(state, observed, why)
+        case RequestKind.PAUSE:
+            if state.phase in (Phase.PAUSED, Phase.RETIRING):
+                return Record(RequestIgnored(f"{why}: it is {state.phase.value} already"))
+            return Record(Paused(why))
+        case RequestKind.RESUME:
+            return Record(Resumed(why) if state.phase is Phase.PAUSED else RequestIgnored(f"{why}: it is not paused"))
+        case RequestKind.PROMOTE | RequestKind.PROMOTE_FULL:
+            return _promote(state, request, why)
+
+
+def _abort(state: Rollout, observed: Observed, why: str) -> Action:
+    if state.phase is Phase.RETIRING and not _ready(_find(observed.endpoint, state.plan.stable)):
+        return Record(RequestIgnored(f"{why}: the stable is already retired; use rollback"))
+    return _give_up(Outcome.ABORTED, why)
+
+
+def _promote(state: Rollout, request: Request, why: str) -> Action:
+    steps = state.plan.steps
+    if request.kind is RequestKind.PROMOTE_FULL:
+        last = next(index for index, step in enumerate(steps) if step.kind is StepKind.BAKE)
+        if state.position < last and state.phase in (Phase.JUDGING, Phase.HOLDING, Phase.PAUSED) and state.prepared:
+            return _advance_from(state, why, last)
+        return Record(RequestIgnored(f"{why}: not possible while {state.phase.value}"))
+    paused_between = state.phase is Phase.PAUSED and state.paused_in not in (Phase.JUDGING, Phase.HOLDING, Phase.BAKING)
+    if paused_between:
+        return Record(Resumed(why))
+    if state.phase in (Phase.JUDGING, Phase.HOLDING, Phase.BAKING, Phase.PAUSED):
+        return Record(Advanced(why))
+    return Record(RequestIgnored(f"{why}: not possible while {state.phase.value}"))
+
+
+def _advance_from(state: Rollout, why: str, to: int) -> Action:
+    deployed = next(index for index, step in enumerate(state.plan.steps) if step.kind is StepKind.DEPLOY)
+    if state.position <= deployed:
+        return Record(RequestIgnored(f"{why}: the candidate is not deployed yet"))
+    return Record(Advanced(why, to))
+
+
+def _lost_endpoint(state: Rollout, observed: Observed) -> Action | None:
+    endpoint = observed.endpoint
+    if endpoint is None:
+        return _give_up(Outcome.PLATFORM, f"endpoint {state.plan.endpoint} was deleted by somebody else")
+    if endpoint.uid != state.plan.endpoint_uid:
+        return _give_up(Outcome.PLATFORM, f"endpoint {endpoint.name} was deleted and made again by somebody else")
+    return None
+
+
+def _broken_candidate(state: Rollout, observed: Observed) -> Action | None:
+    if state.phase in (Phase.PREPARING, Phase.DEPLOYING):
+        return None
+    candidate = _find(observed.endpoint, state.plan.candidate)
+    if candidate is None or candidate.state is DeploymentState.DELETING:
+        return _give_up(Outcome.PLATFORM, f"deployment {state.plan.candidate} was deleted by somebody else")
+    if candidate.digest != state.plan.candidate_digest:
+        return _give_up(Outcome.PLATFORM, f"deployment {candidate.name} was replaced by somebody else")
+    if candidate.state is DeploymentState.FAILED:
+        return _give_up(Outcome.PLATFORM, f"deployment {candidate.name} failed: {candidate.message}")
+    return None
+
+
+def _drift(state: Rollout, observed: Observed, now: datetime) -> Action | None:
+    if observed.endpoint is None or not state.prepared:
+        return None
+    actual = (dict(observed.endpoint.traffic), dict(observed.endpoint.mirror))
+    if actual in _expected(state):
+        return Record(DriftNoticed(None)) if state.drift is not None else None
+    if state.drift is None or state.drift_at is None:
+        return Record(DriftNoticed(actual[0]))
+    if (now - state.drift_at).total_seconds() < state.plan.confirm_s:
+        return Wait(state.drift_at + timedelta(seconds=state.plan.confirm_s), "traffic differs: is it an edit?")
+    was, is_now = _words(state.traffic), _words(actual[0])
+    mirrored = f" and mirror {_words(actual[1])}" if actual[1] else ""
+    return _give_up(Outcome.ABORTED, f"somebody else changed traffic from {was} to {is_now}{mirrored}")
+
+
+def _expected(state: Rollout) -> list[tuple[dict[str, int], dict[str, int]]]:
+    """Traffic and mirror maps that are ours: the last verified, and the one being written when we were interrupted."""
+    plan = state.plan
+    ours = [(state.traffic, plan.mirror(state.mirror_pct))]
+    if state.phase is Phase.SHIFTING:
+        ours.append((plan.traffic(state.step.weight_pct), plan.mirror(state.step.mirror_pct)))
+    return ours
+
+
+def _words(traffic: dict[str, int]) -> str:
+    return ", ".join(f"{name} {weight}%" for name, weight in sorted(traffic.items())) or "nothing"
+
+
+def _deadline(state: Rollout, now: datetime) -> Action | None:
+    if state.phase is Phase.PAUSED or now < state.deadline:
+        return None
+    return _give_up(Outcome.INCONCLUSIVE, f"deadline of {state.plan.deadline_s:g}s reached while {state.phase.value}")
+
+
+# ---- forward, one function a phase
+
+
+def _forward(state: Rollout, observed: Observed, now: datetime) -> Action:
+    match state.phase:
+        case Phase.PREPARING:
+            return _prepare(state, observed, now)
+        case Phase.DEPLOYING:
+            return _deploy(state, observed, now)
+        case Phase.SMOKING:
+            return Smoke()
+        case Phase.WARMING:
+            return WarmUp(state.plan.candidate)
+        case Phase.SHIFTING:
+            return _shift(state, observed, now)
+        case Phase.JUDGING | Phase.BAKING:
+            return _judge(state, now)
+        case Phase.HOLDING:
+            return _hold(state, now)
+        case Phase.RETIRING:
+            return _retire(state, observed)
+        case _:  # PAUSED; final phases and the way back never come here
+            return Stop()
+
+
+def _find(endpoint: Endpoint | None, name: str | None) -> Deployment | None:
+    return None if endpoint is None or name is None else endpoint.deployments.get(name)
+
+
+def _ready(deployment: Deployment | None) -> bool:
+    return deployment is not None and deployment.state is DeploymentState.READY
+
+
+def _await_ready(state: Rollout, deployment: Deployment | None, name: str, now: datetime) -> Action | None:
+    """Create, wait for or give up on a deployment; None when it is ready."""
+    if deployment is None:
+        return Deploy(name)
+    if deployment.state is DeploymentState.READY:
+        return None
+    if deployment.state is DeploymentState.FAILED:
+        if name not in state.requested:  # a left-over of the same version, from an earlier try: made anew, once
+            return Deploy(name)
+        return _give_up(Outcome.PLATFORM, f"deployment {name} failed: {deployment.message}")
+    until = state.entered_at + timedelta(seconds=state.plan.deploy_s)
+    if now >= until:
+        waited = f"{deployment.state.value}: {deployment.message}" if deployment.message else deployment.state.value
+        return _give_up(Outcome.PLATFORM, f"deployment {name} not ready after {state.plan.deploy_s:g}s ({waited})")
+    return Wait(now + timedelta(seconds=POLL_S), deployment.message or f"{name} is {deployment.state.value}")
+
+
+def _prepare(state: Rollout, observed: Observed, now: datetime) -> Action:
+    plan, endpoint = state.plan, observed.endpoint
+    if endpoint is None or not plan.baseline or plan.stable is None:
+        return Record(Prepared())
+    waiting = _await_ready(state, _find(endpoint, plan.stable), plan.stable, now)
+    if waiting is not None:
+        return waiting
+    if dict(endpoint.traffic) == plan.restore:
+        return Record(Prepared())
+    if plan.stable not in state.warmed:
+        return WarmUp(plan.stable)
+    return StartStable()
+
+
+def _deploy(state: Rollout, observed: Observed, now: datetime) -> Action:
+    plan = state.plan
+    deployment = _find(observed.endpoint, plan.candidate)
+    if deployment is not None and deployment.state is DeploymentState.DELETING:
+        return Wait(now + timedelta(seconds=POLL_S), f"a left-over {plan.candidate} is being deleted")
+    if deployment is not None and deployment.digest != plan.candidate_digest:
+        if plan.replaces and deployment.digest is not None:
+            return Delete(plan.candidate)
+        return _give_up(Outcome.PLATFORM, f"the name {plan.candidate} was taken by somebody else")
+    return _await_ready(state, deployment, plan.candidate, now) or Record(Deployed())
+
+
+def _shift(state: Rollout, observed: Observed, now: datetime) -> Action:
+    waiting = _await_ready(state, _find(observed.endpoint, state.plan.candidate), state.plan.candidate, now)
+    return waiting or SetWeight(state.step.weight_pct, state.step.mirror_pct)
+
+
+def _elapsed_s(state: Rollout, now: datetime) -> float:
+    return (now - state.entered_at).total_seconds()
+
+
+def _judge(state: Rollout, now: datetime) -> Action:
+    step, plan, verdict = state.step, state.plan, state.verdict
+    elapsed_s = _elapsed_s(state, now)
+    if plan.skip_gate is not None:
+        if elapsed_s >= step.min_s:
+            return Record(Advanced(f"gate skipped: {plan.skip_gate}"))
+        return Wait(state.entered_at + timedelta(seconds=step.min_s), "gate skipped")
+    fresh = state.looked_at is not None and state.looked_at >= state.entered_at
+    if fresh and verdict is not None:
+        if verdict.result is Result.FAIL:
+            return _failed(state)
+        looked_s = _elapsed_s(state, state.looked_at or now)
+        if verdict.result is Result.PASS and looked_s >= step.min_s:
+            return Record(Advanced(verdict.text))
+        if step.max_s is not None and looked_s >= step.max_s:
+            return _undecided(state)
+    return _look_or_wait(state, now)
+
+
+def _look_or_wait(state: Rollout, now: datetime) -> Action:
+    last = state.looked_at if state.looked_at and state.looked_at >= state.entered_at else state.entered_at
+    due = last + timedelta(seconds=state.plan.look_s)
+    return Judge() if now >= due else Wait(due, "next look of the gate")
+
+
+def _failed(state: Rollout) -> Action:
+    text = state.verdict.text if state.verdict else ""
+    if state.plan.on_fail is OnFail.FREEZE:
+        return Record(Paused(f"gate FAIL, frozen as on_fail asks: {text}"))
+    return _give_up(Outcome.GATE_FAILED, text)
+
+
+def _undecided(state: Rollout) -> Action:
+    text = f"no verdict within {state.step.max_s:g}s at {state.step}"
+    if state.verdict is not None:
+        text += f": {state.verdict.text}"
+    if state.plan.on_inconclusive is OnInconclusive.PAUSE:
+        return Record(Paused(text))
+    return _give_up(Outcome.INCONCLUSIVE, text)
+
+
+def _hold(state: Rollout, now: datetime) -> Action:
+    looked = state.looked_at is not None and state.looked_at >= state.entered_at
+    if looked and state.verdict is not None and state.verdict.result is Result.FAIL:
+        return _failed(state)
+    until = state.entered_at + timedelta(seconds=state.step.max_s or 0.0)
+    if now >= until:
+        return Record(Advanced(f"held for {state.step.max_s:g}s"))
+    if not state.shifts or state.plan.skip_gate is not None:  # nothing to judge yet
+        return Wait(until, "holding")
+    return _look_or_wait(state, now)
+
+
+def _retire(state: Rollout, observed: Observed) -> Action:
+    plan, endpoint = state.plan, observed.endpoint
+    stable = _find(endpoint, plan.stable)
+    if plan.stable is None or stable is None or endpoint is None:
+        return Record(Retired("nothing to retire"))
+    if plan.retire is Retire.KEEP:
+        return Record(Retired(f"{plan.stable} is kept at 0%, as planned"))
+    if _has_traffic(endpoint, plan.stable):
+        return Record(Retired(f"{plan.stable} has traffic again and is left alone", (plan.stable,)))
+    if stable.digest is None:
+        return Record(Retired(f"{plan.stable} was not made by deployer and is left alone", (plan.stable,)))
+    return RetireStable(plan.stable)
+
+
+# ---- the way back
+
+
+def _revert(state: Rollout, observed: Observed, now: datetime) -> Action:
+    plan, endpoint = state.plan, observed.endpoint
+    if endpoint is None or endpoint.uid != plan.endpoint_uid:
+        return Record(GotStuck(f"endpoint {plan.endpoint} is gone: there is nothing to bring traffic back to"))
+    if not state.prepared:
+        return Record(Reverted("nothing was shifted"))
+    if dict(endpoint.traffic) == plan.restore and not endpoint.mirror:
+        return Record(Reverted(f"traffic verified: {_words(plan.restore)}"))
+    until = state.entered_at + timedelta(seconds=plan.reserve_s)
+    if now >= until:
+        return Record(GotStuck(f"traffic is {_words(dict(endpoint.traffic))}, not {_words(plan.restore)}"))
+    return _bring_back(state, endpoint, now)
+
+
+def _bring_back(state: Rollout, endpoint: Endpoint, now: datetime) -> Action:
+    plan = state.plan
+    stable = _find(endpoint, plan.stable)
+    if state.reverted_at is not None:
+        backoff_s = REVERT_BACKOFF_S[min(state.revert_attempts, len(REVERT_BACKOFF_S)) - 1]
+        due = state.reverted_at + timedelta(seconds=backoff_s)
+        if now < due:
+            return Wait(due, "trying the way back again")
+    if plan.stable is not None and stable is None:
+        return Recreate(plan.stable)
+    if stable is not None and stable.instances_ready < 1:
+        # Never roll back onto an unhealthy stable (flagger, scheduler.go): the candidate is then the only healthy copy.
+        return Wait(now + timedelta(seconds=POLL_S), f"stable {stable.name} has no ready instance: {stable.message}")
+    return Restore()
+
+
+def _clean(state: Rollout, observed: Observed) -> Action:
+    plan, endpoint = state.plan, observed.endpoint
+    if endpoint is None:
+        return Record(Cleaned("the endpoint is gone"))
+    names: list[str] = []
+    candidate = endpoint.deployments.get(plan.candidate)
+    if candidate is not None and candidate.digest == plan.candidate_digest:
+        if _has_traffic(endpoint, plan.candidate):
+            return Record(Cleaned(f"{plan.candidate} has traffic again and is left alone", (plan.candidate,)))
+        names.append(plan.candidate)
+    baseline = plan.stable if plan.stable in state.requested and not state.prepared else None
+    if baseline in endpoint.deployments and baseline is not None and not _has_traffic(endpoint, baseline):
+        names.append(baseline)
+    return Clean(tuple(names)) if names else Record(Cleaned("nothing was left to remove"))
+
+
+def _has_traffic(endpoint: Endpoint, name: str) -> bool:
+    return bool(endpoint.traffic.get(name, 0) or endpoint.mirror.get(name, 0))

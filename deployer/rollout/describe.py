@@ -1,0 +1,54 @@
+"""A plan in words, one line a step: what ``plan`` prints and ``rollout`` shows before it starts."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from deployer.manifest.quantities import format_duration
+from deployer.rollout.model import Plan, Step, StepKind
+
+
+def describe(plan: Plan) -> list[tuple[Step, str]]:
+    """Say what each step of ``plan`` will do."""
+    return [(step, _step(plan, step)) for step in plan.steps]
+
+
+def _step(plan: Plan, step: Step) -> str:
+    match step.kind:
+        case StepKind.PREPARE:
+            return _prepare(plan)
+        case StepKind.DEPLOY:
+            room = f" (a left-over {plan.candidate} at 0% makes room)" if plan.replaces else ""
+            return f"deploy the new version as {plan.candidate} at 0%{room}"
+        case StepKind.SMOKE:
+            return f"send the smoke requests to {plan.candidate} alone"
+        case StepKind.WARM_UP:
+            return f"warm up every instance of {plan.candidate}"
+        case StepKind.MIRROR:
+            return f"mirror {step.mirror_pct}% of the traffic to {plan.candidate}; the gate decides {_bounds(step)}"
+        case StepKind.WEIGHT:
+            return f"{_split(plan, step)}; the gate decides {_bounds(step)}"
+        case StepKind.PAUSE:
+            return f"stand still {f'for {format_duration(step.max_s)}' if step.max_s else 'until somebody promotes'}"
+        case StepKind.BAKE:
+            kept = f", {plan.stable} kept whole" if plan.stable else ""
+            return f"{_split(plan, step)}; bake {_bounds(step)}{kept}"
+        case StepKind.RETIRE:
+            return f"{plan.retire.value.replace('_', ' ')} {plan.stable}" if plan.stable else "nothing to retire"
+        case _:
+            assert_never(step.kind)
+
+
+def _prepare(plan: Plan) -> str:
+    parts = [f"create endpoint {plan.endpoint}"] if plan.endpoint_uid is None else []
+    if plan.baseline:
+        parts.append(f"deploy the baseline as {plan.stable} and give it 100%")
+    return ", ".join(parts) or f"endpoint {plan.endpoint} stands, {plan.stable} has 100%"
+
+
+def _bounds(step: Step) -> str:
+    return f"within {format_duration(step.min_s)} to {format_duration(step.max_s or 0)}"
+
+
+def _split(plan: Plan, step: Step) -> str:
+    return ", ".join(f"{name} {weight}%" for name, weight in plan.traffic(step.weight_pct).items())

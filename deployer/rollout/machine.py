@@ -1,0 +1,259 @@
+"""Every transition of a rollout, as a table, and the fold that follows it.
+
+Rule 1: whatever changes the state of a rollout is an event, and the only code that applies one is ``evolve``.
+Rule 2: an event that the table does not name for the current phase is a bug and raises; nothing is guessed.
+
+The diagram in the README is generated from ``TRANSITIONS``. When to do what is decided in ``decide.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import assert_never
+
+from deployer.errors import IllegalTransitionError
+from deployer.gate.verdict import Shift
+from deployer.rollout.events import (
+    Adopted,
+    Advanced,
+    Cleaned,
+    Deployed,
+    DriftNoticed,
+    Event,
+    GaveUp,
+    GotStuck,
+    Judged,
+    Paused,
+    Prepared,
+    Requested,
+    RequestIgnored,
+    Resumed,
+    Retired,
+    Reverted,
+    RevertFailed,
+    Shifted,
+    Smoked,
+    Started,
+    Warmed,
+)
+from deployer.rollout.model import FINAL, Outcome, Phase, Rollout, StepKind
+
+_AFTER_STEP = frozenset(
+    {Phase.SMOKING, Phase.WARMING, Phase.SHIFTING, Phase.HOLDING, Phase.PAUSED},
+)
+_FORWARD: dict[Phase, dict[str, frozenset[Phase]]] = {
+    Phase.PREPARING: {
+        "requested": frozenset({Phase.PREPARING}),
+        "warmed": frozenset({Phase.PREPARING, Phase.REVERTING}),
+        "prepared": frozenset({Phase.DEPLOYING}),
+    },
+    Phase.DEPLOYING: {"requested": frozenset({Phase.DEPLOYING}), "deployed": _AFTER_STEP},
+    Phase.SMOKING: {"smoked": _AFTER_STEP | {Phase.REVERTING}},
+    Phase.WARMING: {"warmed": _AFTER_STEP | {Phase.REVERTING}},
+    Phase.SHIFTING: {"shifted": frozenset({Phase.JUDGING, Phase.BAKING})},
+    Phase.JUDGING: {"judged": frozenset({Phase.JUDGING}), "advanced": _AFTER_STEP},
+    Phase.HOLDING: {"judged": frozenset({Phase.HOLDING}), "advanced": _AFTER_STEP},
+    Phase.BAKING: {"judged": frozenset({Phase.BAKING}), "advanced": frozenset({Phase.RETIRING})},
+}
+
+TRANSITIONS: Mapping[Phase, Mapping[str, frozenset[Phase]]] = {
+    **{
+        phase: {**events, "paused": frozenset({Phase.PAUSED}), "gave_up": frozenset({Phase.REVERTING})}
+        for phase, events in _FORWARD.items()
+    },
+    Phase.PAUSED: {
+        "resumed": frozenset(_FORWARD),
+        "advanced": _AFTER_STEP | {Phase.RETIRING},
+        "gave_up": frozenset({Phase.REVERTING}),
+    },
+    Phase.RETIRING: {"retired": frozenset({Phase.PROMOTED}), "gave_up": frozenset({Phase.REVERTING})},
+    Phase.REVERTING: {
+        "requested": frozenset({Phase.REVERTING}),
+        "revert_failed": frozenset({Phase.REVERTING}),
+        "reverted": frozenset({Phase.CLEANING}),
+        "got_stuck": frozenset({Phase.STUCK}),
+    },
+    Phase.CLEANING: {"cleaned": frozenset({Phase.ROLLED_BACK})},
+    Phase.PROMOTED: {},
+    Phase.ROLLED_BACK: {},
+    Phase.STUCK: {},
+}
+"""Phase -> event -> phases it may lead to. Two events fit every phase that is not final and change it never:
+``request_ignored`` and ``drift_noticed``."""
+
+_ANYWHERE = frozenset({"request_ignored", "drift_noticed"})
+
+
+def fold(events: Iterable[tuple[Event, datetime]]) -> Rollout | None:
+    """Rebuild a rollout from its journal; None for an empty one.
+
+    Raises:
+        IllegalTransitionError: an event does not fit where it stands.
+    """
+    state: Rollout | None = None
+    for event, at in events:
+        state = begin(event, at) if state is None else evolve(state, event, at)
+    return state
+
+
+def begin(event: Event, at: datetime) -> Rollout:
+    """Make the state that a journal's first event describes.
+
+    Raises:
+        IllegalTransitionError: a journal begins with ``Started`` or ``Adopted``.
+    """
+    match event:
+        case Started(plan):
+            return Rollout(plan=plan, phase=Phase.PREPARING, position=0, started_at=at, entered_at=at)
+        case Adopted(plan, phase, position, weight_pct, mirror_pct, reason):
+            exposed = weight_pct or mirror_pct
+            return Rollout(
+                plan=plan,
+                phase=phase,
+                position=position,
+                started_at=at,
+                entered_at=at,
+                weight_pct=weight_pct,
+                mirror_pct=mirror_pct,
+                prepared=phase is not Phase.PREPARING,
+                shifts=(Shift(at, weight_pct),) if exposed else (),
+                reason=reason,
+                outcome=Outcome.ABORTED if phase in (Phase.REVERTING, Phase.CLEANING) else None,
+            )
+        case _:
+            raise IllegalTransitionError(f"a journal cannot begin with {event.type}", hint="Report this as a bug.")
+
+
+def evolve(state: Rollout, event: Event, at: datetime) -> Rollout:
+    """Apply one event.
+
+    Raises:
+        IllegalTransitionError: the event does not fit the phase. The state given is untouched.
+    """
+    allowed = TRANSITIONS[state.phase]
+    if event.type not in allowed and not (event.type in _ANYWHERE and state.phase not in FINAL):
+        raise _illegal(state, event)
+    after = _apply(state, event, at)
+    if event.type in allowed and after.phase not in allowed[event.type]:
+        raise _illegal(state, event, after.phase)
+    return after
+
+
+def _illegal(state: Rollout, event: Event, to: Phase | None = None) -> IllegalTransitionError:
+    where = f"{state.phase.value} (step {state.position})"
+    leading = f" leading to {to.value}" if to else ""
+    return IllegalTransitionError(f"{event.type}{leading} does not fit {where}", hint="Report this as a bug.")
+
+
+def _apply(state: Rollout, event: Event, at: datetime) -> Rollout:  # noqa: C901, PLR0911, PLR0912 (one case an event)
+    match event:
+        case RequestIgnored():
+            return state
+        case Requested(deployment):
+            return replace(state, requested=(*state.requested, deployment)) if deployment else state
+        case Prepared():
+            return _next(replace(state, prepared=True), at)
+        case Deployed():
+            return _next(state, at)
+        case Smoked(passed, text):
+            return _next(state, at) if passed else _give_up(state, Outcome.GATE_FAILED, f"smoke test: {text}", at)
+        case Warmed():
+            return _warmed(state, event, at)
+        case Shifted(weight_pct, mirror_pct):
+            phase = Phase.BAKING if state.step.kind is StepKind.BAKE else Phase.JUDGING
+            shifts = (*state.shifts, Shift(at, weight_pct))
+            return replace(state, weight_pct=weight_pct, mirror_pct=mirror_pct, shifts=shifts).enter(phase, at)
+        case Judged(verdict):
+            return replace(state, verdict=verdict, looks=state.looks + 1, looked_at=at)
+        case Advanced(_, to):
+            return _next(_unpaused(state, at), at, to)
+        case Paused(reason):
+            return replace(state, paused_in=state.phase, reason=reason).enter(Phase.PAUSED, at)
+        case Resumed():
+            unpaused = _unpaused(state, at)
+            return unpaused.enter(state.paused_in, at) if state.paused_in else _next(unpaused, at)
+        case DriftNoticed(traffic):
+            return replace(state, drift=traffic, drift_at=None if traffic is None else at)
+        case GaveUp(outcome, reason):
+            return _give_up(state, outcome, reason, at)
+        case RevertFailed(error):
+            attempts = state.revert_attempts + 1
+            warnings = _add(state, f"rollback attempt {attempts}: {error}")
+            return replace(state, revert_attempts=attempts, reverted_at=at, warnings=warnings)
+        case Reverted():
+            return replace(state, weight_pct=0, mirror_pct=0).enter(Phase.CLEANING, at)
+        case Cleaned(text, left):
+            return replace(state, warnings=_add(state, text) if left else state.warnings).enter(Phase.ROLLED_BACK, at)
+        case Retired(text, left):
+            done = replace(state, outcome=Outcome.PROMOTED, warnings=_add(state, text) if left else state.warnings)
+            return done.enter(Phase.PROMOTED, at)
+        case GotStuck(reason):
+            return replace(state, reason=f"{state.reason}; {reason}").enter(Phase.STUCK, at)
+        case Started() | Adopted():
+            raise _illegal(state, event)
+        case _:
+            assert_never(event)
+
+
+def _add(state: Rollout, warning: str) -> tuple[str, ...]:
+    return (*state.warnings, warning)
+
+
+def _warmed(state: Rollout, event: Warmed, at: datetime) -> Rollout:
+    if not event.passed:
+        return _give_up(state, Outcome.GATE_FAILED, f"warm-up of {event.name}: {event.text}", at)
+    warmed = replace(state, warmed=(*state.warmed, event.name))
+    return warmed if state.phase is Phase.PREPARING else _next(warmed, at)
+
+
+def _next(state: Rollout, at: datetime, to: int | None = None) -> Rollout:
+    position = state.position + 1 if to is None else to
+    return state.enter(phase_of(state, position), at, position=position)
+
+
+def phase_of(state: Rollout, position: int) -> Phase:
+    """Phase in which the step at ``position`` begins."""
+    step = state.plan.steps[position]
+    match step.kind:
+        case StepKind.PREPARE:
+            return Phase.PREPARING
+        case StepKind.DEPLOY:
+            return Phase.DEPLOYING
+        case StepKind.SMOKE:
+            return Phase.SMOKING
+        case StepKind.WARM_UP:
+            return Phase.WARMING
+        case StepKind.MIRROR | StepKind.WEIGHT | StepKind.BAKE:
+            return Phase.SHIFTING
+        case StepKind.PAUSE:
+            return Phase.PAUSED if step.max_s is None else Phase.HOLDING
+        case StepKind.RETIRE:
+            return Phase.RETIRING
+        case _:
+            assert_never(step.kind)
+
+
+def _unpaused(state: Rollout, at: datetime) -> Rollout:
+    if state.phase is not Phase.PAUSED:
+        return state
+    paused_s = state.paused_s + max((at - state.entered_at).total_seconds(), 0.0)
+    return replace(state, paused_s=paused_s, paused_in=None, reason="")
+
+
+def _give_up(state: Rollout, outcome: Outcome, reason: str, at: datetime) -> Rollout:
+    return replace(state, outcome=outcome, reason=reason, drift=None, drift_at=None).enter(Phase.REVERTING, at)
+
+
+def to_mermaid() -> str:
+    """Draw ``TRANSITIONS`` as a Mermaid state diagram; edges that lead where they come from are left out."""
+    lines = ["stateDiagram-v2", "    [*] --> preparing: started"]
+    for phase, events in TRANSITIONS.items():
+        for event, targets in events.items():
+            if event in ("paused", "resumed"):
+                continue
+            lines += [f"    {phase.value} --> {to.value}: {event}" for to in Phase if to in targets and to is not phase]
+    lines.append("    note left of paused: paused and resumed lead here and back from every phase before retiring")
+    lines += [f"    {phase.value} --> [*]" for phase in Phase if phase in FINAL]
+    return "\n".join(lines) + "\n"

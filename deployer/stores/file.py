@@ -1,0 +1,108 @@
+"""Journals as files: append-only JSON lines, synced, each line chained to the one before by its hash.
+
+A crash can tear the last line only; it is dropped on reading and overwritten by the next append. Anything else that
+does not match its hash was changed by somebody, and is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+from deployer.errors import StoreError
+from deployer.ports.store import Entry
+
+GENESIS = "0" * 64
+
+
+class FileJournal:
+    """Journals of one endpoint, one file a rollout, in ``folder`` (made on the first append, mode 0700)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._last: dict[str, tuple[int, str]] = {}
+
+    def append(self, rollout_id: str, entry: Entry) -> None:
+        """Add one entry durably, or not at all."""
+        path = self._path(rollout_id)
+        size, last = self._last.get(rollout_id) or self._end(rollout_id)
+        body = {"at": entry.at.isoformat(), "actor": entry.actor, "event": dict(entry.event), "prev": last}
+        digest = _digest(body)
+        line = json.dumps({**body, "hash": digest}, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+                file.truncate(size)
+                file.seek(size)
+                try:
+                    file.write(line)
+                    file.flush()
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(size)
+                    raise
+        except OSError as exc:
+            raise StoreError(
+                f"cannot write the journal {path}: {exc.strerror or exc}",
+                hint="Free disk space or set DEPLOYER_HOME to a writable folder.",
+            ) from exc
+        self._last[rollout_id] = (size + len(line), digest)
+
+    def read(self, rollout_id: str) -> Sequence[Entry]:
+        """Return all whole entries in order."""
+        return [entry for entry, _, _ in self._lines(rollout_id)]
+
+    def rollouts(self) -> Sequence[str]:
+        """Ids of all rollouts, oldest first (ids begin with their time)."""
+        return sorted(path.stem for path in self._folder.glob("*.jsonl"))
+
+    def _path(self, rollout_id: str) -> Path:
+        return self._folder / f"{rollout_id}.jsonl"
+
+    def _end(self, rollout_id: str) -> tuple[int, str]:
+        lines = self._lines(rollout_id)
+        return (lines[-1][1], lines[-1][2]) if lines else (0, GENESIS)
+
+    def _lines(self, rollout_id: str) -> list[tuple[Entry, int, str]]:
+        """Each entry with the file offset after it and its hash."""
+        path = self._path(rollout_id)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return []
+        except OSError as exc:
+            raise StoreError(
+                f"cannot read the journal {path}: {exc.strerror}", hint="Check its owner and mode."
+            ) from exc
+        lines: list[tuple[Entry, int, str]] = []
+        offset, last = 0, GENESIS
+        whole = content[: content.rfind(b"\n") + 1]  # a torn last line has no end
+        for number, raw in enumerate(whole.splitlines(keepends=True), start=1):
+            offset += len(raw)
+            body = _parse(raw)
+            if body is None or body.get("prev") != last or body.pop("hash", None) != _digest(body):
+                raise StoreError(
+                    f"{path}:{number}: this line does not match its hash: the journal was changed",
+                    hint="Move the file away; the rollout can be resumed or rolled back from the endpoint's tags.",
+                )
+            last = _digest(body)
+            entry = Entry(datetime.fromisoformat(body["at"]), body["actor"], body["event"])
+            lines.append((entry, offset, last))
+        return lines
+
+
+def _parse(raw: bytes) -> dict[str, Any] | None:
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        return None
+    return cast("dict[str, Any]", body) if isinstance(body, dict) else None
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
