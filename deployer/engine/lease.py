@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 
 import psutil
 
-from deployer.engine.tags import LEASE
 from deployer.errors import ConflictError, PlanError
 from deployer.ports.clock import Clock
 from deployer.ports.platform import Platform
+from deployer.rollout.tags import LEASE
 
 BEAT_S = 10.0
 """How often a live owner changes the beat."""

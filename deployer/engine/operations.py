@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, assert_never
+from typing import Any
 
 from deployer.engine.effects import Deployable, Effects
 from deployer.engine.lease import STALE_AFTER_S, Holder, Lease, is_alive_here, is_gone
 from deployer.engine.probe import Probe
 from deployer.engine.runner import Listener, Runner, WantedLoad
-from deployer.engine.tags import LEASE, REQUEST, Marks, marks_of, tag_for
 from deployer.errors import ExitCode, NotFoundError, PlanError
 from deployer.manifest.schema import OnFail, OnInconclusive, Retire
 from deployer.ports.clock import Clock
 from deployer.ports.platform import Endpoint, Platform
 from deployer.ports.store import Journal
 from deployer.ports.telemetry import Telemetry
+from deployer.rollout.ending import Ended, ended
 from deployer.rollout.events import Adopted, Started, from_record
 from deployer.rollout.machine import fold
-from deployer.rollout.model import Outcome, Phase, Plan, Request, RequestKind, Rollout, Step, StepKind
+from deployer.rollout.model import Phase, Plan, Request, RequestKind, Rollout, Step, StepKind
 from deployer.rollout.plan import Wanted, compile_plan, is_live
+from deployer.rollout.tags import LEASE, REQUEST, Marks, marks_of, tag_for
 
 ACKNOWLEDGE_S = 20.0
 """How long a running rollout may take to act on an operator's request."""
@@ -57,56 +58,6 @@ class Job:
     def rps(self) -> float | None:
         """Requests a second that the endpoint will get at least, when known."""
         return self.load.rps if self.load else None
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended."""
-
-    exit_code: ExitCode
-    text: str
-    state: Rollout | None = None
-
-
-def exit_code_of(state: Rollout) -> ExitCode:
-    """Exit code of a rollout that is final or paused."""
-    if state.phase is Phase.PAUSED:
-        return ExitCode.PAUSED
-    if state.phase is Phase.STUCK:
-        return ExitCode.STUCK
-    match state.outcome:
-        case Outcome.PROMOTED:
-            return ExitCode.OK
-        case Outcome.GATE_FAILED:
-            return ExitCode.GATE_FAILED
-        case Outcome.INCONCLUSIVE:
-            return ExitCode.INCONCLUSIVE
-        case Outcome.ABORTED:
-            return ExitCode.ABORTED
-        case Outcome.PLATFORM:
-            return ExitCode.PLATFORM
-        case None:
-            return ExitCode.BUG
-        case _:
-            assert_never(state.outcome)
-
-
-def ended(state: Rollout) -> Ended:
-    """Say in one line how ``state`` ended."""
-    plan, code = state.plan, exit_code_of(state)
-    stable = f"{plan.stable} has 100%" if plan.stable else "no deployment has traffic, as before"
-    match state.phase:
-        case Phase.PROMOTED:
-            text = f"promoted: {plan.candidate} has 100%"
-        case Phase.PAUSED:
-            split = ", ".join(f"{name} {weight}%" for name, weight in state.traffic.items())
-            text = f"paused ({split}): {state.reason or 'as planned'}. Next: deployer promote, or deployer abort"
-        case Phase.STUCK:
-            text = f"STUCK, a human must act now: {state.reason}"
-        case _:
-            outcome = state.outcome.value.replace("_", " ") if state.outcome else "ended"
-            text = f"{outcome}, rolled back, {stable}: {state.reason}"
-    return Ended(code, text, state)
 
 
 def preview(site: Site, job: Job, *, rollout_id: str, skip_gate: str | None = None) -> Plan | str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from deployer.engine.lease import Lease
-from deployer.engine.operations import Ended, Site
+from deployer.engine.operations import Site
 from deployer.engine.runner import Listener
-from deployer.engine.tags import GOOD, PHASE, PREVIOUS, REQUEST, marks_of, revision_of, tags_for_good
 from deployer.errors import ExitCode, NotFoundError, NotReadyError, PlatformError
 from deployer.ports.platform import Deployment, DeploymentState, Endpoint
 from deployer.ports.store import Entry
+from deployer.rollout.ending import Ended
 from deployer.rollout.model import Phase
+from deployer.rollout.tags import GOOD, PHASE, PREVIOUS, REQUEST, marks_of, revision_of, tags_for_good
 
 READY_S = 600.0
 """How long a version that must be made again may take to become ready."""

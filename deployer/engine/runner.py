@@ -15,7 +15,6 @@ from typing import Protocol
 
 from deployer.engine.effects import Effects
 from deployer.engine.lease import Lease
-from deployer.engine.tags import LEASE, REQUEST, TAGGED, request_of, tags_for, tags_for_good
 from deployer.errors import DeployerError, ExitCode, PlatformError, StoreError, TransientError
 from deployer.ports.clock import Clock
 from deployer.ports.loadgen import LoadGenerator, RunningLoad
@@ -26,6 +25,7 @@ from deployer.rollout.decide import decide
 from deployer.rollout.events import Adopted, Event, GaveUp, Started, to_record
 from deployer.rollout.machine import begin, evolve
 from deployer.rollout.model import FINAL, WAY_BACK, Observed, Outcome, Phase, Request, Rollout
+from deployer.rollout.tags import LEASE, REQUEST, TAGGED, request_of, tags_for, tags_for_good
 
 UNREACHABLE_S = 60.0
 """How long the platform may not answer before the run ends; the next run takes over from the tags."""

@@ -91,9 +91,7 @@ def _short(text: str, width: int = 100) -> str:
 
 
 def _detail(state: Rollout, endpoint: Endpoint | None, now: datetime) -> Iterable[RenderableType]:
-    if (
-        state.phase in (Phase.JUDGING, Phase.BAKING, Phase.HOLDING, Phase.PAUSED) and state.is_exposed
-    ) or state.mirror_pct:
+    if state.is_exposed or state.mirror_pct:
         yield _arms(state, endpoint)
     if state.phase in (Phase.JUDGING, Phase.BAKING):
         yield _clock(state, now)

@@ -7,8 +7,9 @@ looked at before anything that moves forward; on the way back nothing is looked 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import assert_never
 
-from deployer.gate.verdict import Result
+from deployer.gate.verdict import Result, Verdict
 from deployer.manifest.schema import OnFail, OnInconclusive, Retire
 from deployer.rollout.actions import (
     Action,
@@ -103,6 +104,8 @@ def _request(state: Rollout, observed: Observed) -> Action | None:
             return Record(Resumed(why) if state.phase is Phase.PAUSED else RequestIgnored(f"{why}: it is not paused"))
         case RequestKind.PROMOTE | RequestKind.PROMOTE_FULL:
             return _promote(state, request, why)
+        case _:
+            assert_never(request.kind)
 
 
 def _abort(state: Rollout, observed: Observed, why: str) -> Action:
@@ -275,50 +278,51 @@ def _elapsed_s(state: Rollout, now: datetime) -> float:
 
 
 def _judge(state: Rollout, now: datetime) -> Action:
-    step, plan, verdict = state.step, state.plan, state.verdict
+    step, plan, verdict = state.step, state.plan, _fresh(state)
     elapsed_s = _elapsed_s(state, now)
     if plan.skip_gate is not None:
         if elapsed_s >= step.min_s:
             return Record(Advanced(f"gate skipped: {plan.skip_gate}"))
         return Wait(state.entered_at + timedelta(seconds=step.min_s), "gate skipped")
-    fresh = state.looked_at is not None and state.looked_at >= state.entered_at
-    if fresh and verdict is not None:
+    if verdict is not None:
         if verdict.result is Result.FAIL:
-            return _failed(state)
-        looked_s = _elapsed_s(state, state.looked_at or now)
+            return _failed(state, verdict.text)
+        looked_s = _elapsed_s(state, verdict.at)
         if verdict.result is Result.PASS and looked_s >= step.min_s:
             return Record(Advanced(verdict.text))
         if step.max_s is not None and looked_s >= step.max_s:
-            return _undecided(state)
+            return _undecided(state, verdict.text)
     return _look_or_wait(state, now)
 
 
+def _fresh(state: Rollout) -> Verdict | None:
+    """The latest verdict, if it was reached in the current phase."""
+    return state.verdict if state.verdict is not None and state.verdict.at >= state.entered_at else None
+
+
 def _look_or_wait(state: Rollout, now: datetime) -> Action:
-    last = state.looked_at if state.looked_at and state.looked_at >= state.entered_at else state.entered_at
-    due = last + timedelta(seconds=state.plan.look_s)
+    verdict = _fresh(state)
+    due = (verdict.at if verdict else state.entered_at) + timedelta(seconds=state.plan.look_s)
     return Judge() if now >= due else Wait(due, "next look of the gate")
 
 
-def _failed(state: Rollout) -> Action:
-    text = state.verdict.text if state.verdict else ""
+def _failed(state: Rollout, text: str) -> Action:
     if state.plan.on_fail is OnFail.FREEZE:
         return Record(Paused(f"gate FAIL, frozen as on_fail asks: {text}"))
     return _give_up(Outcome.GATE_FAILED, text)
 
 
-def _undecided(state: Rollout) -> Action:
-    text = f"no verdict within {state.step.max_s:g}s at {state.step}"
-    if state.verdict is not None:
-        text += f": {state.verdict.text}"
+def _undecided(state: Rollout, why: str) -> Action:
+    text = f"no verdict within {state.step.max_s:g}s at {state.step}: {why}"
     if state.plan.on_inconclusive is OnInconclusive.PAUSE:
         return Record(Paused(text))
     return _give_up(Outcome.INCONCLUSIVE, text)
 
 
 def _hold(state: Rollout, now: datetime) -> Action:
-    looked = state.looked_at is not None and state.looked_at >= state.entered_at
-    if looked and state.verdict is not None and state.verdict.result is Result.FAIL:
-        return _failed(state)
+    verdict = _fresh(state)
+    if verdict is not None and verdict.result is Result.FAIL:
+        return _failed(state, verdict.text)
     until = state.entered_at + timedelta(seconds=state.step.max_s or 0.0)
     if now >= until:
         return Record(Advanced(f"held for {state.step.max_s:g}s"))

@@ -166,7 +166,7 @@ def _apply(state: Rollout, event: Event, at: datetime) -> Rollout:  # noqa: C901
             shifts = (*state.shifts, Shift(at, weight_pct))
             return replace(state, weight_pct=weight_pct, mirror_pct=mirror_pct, shifts=shifts).enter(phase, at)
         case Judged(verdict):
-            return replace(state, verdict=verdict, looks=state.looks + 1, looked_at=at)
+            return replace(state, verdict=verdict, looks=state.looks + 1)
         case Advanced(_, to):
             return _next(_unpaused(state, at), at, to)
         case Paused(reason):
@@ -191,7 +191,7 @@ def _apply(state: Rollout, event: Event, at: datetime) -> Rollout:  # noqa: C901
             return done.enter(Phase.PROMOTED, at)
         case GotStuck(reason):
             return replace(state, reason=f"{state.reason}; {reason}").enter(Phase.STUCK, at)
-        case Started() | Adopted():
+        case Started() | Adopted():  # pragma: no cover - no row of the table names them
             raise _illegal(state, event)
         case _:
             assert_never(event)

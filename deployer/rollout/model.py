@@ -171,7 +171,6 @@ class Rollout:
     prepared: bool = False
     shifts: tuple[Shift, ...] = ()
     looks: int = 0
-    looked_at: datetime | None = None
     verdict: Verdict | None = None
     """Of the latest look of the current step; None: none yet."""
     outcome: Outcome | None = None

@@ -1,0 +1,308 @@
+"""The command line: parse, wire, call the engine once, exit with its code.
+
+Nothing heavy is imported at the top: ``--help`` answers in a blink, and every command imports what it needs.
+"""
+
+# ruff: noqa: PLC0415, FBT002 - imports inside the commands (see above); options are booleans with defaults
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deployer.errors import DeployerError, ExitCode, ManifestError, UsageError
+
+app = typer.Typer(
+    name="deployer",
+    help="Get a new model version in front of users safely: gated rollouts that put everything back by themselves.",
+    epilog="Exit codes: 0 done, 2-5 nothing changed, 10-13 changed and restored, 20 paused, 30 and 1 a human must act.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+local_app = typer.Typer(help="The embedded platform on this machine.", no_args_is_help=True)
+app.add_typer(local_app, name="local")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Target = Annotated[str, typer.Argument(metavar="ENDPOINT|MANIFEST", help="Name of an endpoint, or a manifest file.")]
+ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The rollout manifest.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
+
+
+class ProblemFormat(StrEnum):
+    """How ``validate`` prints what is wrong."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+    GITHUB = "github"
+
+
+@app.command(epilog="Example: deployer rollout manifests/local/quickstart.yaml")
+def rollout(
+    manifest: ManifestFile,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before changing a remote endpoint.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Go on in the background; watch with status.")] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Take the lease of a run known to be dead.")
+    ] = False,
+    skip_gate: Annotated[bool, typer.Option("--skip-gate", help="Do not ask the gate; needs --reason.")] = False,
+    reason: Reason = "",
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Deploy, shift, judge, then promote or put everything back. Safe to run again after any interruption."""
+
+    def body() -> ExitCode:
+        from deployer import wiring
+        from deployer.engine.operations import roll_out
+        from deployer.report.output import Output
+        from deployer.report.records import ended_record
+
+        if skip_gate and not reason:
+            raise UsageError("--skip-gate needs --reason", hint="Say why: it is kept in the journal.")
+        if detach:
+            return _detach(Output(as_json=json))
+        out = Output(as_json=json)
+        reached = wiring.reach(str(manifest), want_manifest=True)
+        _confirm(reached.platform, yes=yes)
+        reached.signals.install()
+        with out.listener() as listener:
+            done = roll_out(
+                reached.site,
+                reached.job(),
+                listener,
+                rollout_id=wiring.new_rollout_id(reached.site),
+                take_over=take_over,
+                skip_gate=reason if skip_gate else None,
+            )
+        out.result(ended_record(done), done.text, _style(done.exit_code))
+        return done.exit_code
+
+    _run(body, as_json=json, debug=debug)
+
+
+@app.command(epilog="Example: deployer validate --format github manifests/*/*.yaml")
+def validate(
+    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Manifests to check.")],
+    output: Annotated[ProblemFormat, typer.Option("--format", help="How to print what is wrong.")] = ProblemFormat.TEXT,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check manifests and every file they name. Needs no network and changes nothing."""
+
+    def body() -> ExitCode:
+        from deployer import wiring
+        from deployer.report.problems import render
+
+        problems = [problem for path in manifests for problem in wiring.problems_of(path)]
+        chosen = "json" if json else output.value
+        text = render(problems, chosen)
+        if text:
+            typer.echo(text)
+        if not problems and chosen == "text":
+            typer.echo(f"{len(manifests)} valid")
+        return ExitCode.MANIFEST if problems else ExitCode.OK
+
+    _run(body, as_json=json, debug=debug)
+
+
+@app.command(epilog="Example: deployer plan manifests/local/quickstart.yaml")
+def plan(manifest: ManifestFile, json: Json = False, debug: Debug = False) -> None:
+    """Show what a rollout would do, step by step. Writes nothing."""
+
+    def body() -> ExitCode:
+        from deployer import wiring
+        from deployer.engine.operations import preview
+        from deployer.report.output import Output
+        from deployer.report.records import plan_record, plan_text
+
+        reached = wiring.reach(str(manifest), want_manifest=True)
+        job = reached.job()
+        found = preview(reached.site, job, rollout_id="plan")
+        Output(as_json=json).result(plan_record(found, job.rps), plan_text(found))
+        return ExitCode.OK
+
+    _run(body, as_json=json, debug=debug)
+
+
+@app.command(epilog="Example: deployer status digits --watch")
+def status(
+    target: Target,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking until the rollout ends.")] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show the endpoint and its rollout, running or last, as a tree."""
+
+    def body() -> ExitCode:
+        from deployer import wiring
+        from deployer.engine.status import look
+        from deployer.report.output import Output
+        from deployer.report.status import show_status
+
+        reached = wiring.reach(target)
+        reached.signals.install()
+        return show_status(lambda: look(reached.site), reached.site.clock, Output(as_json=json), watch=watch)
+
+    _run(body, as_json=json, debug=debug)
+
+
+def _ask(kind: str, target: str, reason: str, *, json: bool, debug: bool) -> None:
+    def body() -> ExitCode:
+        from deployer import wiring
+        from deployer.engine.operations import ask
+        from deployer.report.output import Output
+        from deployer.report.records import ended_record
+        from deployer.rollout.model import Request, RequestKind
+
+        out = Output(as_json=json)
+        reached = wiring.reach(target)
+        reached.signals.install()
+        job = reached.job() if reached.spec else None
+        with out.listener() as listener:
+            done = ask(reached.site, Request(RequestKind(kind), reached.site.actor, reason), job, listener)
+        out.result(ended_record(done), done.text, _style(done.exit_code))
+        return done.exit_code
+
+    _run(body, as_json=json, debug=debug)
+
+
+@app.command(epilog="Example: deployer promote digits --full --reason 'checked by hand'")
+def promote(
+    target: Target,
+    full: Annotated[bool, typer.Option("--full", help="Skip to 100 %.")] = False,
+    reason: Reason = "",
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Go on by one step, verdict or not: from a pause, or out of the step that is being judged."""
+    _ask("promote_full" if full else "promote", target, reason, json=json, debug=debug)
+
+
+@app.command(epilog="Example: deployer pause digits --reason 'incident elsewhere'")
+def pause(target: Target, reason: Reason = "", json: Json = False, debug: Debug = False) -> None:
+    """Keep traffic as it is until somebody resumes, promotes or aborts."""
+    _ask("pause", target, reason, json=json, debug=debug)
+
+
+@app.command(epilog="Example: deployer resume digits")
+def resume(target: Target, reason: Reason = "", json: Json = False, debug: Debug = False) -> None:
+    """Go on from a pause, with the step it interrupted."""
+    _ask("resume", target, reason, json=json, debug=debug)
+
+
+@app.command(epilog="Example: deployer abort digits --reason 'wrong model'")
+def abort(target: Target, reason: Reason = "", json: Json = False, debug: Debug = False) -> None:
+    """Stop the running rollout and bring all traffic back, verified."""
+    _ask("abort", target, reason, json=json, debug=debug)
+
+
+@app.command(epilog="Example: deployer rollback digits --to blue")
+def rollback(
+    target: Target,
+    to: Annotated[str | None, typer.Option("--to", help="Deployment, or number of a revision.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also onto a deployment that is not ready.")] = False,
+    reason: Reason = "",
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Send all traffic to the last good version with one verified write. Needs no manifest; repeating does no harm."""
+
+    def body() -> ExitCode:
+        from deployer import wiring
+        from deployer.engine.rollback import roll_back
+        from deployer.report.output import Output
+        from deployer.report.records import ended_record
+
+        out = Output(as_json=json)
+        reached = wiring.reach(target)
+        reached.signals.install()
+        with out.listener() as listener:
+            done = roll_back(reached.site, listener, to=to, reason=reason, force=force)
+        out.result(ended_record(done), done.text, _style(done.exit_code))
+        return done.exit_code
+
+    _run(body, as_json=json, debug=debug)
+
+
+@app.command(epilog="Example: deployer history digits")
+def history(target: Target, json: Json = False, debug: Debug = False) -> None:
+    """List past rollouts and rollbacks of an endpoint, as this machine's journals know them."""
+
+    def body() -> ExitCode:
+        from deployer import wiring
+        from deployer.engine.status import past
+        from deployer.report.output import Output
+        from deployer.report.records import history_record, history_text
+
+        rows = past(wiring.reach(target).site.journal)
+        Output(as_json=json).result(history_record(rows), history_text(rows))
+        return ExitCode.OK
+
+    _run(body, as_json=json, debug=debug)
+
+
+def _detach(out: object) -> ExitCode:
+    """Start this very command again, without ``--detach``, in a session of its own."""
+    from deployer import wiring
+    from deployer.report.output import Output
+
+    assert isinstance(out, Output)  # noqa: S101 - narrows the type only
+    pid, log = wiring.detach([argument for argument in sys.argv[1:] if argument != "--detach"])
+    out.result({"pid": pid, "log": str(log), "exit_code": 0}, f"running in the background as {pid}, printing to {log}")
+    return ExitCode.OK
+
+
+def _confirm(platform: str, *, yes: bool) -> None:
+    if platform == "local" or yes or not sys.stdin.isatty():
+        return
+    if not typer.confirm(f"Change a live endpoint on platform {platform}?"):
+        raise UsageError("not confirmed", hint="Run again with --yes.")
+
+
+def _style(code: ExitCode) -> str:
+    return "bold green" if code is ExitCode.OK else "bold yellow" if code is ExitCode.PAUSED else "bold red"
+
+
+def _run(body: Callable[[], ExitCode], *, as_json: bool, debug: bool) -> None:
+    """Run a command's body and leave with its exit code, whatever happens in it."""
+    from deployer.report.output import Output
+
+    try:
+        code = body()
+    except DeployerError as exc:
+        if debug:
+            raise
+        Output(as_json=as_json).error(exc)
+        code = exc.exit_code
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as exc:
+        if debug:
+            raise
+        Output(as_json=as_json).bug(exc)
+        code = ExitCode.BUG
+    raise typer.Exit(int(code))
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except DeployerError as exc:  # only with --debug
+        sys.excepthook(type(exc), exc, exc.__traceback__)
+        sys.exit(int(exc.exit_code))
+
+
+__all__ = ["ManifestError", "app", "main"]
+
+if __name__ == "__main__":
+    main()

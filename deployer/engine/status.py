@@ -1,0 +1,70 @@
+"""What an endpoint is doing, and what it did: read from its tags and from the journals at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from deployer.engine.lease import Holder, is_gone
+from deployer.engine.operations import Site
+from deployer.errors import NotFoundError
+from deployer.ports.store import Journal
+from deployer.rollout.events import Event, from_record
+from deployer.rollout.machine import begin, evolve
+from deployer.rollout.model import Rollout
+from deployer.rollout.tags import GOOD, LEASE, PREVIOUS, marks_of, revision_of
+from deployer.rollout.views import Past, Status
+
+
+def look(site: Site) -> Status:
+    """Read the endpoint and the journal of its rollout. Changes nothing.
+
+    Raises:
+        NotFoundError: there is no such endpoint.
+    """
+    endpoint = site.platform.observe()
+    if endpoint is None:
+        raise NotFoundError("there is no such endpoint", hint="Check the name: deployer local status lists them.")
+    marks = marks_of(endpoint.tags)
+    holder = Holder.parse(endpoint.tags.get(LEASE))
+    steps = tuple(replay(site.journal, marks.rollout_id)) if marks else ()
+    return Status(
+        endpoint=endpoint,
+        marks=marks,
+        runner=holder.owner if holder is not None and not is_gone(holder.owner) else None,
+        good=revision_of(endpoint.tags.get(GOOD)),
+        previous=revision_of(endpoint.tags.get(PREVIOUS)),
+        steps=steps,
+    )
+
+
+def replay(journal: Journal, rollout_id: str) -> Sequence[tuple[Rollout, Event, datetime]]:
+    """Return the state after each event of a journal."""
+    steps: list[tuple[Rollout, Event, datetime]] = []
+    state: Rollout | None = None
+    for entry in journal.read(rollout_id):
+        event = from_record(entry.event)
+        state = begin(event, entry.at) if state is None else evolve(state, event, entry.at)
+        steps.append((state, event, entry.at))
+    return steps
+
+
+def past(journal: Journal) -> list[Past]:
+    """List what the journals at hand tell, oldest first."""
+    rows: list[Past] = []
+    for rollout_id in journal.rollouts():
+        entries = journal.read(rollout_id)
+        if not entries:
+            continue
+        first = entries[0]
+        if first.event.get("type") == "manual_rollback":
+            text = f"rollback to {first.event.get('to')}" + (f": {why}" if (why := first.event.get("reason")) else "")
+            rows.append(Past(rollout_id, first.at, first.actor, text, "rolled_back_by_hand", 0.0))
+            continue
+        state = replay(journal, rollout_id)[-1][0]
+        seconds = (entries[-1].at - first.at).total_seconds()
+        outcome = state.outcome.value if state.is_final and state.outcome else state.phase.value
+        plan = state.plan
+        text = f"{plan.stable or 'nothing'} -> {plan.candidate}" + (f": {state.reason}" if state.reason else "")
+        rows.append(Past(rollout_id, first.at, first.actor, text, outcome, seconds))
+    return rows

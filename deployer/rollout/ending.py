@@ -1,0 +1,59 @@
+"""How a command ended: an exit code and one line that says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from deployer.errors import ExitCode
+from deployer.rollout.model import Outcome, Phase, Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    exit_code: ExitCode
+    text: str
+    state: Rollout | None = None
+
+
+def exit_code_of(state: Rollout) -> ExitCode:
+    """Exit code of a rollout that is final or paused."""
+    if state.phase is Phase.PAUSED:
+        return ExitCode.PAUSED
+    if state.phase is Phase.STUCK:
+        return ExitCode.STUCK
+    match state.outcome:
+        case Outcome.PROMOTED:
+            return ExitCode.OK
+        case Outcome.GATE_FAILED:
+            return ExitCode.GATE_FAILED
+        case Outcome.INCONCLUSIVE:
+            return ExitCode.INCONCLUSIVE
+        case Outcome.ABORTED:
+            return ExitCode.ABORTED
+        case Outcome.PLATFORM:
+            return ExitCode.PLATFORM
+        case None:
+            return ExitCode.BUG
+        case _:
+            assert_never(state.outcome)
+
+
+def ended(state: Rollout) -> Ended:
+    """Say in one line how ``state`` ended."""
+    plan, code = state.plan, exit_code_of(state)
+    stable = f"{plan.stable} has 100%" if plan.stable else "no deployment has traffic, as before"
+    match state.phase:
+        case Phase.PROMOTED:
+            text = f"promoted: {plan.candidate} has 100%"
+        case Phase.PAUSED:
+            split = ", ".join(f"{name} {weight}%" for name, weight in state.traffic.items())
+            text = f"paused ({split}): {state.reason or 'as planned'}. Next: deployer promote, or deployer abort"
+        case Phase.STUCK:
+            text = f"STUCK, a human must act now: {state.reason}"
+        case _:
+            outcome = state.outcome.value.replace("_", " ") if state.outcome else "ended"
+            text = f"{outcome}, rolled back, {stable}: {state.reason}"
+    return Ended(code, text, state)

@@ -1,0 +1,183 @@
+"""The only module that names concrete adapters: from a manifest's words to objects that reach the world."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployer.clocks import SystemClock
+from deployer.engine.effects import Deployable
+from deployer.engine.operations import Job, Site
+from deployer.engine.probe import HttpProbe
+from deployer.engine.runner import WantedLoad
+from deployer.engine.signals import Signals
+from deployer.errors import PlanError, UsageError
+from deployer.manifest.azureml import DeploymentSource
+from deployer.manifest.load import RolloutSpec, load_manifest
+from deployer.manifest.problems import InvalidManifestError, Problem
+from deployer.manifest.schema import NAME_PATTERN, PlatformType
+from deployer.ports.platform import DeploymentSpec
+from deployer.rollout.model import Plan
+from deployer.rollout.plan import Version, Wanted
+from deployer.stores.file import FileJournal
+from deployer.stores.files import DiskFiles
+
+
+def home(env: Mapping[str, str] = os.environ) -> Path:
+    """Folder of everything deployer keeps: ``$DEPLOYER_HOME``, else ``~/.local/state/deployer``."""
+    return Path(env.get("DEPLOYER_HOME") or Path.home() / ".local" / "state" / "deployer").absolute()
+
+
+def actor(env: Mapping[str, str] = os.environ) -> str:
+    """Who acts, for the journal: the CI run when there is one, else ``user@host``."""
+    if env.get("GITHUB_ACTIONS"):
+        return f"{env.get('GITHUB_ACTOR', 'github')}@run-{env.get('GITHUB_RUN_ID', '?')}"
+    if env.get("TF_BUILD"):
+        return f"{env.get('BUILD_REQUESTEDFOR', 'azure-pipelines')}@build-{env.get('BUILD_BUILDID', '?')}"
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """An endpoint, and the manifest it was reached by, if any."""
+
+    site: Site
+    spec: RolloutSpec | None
+    signals: Signals
+
+    @property
+    def platform(self) -> str:
+        """Type of the platform, in the manifest's word."""
+        return self.spec.manifest.platform.type.value if self.spec else PlatformType.LOCAL.value
+
+    def job(self) -> Job:
+        """Make the manifest ready for the engine.
+
+        Raises:
+            UsageError: the endpoint was reached by name.
+        """
+        if self.spec is None:
+            raise UsageError("this needs a manifest", hint="Give the manifest file instead of the endpoint's name.")
+        return _job(self.spec, self.site)
+
+
+def problems_of(manifest: Path) -> Sequence[Problem]:
+    """Check one manifest; empty when it is valid."""
+    try:
+        load_manifest(manifest, files=DiskFiles(), env=os.environ)
+    except InvalidManifestError as exc:
+        return exc.problems
+    return ()
+
+
+def reach(target: str, *, want_manifest: bool = False) -> Reached:
+    """Reach the endpoint that a command's TARGET names: a manifest file, or an endpoint of the local platform.
+
+    Raises:
+        ManifestError: the manifest is wrong.
+        UsageError: neither a file nor a name.
+    """
+    path = Path(target)
+    if want_manifest or path.suffix in (".yaml", ".yml") or path.is_file():
+        spec = load_manifest(path, files=DiskFiles(), env=os.environ)
+        site, signals = _site(spec.manifest.platform.type, spec.endpoint.name)
+        return Reached(site, spec, signals)
+    if not re.fullmatch(NAME_PATTERN, target):
+        raise UsageError(f"{target} is neither a file nor the name of an endpoint", hint="Check the spelling.")
+    site, signals = _site(PlatformType.LOCAL, target)
+    return Reached(site, None, signals)
+
+
+def detach(arguments: Sequence[str]) -> tuple[int, Path]:
+    """Start ``deployer`` with ``arguments`` in a session of its own; return its pid and the file it prints to."""
+    folder = home() / "detached"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = folder / f"{secrets.token_hex(4)}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "deployer", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return process.pid, log
+
+
+def _site(platform: PlatformType, endpoint: str) -> tuple[Site, Signals]:
+    if platform is not PlatformType.LOCAL:
+        raise PlanError(
+            f"platform {platform.value} is not built into this version of deployer",
+            hint="Use `platform: local`.",
+        )
+    from deployer.platforms.local import LocalPlatform  # noqa: PLC0415 - adapters are imported when they are wired
+    from deployer.telemetry.local import LocalTelemetry  # noqa: PLC0415
+
+    clock = SystemClock()
+    signals = Signals(clock.wake)
+    local = LocalPlatform(endpoint, home())
+    return Site(
+        platform=local,
+        telemetry=LocalTelemetry(local.client, endpoint, clock),
+        journal=FileJournal(home() / "journal" / platform.value / endpoint),
+        clock=clock,
+        actor=actor(),
+        signal=signals,
+    ), signals
+
+
+def new_rollout_id(site: Site) -> str:
+    """Make a name for a rollout: its start, and four characters against two at once."""
+    return f"{site.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _wanted(spec: RolloutSpec) -> Wanted:
+    baseline = spec.baseline
+    return Wanted(
+        manifest=spec.manifest,
+        endpoint=spec.endpoint.name,
+        candidate=Version(spec.deployment.name, spec.deployment.digest),
+        baseline=Version(baseline.name, baseline.digest) if baseline else None,
+        digest=spec.digest,
+        deploy_s=max(float(source.ready_within_s) for source in (spec.deployment, baseline) if source is not None),
+    )
+
+
+def _job(spec: RolloutSpec, site: Site) -> Job:
+    manifest = spec.manifest
+    load = None
+    if manifest.load is not None:
+        from deployer.loadgen.locust import LocustLoad  # noqa: PLC0415
+
+        load = WantedLoad(LocustLoad(), manifest.load.rps, spec.path.parent / manifest.load.request)
+    return Job(
+        wanted=_wanted(spec),
+        endpoint_document=spec.endpoint.document,
+        deployable=lambda plan: _deployable(spec, plan),
+        probe=HttpProbe(site.platform, manifest, spec.payloads, spec.schemas, lambda: site.signal() is not None),
+        load=load,
+    )
+
+
+def _deployable(spec: RolloutSpec, plan: Plan) -> Deployable:
+    sources = {plan.candidate: spec.deployment}
+    if plan.baseline and plan.stable and spec.baseline:
+        sources[plan.stable] = spec.baseline
+    return Deployable(
+        versions={name: _version(name, source) for name, source in sources.items()},
+        workers={name: source.request_settings.max_concurrent_requests_per_instance for name, source in sources.items()},
+        slo=spec.manifest.slo,
+        gate=spec.manifest.gate,
+    )
+
+
+def _version(name: str, source: DeploymentSource) -> DeploymentSpec:
+    return DeploymentSpec(name, source.document, source.base_dir, source.digest)

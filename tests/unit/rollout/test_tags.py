@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from playbook import T0, plan
+
+from deployer.errors import ExitCode
+from deployer.rollout.ending import ended, exit_code_of
+from deployer.rollout.events import Adopted
+from deployer.rollout.machine import begin
+from deployer.rollout.model import Outcome, Phase, Request, RequestKind, Rollout
+from deployer.rollout.tags import (
+    GOOD,
+    PHASE,
+    PREVIOUS,
+    REQUEST,
+    VALUE_MAX,
+    marks_of,
+    request_of,
+    revision_of,
+    tag_for,
+    tags_for,
+    tags_for_good,
+)
+
+
+def state(phase: Phase = Phase.SHIFTING, **over: object) -> Rollout:
+    from dataclasses import replace
+
+    return replace(begin(Adopted(plan(**{k: v for k, v in over.items() if k == "stable"}), phase, 2, 20, 0, "x"), T0))
+
+
+def as_tags(marks: dict[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in marks.items() if value is not None}
+
+
+def test_a_rollout_is_read_back_from_its_tags() -> None:
+    marks = marks_of(as_tags(tags_for(state())))
+    assert marks is not None
+    assert (marks.phase, marks.position, marks.candidate, marks.stable) == (Phase.SHIFTING, 2, "green", "blue")
+    assert marks.is_active
+    ended_marks = marks_of(as_tags(tags_for(state(Phase.PROMOTED))))
+    assert ended_marks is not None
+    assert not ended_marks.is_active
+
+
+def test_a_first_deployment_has_no_stable_in_its_tags() -> None:
+    marks = marks_of(as_tags(tags_for(state(stable=None))))
+    assert marks is not None
+    assert marks.stable is None
+
+
+@pytest.mark.parametrize("value", ["", "judging", "judging:x", "nonsense:2"])
+def test_garbled_tags_tell_of_no_rollout(value: str) -> None:
+    tags = as_tags(tags_for(state())) | {PHASE: value}
+    assert marks_of(tags) is None
+    assert marks_of({}) is None
+
+
+@given(st.text(max_size=400), st.text(max_size=40).filter(lambda t: "|" not in t))
+def test_any_request_fits_a_tag_and_its_kind_survives(reason: str, by: str) -> None:
+    value = tag_for(Request(RequestKind.ABORT, by, reason))
+    read = request_of({REQUEST: value})
+    assert len(value) <= VALUE_MAX
+    assert read is not None
+    assert (read.kind, read.by) == (RequestKind.ABORT, by)
+    assert reason.startswith(read.reason)
+
+
+def test_a_bar_in_a_name_does_not_garble_a_request() -> None:
+    assert request_of({REQUEST: tag_for(Request(RequestKind.PAUSE, "a|b", "c|d"))}) == Request(
+        RequestKind.PAUSE, "a/b", "c|d"
+    )
+
+
+@pytest.mark.parametrize("value", ["", "abort", "dance|ann|"])
+def test_a_garbled_request_is_no_request(value: str) -> None:
+    assert request_of({REQUEST: value}) is None
+
+
+def test_the_version_in_use_and_the_one_before_are_kept() -> None:
+    first = as_tags(tags_for_good({}, ("blue", "d1"), None, T0))
+    assert PREVIOUS not in first
+    second = as_tags(tags_for_good(first, ("green", "d2"), ("blue", "d1"), T0))
+    good, previous = revision_of(second[GOOD]), revision_of(second[PREVIOUS])
+    assert good is not None
+    assert previous is not None
+    assert (good.number, good.name, previous.number, previous.name, previous.digest) == (2, "green", 1, "blue", "d1")
+    assert revision_of(None) is None
+    assert revision_of("garbled") is None
+
+
+@pytest.mark.parametrize(
+    ("phase", "outcome", "code", "words"),
+    [
+        (Phase.PROMOTED, Outcome.PROMOTED, ExitCode.OK, "promoted: green has 100%"),
+        (Phase.ROLLED_BACK, Outcome.GATE_FAILED, ExitCode.GATE_FAILED, "gate failed, rolled back, blue has 100%"),
+        (Phase.ROLLED_BACK, Outcome.INCONCLUSIVE, ExitCode.INCONCLUSIVE, "inconclusive, rolled back"),
+        (Phase.ROLLED_BACK, Outcome.ABORTED, ExitCode.ABORTED, "aborted, rolled back"),
+        (Phase.ROLLED_BACK, Outcome.PLATFORM, ExitCode.PLATFORM, "platform, rolled back"),
+        (Phase.ROLLED_BACK, None, ExitCode.BUG, "ended"),
+        (Phase.PAUSED, None, ExitCode.PAUSED, "paused (green 20%, blue 80%)"),
+        (Phase.STUCK, Outcome.ABORTED, ExitCode.STUCK, "STUCK"),
+    ],
+)
+def test_each_ending_has_its_exit_code_and_its_words(
+    phase: Phase, outcome: Outcome | None, code: ExitCode, words: str
+) -> None:
+    from dataclasses import replace
+
+    last = replace(state(phase), outcome=outcome)
+    assert exit_code_of(last) is code
+    assert words in ended(last).text
+
+
+def test_a_rolled_back_first_deployment_says_that_nobody_has_traffic() -> None:
+    from dataclasses import replace
+
+    last = replace(state(Phase.ROLLED_BACK, stable=None), outcome=Outcome.ABORTED)
+    assert "no deployment has traffic" in ended(last).text
