@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from deployer.errors import DeployerError, ExitCode, ManifestError, UsageError
+from deployer.errors import DeployerError, ExitCode, UsageError
 
 app = typer.Typer(
     name="deployer",
@@ -32,6 +32,7 @@ app.add_typer(local_app, name="local")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Target = Annotated[str, typer.Argument(metavar="ENDPOINT|MANIFEST", help="Name of an endpoint, or a manifest file.")]
+LocalEndpoint = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of a local endpoint.")]
 ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The rollout manifest.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
 
@@ -50,9 +51,7 @@ def rollout(
     manifest: ManifestFile,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before changing a remote endpoint.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Go on in the background; watch with status.")] = False,
-    take_over: Annotated[
-        bool, typer.Option("--take-over", help="Take the lease of a run known to be dead.")
-    ] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help="Take the lease of a run known to be dead.")] = False,
     skip_gate: Annotated[bool, typer.Option("--skip-gate", help="Do not ask the gate; needs --reason.")] = False,
     reason: Reason = "",
     json: Json = False,
@@ -69,7 +68,7 @@ def rollout(
         if skip_gate and not reason:
             raise UsageError("--skip-gate needs --reason", hint="Say why: it is kept in the journal.")
         if detach:
-            return _detach(Output(as_json=json))
+            return _detach(as_json=json)
         out = Output(as_json=json)
         reached = wiring.reach(str(manifest), want_manifest=True)
         _confirm(reached.platform, yes=yes)
@@ -250,14 +249,93 @@ def history(target: Target, json: Json = False, debug: Debug = False) -> None:
     _run(body, as_json=json, debug=debug)
 
 
-def _detach(out: object) -> ExitCode:
+@local_app.command("status", epilog="Example: deployer local status")
+def local_status(json: Json = False, debug: Debug = False) -> None:
+    """List the local endpoints and what runs of them. Starts nothing."""
+
+    def body() -> ExitCode:
+        from deployer import wiring
+        from deployer.local import lifecycle
+        from deployer.report.local import local_text
+        from deployer.report.output import Output
+
+        found = lifecycle.status(wiring.home())
+        Output(as_json=json).result({"exit_code": 0, "endpoints": found}, local_text(found))
+        return ExitCode.OK
+
+    _run(body, as_json=json, debug=debug)
+
+
+@local_app.command("up", epilog="Example: deployer local up digits")
+def local_up(endpoint: LocalEndpoint, json: Json = False, debug: Debug = False) -> None:
+    """Start an endpoint that was brought down, as it was."""
+
+    def body() -> ExitCode:
+        from deployer import wiring
+        from deployer.local import lifecycle
+        from deployer.report.local import local_text
+        from deployer.report.output import Output
+
+        found = lifecycle.up(wiring.home(), endpoint) | {"endpoint": endpoint, "running": True}
+        Output(as_json=json).result({"exit_code": 0, "endpoints": [found]}, local_text([found]))
+        return ExitCode.OK
+
+    _run(body, as_json=json, debug=debug)
+
+
+@local_app.command("down", epilog="Example: deployer local down --forget")
+def local_down(
+    endpoint: Annotated[str | None, typer.Argument(metavar="[ENDPOINT]", help="Its name; all when left out.")] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Also remove deployments, traffic and telemetry.")] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """End every process of the local platform; what is recorded stays, unless it is forgotten."""
+
+    def body() -> ExitCode:
+        from deployer import wiring
+        from deployer.local import lifecycle
+        from deployer.report.output import Output
+
+        names = lifecycle.down(wiring.home(), endpoint, forget=forget)
+        text = f"{', '.join(names) or 'nothing'} {'forgotten' if forget else 'down'}"
+        Output(as_json=json).result({"exit_code": 0, "endpoints": names, "forgotten": forget}, text)
+        return ExitCode.OK
+
+    _run(body, as_json=json, debug=debug)
+
+
+@local_app.command("logs", epilog="Example: deployer local logs digits --part green-0 --lines 200")
+def local_logs(
+    endpoint: LocalEndpoint,
+    part: Annotated[str | None, typer.Option("--part", help="daemon, envoy, or an instance such as blue-0.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=100_000, help="How many of the last.")] = 100,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show the last lines that an endpoint's parts printed."""
+
+    def body() -> ExitCode:
+        from deployer import wiring
+        from deployer.local import lifecycle
+        from deployer.report.output import Output
+
+        text = lifecycle.logs(wiring.home(), endpoint, part=part, lines=lines)
+        Output(as_json=json).result({"exit_code": 0, "endpoint": endpoint, "part": part, "text": text}, text)
+        return ExitCode.OK
+
+    _run(body, as_json=json, debug=debug)
+
+
+def _detach(*, as_json: bool) -> ExitCode:
     """Start this very command again, without ``--detach``, in a session of its own."""
     from deployer import wiring
     from deployer.report.output import Output
 
-    assert isinstance(out, Output)  # noqa: S101 - narrows the type only
     pid, log = wiring.detach([argument for argument in sys.argv[1:] if argument != "--detach"])
-    out.result({"pid": pid, "log": str(log), "exit_code": 0}, f"running in the background as {pid}, printing to {log}")
+    Output(as_json=as_json).result(
+        {"pid": pid, "log": str(log), "exit_code": 0}, f"running in the background as {pid}, printing to {log}"
+    )
     return ExitCode.OK
 
 
@@ -301,8 +379,6 @@ def main() -> None:
         sys.excepthook(type(exc), exc, exc.__traceback__)
         sys.exit(int(exc.exit_code))
 
-
-__all__ = ["ManifestError", "app", "main"]
 
 if __name__ == "__main__":
     main()

@@ -147,7 +147,7 @@ def _wanted(spec: RolloutSpec) -> Wanted:
         candidate=Version(spec.deployment.name, spec.deployment.digest),
         baseline=Version(baseline.name, baseline.digest) if baseline else None,
         digest=spec.digest,
-        deploy_s=max(float(source.ready_within_s) for source in (spec.deployment, baseline) if source is not None),
+        deploy_s=max(float(source.ready_within_s()) for source in (spec.deployment, baseline) if source is not None),
     )
 
 
@@ -173,7 +173,9 @@ def _deployable(spec: RolloutSpec, plan: Plan) -> Deployable:
         sources[plan.stable] = spec.baseline
     return Deployable(
         versions={name: _version(name, source) for name, source in sources.items()},
-        workers={name: source.request_settings.max_concurrent_requests_per_instance for name, source in sources.items()},
+        workers={
+            name: source.request_settings.max_concurrent_requests_per_instance for name, source in sources.items()
+        },
         slo=spec.manifest.slo,
         gate=spec.manifest.gate,
     )

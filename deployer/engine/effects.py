@@ -40,6 +40,7 @@ from deployer.rollout.actions import (
     Wait,
     WarmUp,
 )
+from deployer.rollout.endpoint import in_words
 from deployer.rollout.events import (
     Cleaned,
     Event,
@@ -136,7 +137,7 @@ class Effects:
                 return self._judge(state)
             case Restore():
                 platform.set_traffic(plan.restore, {})
-                return Reverted(f"traffic verified: {plan.restore or 'none, as before'}")
+                return Reverted(f"traffic verified: {in_words(plan.restore)}")
             case Clean(names):
                 return self._clean(names)
             case RetireStable(name):

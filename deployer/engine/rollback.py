@@ -11,6 +11,7 @@ from deployer.errors import ExitCode, NotFoundError, NotReadyError, PlatformErro
 from deployer.ports.platform import Deployment, DeploymentState, Endpoint
 from deployer.ports.store import Entry
 from deployer.rollout.ending import Ended
+from deployer.rollout.endpoint import in_words
 from deployer.rollout.model import Phase
 from deployer.rollout.tags import GOOD, PHASE, PREVIOUS, REQUEST, marks_of, revision_of, tags_for_good
 
@@ -38,7 +39,9 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
         raise NotFoundError("there is no such endpoint", hint="Check the name and the platform.")
     target = _target(endpoint, to)
     if target is None:
-        return Ended(ExitCode.OK, f"nothing to roll back: {_traffic(endpoint)}, and no earlier version is known")
+        return Ended(
+            ExitCode.OK, f"nothing to roll back: {in_words(endpoint.traffic)} stays, and no earlier version is known"
+        )
     name, digest = target
     if dict(endpoint.traffic) == {name: 100} and not endpoint.mirror and _idle(endpoint):
         return Ended(ExitCode.OK, f"nothing to do: {name} has 100% already")
@@ -91,10 +94,6 @@ def _note(site: Site, before: Endpoint, name: str, digest: str, reason: str) -> 
 def _idle(endpoint: Endpoint) -> bool:
     marks = marks_of(endpoint.tags)
     return marks is None or not marks.is_active
-
-
-def _traffic(endpoint: Endpoint) -> str:
-    return ", ".join(f"{name} has {weight}%" for name, weight in sorted(endpoint.traffic.items())) or "no traffic"
 
 
 def _target(endpoint: Endpoint, to: str | None) -> tuple[str, str] | None:

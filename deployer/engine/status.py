@@ -13,7 +13,7 @@ from deployer.rollout.events import Event, from_record
 from deployer.rollout.machine import begin, evolve
 from deployer.rollout.model import Rollout
 from deployer.rollout.tags import GOOD, LEASE, PREVIOUS, marks_of, revision_of
-from deployer.rollout.views import Past, Status
+from deployer.ports.views import Past, Status
 
 
 def look(site: Site) -> Status:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from deployer.manifest.quantities import format_duration
+from deployer.ports.views import Past
 from deployer.report.words import arm_record, plain
 from deployer.rollout.describe import describe
 from deployer.rollout.ending import Ended
 from deployer.rollout.model import Plan, Rollout
-from deployer.rollout.views import Past
 
 
 def state_record(state: Rollout) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from rich.text import Text
 
 from deployer.errors import ExitCode
 from deployer.ports.clock import Clock
+from deployer.ports.views import Status
 from deployer.report.output import Output
 from deployer.report.records import state_record
 from deployer.report.story import Story
 from deployer.report.tree import tree
-from deployer.report.words import plain, traffic_words
-from deployer.rollout.views import Status
+from deployer.report.words import plain
+from deployer.rollout.endpoint import in_words
 
 
 def show_status(look: Callable[[], Status], clock: Clock, out: Output, *, watch: bool) -> ExitCode:
@@ -49,9 +50,9 @@ def render(status: Status, clock: Clock) -> RenderableType:
     elif status.marks is not None:
         parts.append(Text(f"rollout {status.marks.rollout_id}: {status.marks.phase.value} (journal elsewhere)"))
     parts.append(Text.assemble((endpoint.name, "bold"), f"  {endpoint.scoring_url}"))
-    parts.append(Text(plain(f"  traffic   {traffic_words(endpoint.traffic)}")))
+    parts.append(Text(plain(f"  traffic   {in_words(endpoint.traffic)}")))
     if endpoint.mirror:
-        parts.append(Text(plain(f"  mirror    {traffic_words(endpoint.mirror)}")))
+        parts.append(Text(plain(f"  mirror    {in_words(endpoint.mirror)}")))
     for deployment in endpoint.deployments.values():
         ready = f"{deployment.instances_ready}/{deployment.instances_wanted} instances"
         line = f"  {deployment.name:<9} {deployment.state.value}, {ready} {deployment.message}".rstrip()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
 from typing import Any, assert_never
 
 from deployer.gate.verdict import Arm
+from deployer.rollout.endpoint import in_words
 from deployer.rollout.events import (
     Adopted,
     Advanced,
@@ -30,17 +30,12 @@ from deployer.rollout.events import (
     Started,
     Warmed,
 )
-from deployer.rollout.model import Rollout
+from deployer.rollout.model import Outcome, Rollout
 
 
 def plain(text: str) -> str:
     """Replace control and format characters, so that no text from outside steers a terminal; keep line ends."""
     return "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def traffic_words(traffic: Mapping[str, int]) -> str:
-    """Say who has how much: ``green 20%, blue 80%``."""
-    return ", ".join(f"{name} {weight}%" for name, weight in traffic.items()) or "no traffic"
 
 
 def arm_words(arm: Arm | None) -> str:
@@ -63,7 +58,7 @@ def event_words(state: Rollout, event: Event) -> tuple[str, str]:  # noqa: C901,
         case Requested(_, text):
             return "deploy", text
         case Prepared():
-            return "ready", f"endpoint {plan.endpoint}: {traffic_words(plan.restore)}"
+            return "ready", f"endpoint {plan.endpoint}: {in_words(plan.restore)}"
         case Deployed():
             return "deploy", f"{plan.candidate} is ready, at 0%"
         case Smoked(passed, text):
@@ -72,7 +67,7 @@ def event_words(state: Rollout, event: Event) -> tuple[str, str]:  # noqa: C901,
             return "warm-up", f"{name}: {text}" if passed else f"{name} FAILED: {text}"
         case Shifted(weight_pct, mirror_pct):
             mirrored = f", {mirror_pct}% mirrored to {plan.candidate}" if mirror_pct else ""
-            return "shift", f"{traffic_words(plan.traffic(weight_pct))}{mirrored}, verified"
+            return "shift", f"{in_words(plan.traffic(weight_pct))}{mirrored}, verified"
         case Judged(verdict):
             return "gate", f"{verdict.result.value}: {verdict.text}"
         case Advanced(reason):
@@ -84,7 +79,7 @@ def event_words(state: Rollout, event: Event) -> tuple[str, str]:  # noqa: C901,
         case RequestIgnored(text):
             return "ignored", text
         case DriftNoticed(traffic):
-            return "drift", "traffic is ours again" if traffic is None else f"traffic is {traffic_words(traffic)}?"
+            return "drift", "traffic is ours again" if traffic is None else f"traffic is {in_words(traffic)}?"
         case GaveUp(outcome, reason):
             return "rollback", f"{outcome.value.replace('_', ' ')}: {reason}"
         case RevertFailed(error):
@@ -92,7 +87,9 @@ def event_words(state: Rollout, event: Event) -> tuple[str, str]:  # noqa: C901,
         case Reverted(text):
             return "rollback", text
         case Cleaned(text):
-            return "clean", text
+            return "clean", text if state.outcome is Outcome.PLATFORM else text.splitlines()[0].removesuffix(
+                "; it last said:"
+            )
         case Retired(text):
             return "retire", text
         case GotStuck(reason):

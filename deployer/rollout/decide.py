@@ -28,7 +28,7 @@ from deployer.rollout.actions import (
     Wait,
     WarmUp,
 )
-from deployer.rollout.endpoint import Deployment, DeploymentState, Endpoint
+from deployer.rollout.endpoint import Deployment, DeploymentState, Endpoint, in_words
 from deployer.rollout.events import (
     Advanced,
     Cleaned,
@@ -168,8 +168,8 @@ def _drift(state: Rollout, observed: Observed, now: datetime) -> Action | None:
         return Record(DriftNoticed(actual[0]))
     if (now - state.drift_at).total_seconds() < state.plan.confirm_s:
         return Wait(state.drift_at + timedelta(seconds=state.plan.confirm_s), "traffic differs: is it an edit?")
-    was, is_now = _words(state.traffic), _words(actual[0])
-    mirrored = f" and mirror {_words(actual[1])}" if actual[1] else ""
+    was, is_now = in_words(state.traffic), in_words(actual[0])
+    mirrored = f" and mirror {in_words(actual[1])}" if actual[1] else ""
     return _give_up(Outcome.ABORTED, f"somebody else changed traffic from {was} to {is_now}{mirrored}")
 
 
@@ -180,10 +180,6 @@ def _expected(state: Rollout) -> list[tuple[dict[str, int], dict[str, int]]]:
     if state.phase is Phase.SHIFTING:
         ours.append((plan.traffic(state.step.weight_pct), plan.mirror(state.step.mirror_pct)))
     return ours
-
-
-def _words(traffic: dict[str, int]) -> str:
-    return ", ".join(f"{name} {weight}%" for name, weight in sorted(traffic.items())) or "nothing"
 
 
 def _deadline(state: Rollout, now: datetime) -> Action | None:
@@ -355,10 +351,10 @@ def _revert(state: Rollout, observed: Observed, now: datetime) -> Action:
     if not state.prepared:
         return Record(Reverted("nothing was shifted"))
     if dict(endpoint.traffic) == plan.restore and not endpoint.mirror:
-        return Record(Reverted(f"traffic verified: {_words(plan.restore)}"))
+        return Record(Reverted(f"traffic verified: {in_words(plan.restore)}"))
     until = state.entered_at + timedelta(seconds=plan.reserve_s)
     if now >= until:
-        return Record(GotStuck(f"traffic is {_words(dict(endpoint.traffic))}, not {_words(plan.restore)}"))
+        return Record(GotStuck(f"traffic is {in_words(endpoint.traffic)}, not {in_words(plan.restore)}"))
     return _bring_back(state, endpoint, now)
 
 

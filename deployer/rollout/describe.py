@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from deployer.manifest.quantities import format_duration
+from deployer.rollout.endpoint import in_words
 from deployer.rollout.model import Plan, Step, StepKind
 
 
@@ -27,12 +28,12 @@ def _step(plan: Plan, step: Step) -> str:
         case StepKind.MIRROR:
             return f"mirror {step.mirror_pct}% of the traffic to {plan.candidate}; the gate decides {_bounds(step)}"
         case StepKind.WEIGHT:
-            return f"{_split(plan, step)}; the gate decides {_bounds(step)}"
+            return f"{in_words(plan.traffic(step.weight_pct))}; the gate decides {_bounds(step)}"
         case StepKind.PAUSE:
             return f"stand still {f'for {format_duration(step.max_s)}' if step.max_s else 'until somebody promotes'}"
         case StepKind.BAKE:
             kept = f", {plan.stable} kept whole" if plan.stable else ""
-            return f"{_split(plan, step)}; bake {_bounds(step)}{kept}"
+            return f"{in_words(plan.traffic(step.weight_pct))}; bake {_bounds(step)}{kept}"
         case StepKind.RETIRE:
             return f"{plan.retire.value.replace('_', ' ')} {plan.stable}" if plan.stable else "nothing to retire"
         case _:
@@ -48,7 +49,3 @@ def _prepare(plan: Plan) -> str:
 
 def _bounds(step: Step) -> str:
     return f"within {format_duration(step.min_s)} to {format_duration(step.max_s or 0)}"
-
-
-def _split(plan: Plan, step: Step) -> str:
-    return ", ".join(f"{name} {weight}%" for name, weight in plan.traffic(step.weight_pct).items())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from deployer.errors import ExitCode
+from deployer.rollout.endpoint import in_words
 from deployer.rollout.model import Outcome, Phase, Rollout
 
 
@@ -49,8 +50,8 @@ def ended(state: Rollout) -> Ended:
         case Phase.PROMOTED:
             text = f"promoted: {plan.candidate} has 100%"
         case Phase.PAUSED:
-            split = ", ".join(f"{name} {weight}%" for name, weight in state.traffic.items())
-            text = f"paused ({split}): {state.reason or 'as planned'}. Next: deployer promote, or deployer abort"
+            why = state.reason or "as planned"
+            text = f"paused ({in_words(state.traffic)}): {why}. Next: deployer promote, or deployer abort"
         case Phase.STUCK:
             text = f"STUCK, a human must act now: {state.reason}"
         case _:

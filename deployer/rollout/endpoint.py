@@ -13,6 +13,11 @@ Traffic = Mapping[str, int]
 """Deployment name -> integer percent. Names with 0 are left out; the sum is 0 or 100."""
 
 
+def in_words(traffic: Traffic) -> str:
+    """Say who has how much: ``blue 80%, green 20%``."""
+    return ", ".join(f"{name} {weight}%" for name, weight in sorted(traffic.items())) or "nothing"
+
+
 class DeploymentState(StrEnum):
     """What a deployment can do now."""
 

@@ -52,7 +52,7 @@ BOTH = endpoint({"blue": 100}, deployment("blue", "old"), deployment("green", "n
 FULL = {"canary": {"steps": [20, 50], "each": {"min": "5s", "max": "60s"}, "bake": "10s"}}
 
 
-def both(traffic: dict[str, int] | None = None, **over: object):  # noqa: ANN201
+def both(traffic: dict[str, int] | None = None, **over: object):
     return replace(BOTH, traffic=traffic or {"blue": 100}, **over)
 
 

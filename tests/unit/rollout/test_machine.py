@@ -25,7 +25,7 @@ from deployer.rollout.events import (
     from_record,
     to_record,
 )
-from deployer.rollout.machine import TRANSITIONS, begin, evolve, fold, to_mermaid
+from deployer.rollout.machine import TRANSITIONS, begin, evolve, fold, phase_of, to_mermaid
 from deployer.rollout.model import FINAL, Observed, Outcome, Phase, Rollout, Step, StepKind
 
 
@@ -131,8 +131,6 @@ def test_the_diagram_names_every_phase() -> None:
 
 @pytest.mark.parametrize("kind", list(StepKind))
 def test_a_rollout_can_begin_any_kind_of_step(kind: StepKind) -> None:
-    from deployer.rollout.machine import phase_of
-
     step = Step(kind, weight_pct=100 if kind is StepKind.BAKE else 0)
     bake = () if kind is StepKind.BAKE else (Step(StepKind.BAKE, weight_pct=100),)
     weight = (Step(StepKind.WEIGHT, weight_pct=5),) if kind is StepKind.WEIGHT else (step,)

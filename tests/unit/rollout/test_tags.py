@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,8 +28,6 @@ from deployer.rollout.tags import (
 
 
 def state(phase: Phase = Phase.SHIFTING, **over: object) -> Rollout:
-    from dataclasses import replace
-
     return replace(begin(Adopted(plan(**{k: v for k, v in over.items() if k == "stable"}), phase, 2, 20, 0, "x"), T0))
 
 
@@ -100,22 +100,18 @@ def test_the_version_in_use_and_the_one_before_are_kept() -> None:
         (Phase.ROLLED_BACK, Outcome.ABORTED, ExitCode.ABORTED, "aborted, rolled back"),
         (Phase.ROLLED_BACK, Outcome.PLATFORM, ExitCode.PLATFORM, "platform, rolled back"),
         (Phase.ROLLED_BACK, None, ExitCode.BUG, "ended"),
-        (Phase.PAUSED, None, ExitCode.PAUSED, "paused (green 20%, blue 80%)"),
+        (Phase.PAUSED, None, ExitCode.PAUSED, "paused (blue 80%, green 20%)"),
         (Phase.STUCK, Outcome.ABORTED, ExitCode.STUCK, "STUCK"),
     ],
 )
 def test_each_ending_has_its_exit_code_and_its_words(
     phase: Phase, outcome: Outcome | None, code: ExitCode, words: str
 ) -> None:
-    from dataclasses import replace
-
     last = replace(state(phase), outcome=outcome)
     assert exit_code_of(last) is code
     assert words in ended(last).text
 
 
 def test_a_rolled_back_first_deployment_says_that_nobody_has_traffic() -> None:
-    from dataclasses import replace
-
     last = replace(state(Phase.ROLLED_BACK, stable=None), outcome=Outcome.ABORTED)
     assert "no deployment has traffic" in ended(last).text

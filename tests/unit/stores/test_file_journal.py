@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from deployer.errors import StoreError
+from deployer.ports.store import Entry
+from deployer.stores.file import FileJournal
+
+AT = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def entry(number: int) -> Entry:
+    return Entry(AT, "ann@host", {"type": "shifted", "weight_pct": number})
+
+
+def filled(folder: Path, count: int = 3) -> FileJournal:
+    journal = FileJournal(folder)
+    for number in range(count):
+        journal.append("r1", entry(number))
+    return journal
+
+
+def test_what_was_appended_is_read_back_in_order_by_any_process(tmp_path: Path) -> None:
+    filled(tmp_path)
+    assert FileJournal(tmp_path).read("r1") == [entry(0), entry(1), entry(2)]
+    assert FileJournal(tmp_path).rollouts() == ["r1"]
+
+
+def test_an_unknown_rollout_is_empty(tmp_path: Path) -> None:
+    assert FileJournal(tmp_path / "none").read("r9") == []
+    assert FileJournal(tmp_path / "none").rollouts() == []
+
+
+def test_a_journal_is_private(tmp_path: Path) -> None:
+    filled(tmp_path / "a" / "b")
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "a" / "b" / "r1.jsonl").stat().st_mode) == 0o600
+
+
+def test_a_crash_at_any_byte_of_an_append_loses_that_entry_only_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    filled(tmp_path)
+    path = tmp_path / "r1.jsonl"
+    whole = path.read_bytes()
+    second_end = len(whole) - len(whole.splitlines(keepends=True)[-1])
+    for cut in range(second_end, len(whole)):
+        path.write_bytes(whole[:cut])
+        assert FileJournal(tmp_path).read("r1") == [entry(0), entry(1)]
+    FileJournal(tmp_path).append("r1", entry(7))
+    assert FileJournal(tmp_path).read("r1") == [entry(0), entry(1), entry(7)]
+
+
+@pytest.mark.parametrize("line", [0, 1, 2])
+def test_a_changed_line_is_an_error_that_names_it(tmp_path: Path, line: int) -> None:
+    filled(tmp_path)
+    path = tmp_path / "r1.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    lines[line] = lines[line].replace('"weight_pct":', '"weight_pct":1')
+    path.write_text("".join(lines))
+    with pytest.raises(StoreError, match=f"r1.jsonl:{line + 1}: this line does not match its hash"):
+        FileJournal(tmp_path).read("r1")
+
+
+def test_a_removed_line_and_a_line_that_is_no_json_are_errors(tmp_path: Path) -> None:
+    filled(tmp_path)
+    path = tmp_path / "r1.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text(lines[0] + lines[2])
+    with pytest.raises(StoreError):
+        FileJournal(tmp_path).read("r1")
+    for garbage in ("not json\n", "[]\n"):
+        path.write_text(lines[0] + garbage)
+        with pytest.raises(StoreError):
+            FileJournal(tmp_path).read("r1")
+
+
+def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = filled(tmp_path)
+    before = (tmp_path / "r1.jsonl").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left on device") as refused:
+        journal.append("r1", entry(9))
+    assert "DEPLOYER_HOME" in refused.value.hint
+    assert (tmp_path / "r1.jsonl").read_bytes() == before
+    monkeypatch.undo()
+    journal.append("r1", entry(9))
+    assert journal.read("r1")[-1] == entry(9)
+
+
+def test_a_folder_that_cannot_be_made_or_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError):
+        FileJournal(tmp_path / "file").append("r1", entry(0))
+    (tmp_path / "r2.jsonl").mkdir()
+    with pytest.raises(StoreError):
+        FileJournal(tmp_path).read("r2")
