@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from deployer.report.words import event_words
-from deployer.rollout.events import Advanced, Event, Judged, Shifted
+from deployer.rollout.events import Advanced, Cleaned, Event, GotStuck, Judged, Reverted, Shifted
 from deployer.rollout.model import Rollout
 
 
@@ -21,11 +21,9 @@ class Story:
     def add(self, state: Rollout, event: Event, at: datetime) -> None:
         """Take in one event; ``state`` is the state after it."""
         self.began.setdefault(self._position, at)
-        if not isinstance(event, (Judged, Shifted)):
+        if not isinstance(event, (Judged, Shifted, Reverted, Cleaned, GotStuck)):
             kind, text = event_words(state, event)
             self.lines[self._position] = text if kind != "start" else ""
-        if isinstance(event, Advanced) and state.verdict is None:
-            self.lines[self._position] = event.reason
         if state.position != self._position:
             self.done[self._position] = at
             self._position = state.position

@@ -8,7 +8,7 @@ The diagram in the README is generated from ``TRANSITIONS``. When to do what is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
@@ -247,13 +247,36 @@ def _give_up(state: Rollout, outcome: Outcome, reason: str, at: datetime) -> Rol
 
 
 def to_mermaid() -> str:
-    """Draw ``TRANSITIONS`` as a Mermaid state diagram; edges that lead where they come from are left out."""
-    lines = ["stateDiagram-v2", "    [*] --> preparing: started"]
-    for phase, events in TRANSITIONS.items():
-        for event, targets in events.items():
-            if event in ("paused", "resumed"):
-                continue
-            lines += [f"    {phase.value} --> {to.value}: {event}" for to in Phase if to in targets and to is not phase]
-    lines.append("    note left of paused: paused and resumed lead here and back from every phase before retiring")
+    """Draw ``TRANSITIONS`` as a Mermaid state diagram.
+
+    Every phase that can give up is drawn inside ``forward``; what may follow a step is drawn once, behind ``next_step``;
+    pausing, resuming and staying where one is are left out.
+    """
+    forward = [phase for phase, events in TRANSITIONS.items() if "gave_up" in events]
+    givers_up = sorted(
+        {event for phase in forward for event, to in TRANSITIONS[phase].items() if Phase.REVERTING in to}
+    )
+    lines = ["stateDiagram-v2", "    [*] --> forward: started", "    state forward {"]
+    lines += ["        state next_step <<choice>>"]
+    lines += [f"        next_step --> {phase.value}" for phase in Phase if phase in _AFTER_STEP]
+    lines += [f"        {edge}" for phase in forward for edge in _edges(phase, {*forward, None})]
+    lines += ["    }", f"    forward --> reverting: {', '.join(givers_up)}"]
+    lines += [f"    {edge}" for phase in forward for edge in _edges(phase, FINAL)]
+    lines += [f"    {edge}" for phase in TRANSITIONS if phase not in forward for edge in _edges(phase, set(Phase))]
     lines += [f"    {phase.value} --> [*]" for phase in Phase if phase in FINAL]
     return "\n".join(lines) + "\n"
+
+
+def _edges(phase: Phase, to: Set[Phase | None]) -> list[str]:
+    """Edges from ``phase`` to the phases named (None: to whatever follows a step), labelled with their events."""
+    drawn: dict[str, list[str]] = {}
+    for event, targets in TRANSITIONS[phase].items():
+        if event in ("paused", "resumed", "gave_up"):
+            continue
+        left = targets - {phase}
+        if left >= _AFTER_STEP - {phase} and left:
+            drawn.setdefault("next_step", []).extend([event] if None in to else [])
+            left -= _AFTER_STEP
+        for target in sorted(left - {Phase.REVERTING} if "gave_up" in TRANSITIONS[phase] else left):
+            drawn.setdefault(target.value, []).extend([event] if target in to else [])
+    return [f"{phase.value} --> {target}: {', '.join(events)}" for target, events in drawn.items() if events]

@@ -1,0 +1,98 @@
+"""What ``validate`` prints: problems as text for people, JSON, SARIF for code scanning, annotations on GitHub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from deployer.manifest.problems import Problem
+
+RULE = "manifest"
+
+
+def render(problems: Sequence[Problem], format: str) -> str:  # noqa: A002 - the name of the option
+    """Write ``problems`` (possibly none) in one of ``FORMATS``, with a final newline unless there is nothing to say.
+
+    Raises:
+        KeyError: the format is none of ``FORMATS``.
+    """
+    return FORMATS[format](problems)
+
+
+def _text(problems: Sequence[Problem]) -> str:
+    return "".join(f"{problem}\n" for problem in problems)
+
+
+def _json(problems: Sequence[Problem]) -> str:
+    return json.dumps({"problems": [asdict(problem) for problem in problems]}, indent=2) + "\n"
+
+
+def _sarif(problems: Sequence[Problem]) -> str:
+    """SARIF 2.1.0 with what code scanning needs.
+
+    Source: docs.oasis-open.org/sarif/sarif/v2.1.0, sections 3.13, 3.14, 3.27.
+    """
+    rule = {"id": RULE, "shortDescription": {"text": "The manifest, or a file it names, is wrong."}}
+    driver = {"name": "deployer", "rules": [rule]}
+    run: dict[str, Any] = {
+        "tool": {"driver": driver},
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(problem) for problem in problems],
+    }
+    schema = "https://json.schemastore.org/sarif-2.1.0.json"
+    return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+
+
+def _result(problem: Problem) -> dict[str, Any]:
+    place = {
+        "artifactLocation": {"uri": _uri(problem.file)},
+        "region": {"startLine": problem.line, "startColumn": problem.column},
+    }
+    return {
+        "ruleId": RULE,
+        "level": "error",
+        "message": {"text": _sentence(problem)},
+        "locations": [{"physicalLocation": place}],
+    }
+
+
+def _uri(file: str) -> str:
+    path = Path(file)
+    return path.as_uri() if path.is_absolute() else quote(path.as_posix())
+
+
+def _sentence(problem: Problem) -> str:
+    return f"{problem.message} ({problem.hint})" if problem.hint else problem.message
+
+
+def _github(problems: Sequence[Problem]) -> str:
+    """Workflow commands that annotate the files of a pull request.
+
+    Source: docs.github.com, workflow commands for GitHub Actions; escaping as actions/toolkit packages/core command.ts.
+    """
+    return "".join(f"::error {_place(problem)}::{_data(_sentence(problem))}\n" for problem in problems)
+
+
+def _place(problem: Problem) -> str:
+    return f"file={_property(problem.file)},line={problem.line},col={problem.column}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+FORMATS: dict[str, Callable[[Sequence[Problem]], str]] = {
+    "text": _text,
+    "json": _json,
+    "sarif": _sarif,
+    "github": _github,
+}
+"""Formats of ``render`` by the name users give."""
