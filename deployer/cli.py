@@ -125,7 +125,7 @@ def plan(manifest: ManifestFile, json: Json = False, debug: Debug = False) -> No
 
         reached = wiring.reach(str(manifest), want_manifest=True)
         job = reached.job()
-        found = preview(reached.site, job, rollout_id="plan")
+        found = preview(reached.site, job, reached.site.platform.observe(), rollout_id="plan", skip_gate=None)
         Output(as_json=json).result(plan_record(found, job.rps), plan_text(found))
         return ExitCode.OK
 

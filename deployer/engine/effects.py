@@ -160,7 +160,7 @@ class Effects:
         for attempt in Retrying(
             retry=retry_if_exception_type(TransientError),
             stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential_jitter(initial=0.5, max=4, jitter=0.2),
+            wait=wait_exponential_jitter(multiplier=0.5, max=4, jitter=0.2),
             sleep=pause,
             retry_error_callback=reraise,
         ):

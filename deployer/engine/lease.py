@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import psutil
 
-from deployer.errors import ConflictError, PlanError
+from deployer.errors import ConflictError, PlanError, PlatformError
 from deployer.ports.clock import Clock
 from deployer.ports.platform import Platform
 from deployer.rollout.tags import LEASE
@@ -159,11 +160,13 @@ class Lease:
         self._held, self._beat_at = beaten, self._clock.now()
 
     def release(self) -> None:
-        """Give the lease back; silent when it is not ours any more."""
-        if self._held is None or self._read() != self._held:
+        """Give the lease back; silent when it is not ours any more, or cannot be written and so will be seen as stale."""
+        if self._held is None:
             return
-        self._platform.set_tags({LEASE: None}, expect={LEASE: str(self._held)})
-        self._held = None
+        held, self._held = self._held, None
+        with suppress(PlatformError):
+            if self._read() == held:
+                self._platform.set_tags({LEASE: None}, expect={LEASE: str(held)})
 
 
 def is_alive_here(owner: str) -> bool:

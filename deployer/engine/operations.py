@@ -60,13 +60,12 @@ class Job:
         return self.load.rps if self.load else None
 
 
-def preview(site: Site, job: Job, *, rollout_id: str, skip_gate: str | None = None) -> Plan | str:
-    """Compile the plan from the endpoint as it is, or name the deployment that already serves it. Writes nothing.
+def preview(site: Site, job: Job, endpoint: Endpoint | None, *, rollout_id: str, skip_gate: str | None) -> Plan | str:
+    """Compile the plan from ``endpoint``, or name the deployment that already serves the version. Writes nothing.
 
     Raises:
         PlanError: it would be refused.
     """
-    endpoint = site.platform.observe()
     live = is_live(job.wanted, endpoint)
     if live is not None:
         return live
@@ -91,7 +90,7 @@ def roll_out(
     """
     endpoint = site.platform.observe()
     if _active(endpoint) is None:
-        found = preview(site, job, rollout_id=rollout_id, skip_gate=skip_gate)
+        found = preview(site, job, endpoint, rollout_id=rollout_id, skip_gate=skip_gate)
         if isinstance(found, str):
             return Ended(ExitCode.OK, f"nothing to do: {found} already serves this version with 100%")
     if endpoint is None:
@@ -118,7 +117,8 @@ def _with_lease(
         old = _resume(site, None, marks, endpoint, lease, listener, superseded)
         if old.phase is not Phase.ROLLED_BACK:
             return ended(old)
-    found = preview(site, job, rollout_id=rollout_id, skip_gate=skip_gate)
+        endpoint = site.platform.observe()
+    found = preview(site, job, endpoint, rollout_id=rollout_id, skip_gate=skip_gate)
     if isinstance(found, str):
         return Ended(ExitCode.OK, f"nothing to do: {found} already serves this version with 100%")
     runner = _runner(site, job, found, lease, listener, None)
@@ -165,8 +165,12 @@ def _resume(
 ) -> Rollout:
     """Go on with the rollout that the tags tell of, from its journal or, without one, from the tags alone."""
     state = fold((from_record(entry.event), entry.at) for entry in site.journal.read(marks.rollout_id))
-    if state is not None and not state.is_final:
-        return _runner(site, job, state.plan, lease, listener, request).run(state)
+    if state is not None:
+        runner = _runner(site, job, state.plan, lease, listener, request)
+        if not state.is_final:
+            return runner.run(state)
+        runner.mark(state, endpoint)  # it had ended, and only the tags did not know
+        return state
     adopted = adopt(marks, endpoint, site.platform, job.wanted if job else None, site.clock.now())
     runner = _runner(site, job, adopted.plan, lease, listener, request)
     return runner.run(runner.start(adopted))
@@ -179,7 +183,9 @@ def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted |
     """
     capabilities = platform.capabilities
     fresh_id = f"{marks.rollout_id}+{now:%H%M%S}"
-    before = replace(endpoint, traffic={marks.stable: 100} if marks.stable else {}, mirror={})
+    before = endpoint
+    if marks.phase is not Phase.PREPARING:
+        before = replace(endpoint, traffic={marks.stable: 100} if marks.stable else {}, mirror={})
     if wanted is not None:
         named = replace(wanted, candidate=replace(wanted.candidate, name=marks.candidate))
         plan = compile_plan(named, before, capabilities, rollout_id=fresh_id)

@@ -147,7 +147,10 @@ class Runner:
             event = GaveUp(Outcome.PLATFORM, f"internal error while {state.phase.value}: {exc!r}")
         state = self._apply(state, event)
         answered = isinstance(action, Record) and observed.request is not None
-        self._mark(state, observed, answered=answered)
+        if answered and self._request is None:
+            self._write({REQUEST: None})
+        self._request = None if answered else self._request
+        self.mark(state, observed.endpoint)
         return state
 
     def _apply(self, state: Rollout, event: Event) -> Rollout:
@@ -166,21 +169,19 @@ class Runner:
         self._listener.on_event(after, event, at)
         return after
 
-    def _mark(self, state: Rollout, observed: Observed, *, answered: bool) -> None:
-        """Write to the endpoint's tags what a runner without this journal must know."""
-        tags: dict[str, str | None] = {}
-        if state.phase in TAGGED:
-            tags |= tags_for(state)
-        if answered and self._request is None:
-            tags[REQUEST] = None
-        self._request = None if answered else self._request
-        if state.phase is Phase.PROMOTED and observed.endpoint is not None:
+    def mark(self, state: Rollout, endpoint: Endpoint | None) -> None:
+        """Write to the endpoint's tags what a runner without this journal must know of ``state``."""
+        if state.phase not in TAGGED:
+            return
+        tags = tags_for(state)
+        if state.phase is Phase.PROMOTED and endpoint is not None:
             plan = state.plan
             previous = (plan.stable, plan.stable_digest or "") if plan.stable else None
             good = (plan.candidate, plan.candidate_digest)
-            tags |= tags_for_good(observed.endpoint.tags, good, previous, self._clock.now())
-        if not tags:
-            return
+            tags |= tags_for_good(endpoint.tags, good, previous, self._clock.now())
+        self._write(tags)
+
+    def _write(self, tags: dict[str, str | None]) -> None:
         try:
             self._platform.set_tags(tags)
         except PlatformError as exc:  # tags are read by the next run; the traffic in hand matters more

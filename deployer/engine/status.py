@@ -9,11 +9,11 @@ from deployer.engine.lease import Holder, is_gone
 from deployer.engine.operations import Site
 from deployer.errors import NotFoundError
 from deployer.ports.store import Journal
+from deployer.ports.views import Past, Status
 from deployer.rollout.events import Event, from_record
 from deployer.rollout.machine import begin, evolve
 from deployer.rollout.model import Rollout
 from deployer.rollout.tags import GOOD, LEASE, PREVIOUS, marks_of, revision_of
-from deployer.ports.views import Past, Status
 
 
 def look(site: Site) -> Status:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deployer.gate.histogram import Counts, spread
-from deployer.gate.ledger import CANDIDATE, CLIENT, STABLE, THROTTLED, Ledger
+from deployer.gate.histogram import RAW_BINS, Counts, spread
+from deployer.gate.ledger import CANDIDATE, CLIENT, ERROR, SERVED, STABLE, THROTTLED, TIMEOUT, Ledger
 from deployer.gate.verdict import Moment
 from deployer.manifest.schema import Gate
 
@@ -90,11 +90,11 @@ def score_blocks(ledger: Ledger, gate: Gate, moment: Moment, until_s: float) -> 
         enough = ENOUGH if gate.block is None else 0
         for first, last, start, end in _group(ledger, totals, rows, low, (shortest, longest, enough)):
             pieces.append((first, last, start, min(end, high), paired, low >= warm_s))
-    return _collect(ledger, pieces)
+    return _collect(ledger, pieces, timed=True)
 
 
 def fresh_blocks(ledger: Ledger, gate: Gate, moment: Moment) -> Blocks:
-    """Blocks of everything since the first exposure, complete or not: for the breaker only."""
+    """Blocks of everything since the first exposure, complete or not: for the breaker only (counts, no latency)."""
     at, weights = seconds(moment)
     totals = ledger.served(CANDIDATE) + ledger.served(STABLE)
     pieces: list[tuple[int, int, float, float, bool, bool]] = []
@@ -106,7 +106,7 @@ def fresh_blocks(ledger: Ledger, gate: Gate, moment: Moment) -> Blocks:
         rows = slice(int(first), int(last))
         for piece in _group(ledger, totals, rows, max(low, 0.0), (shortest, LONGEST_S, FRESH)):
             pieces.append((*piece, paired, True))
-    return _collect(ledger, pieces)
+    return _collect(ledger, pieces, timed=False)
 
 
 def _group(
@@ -134,21 +134,29 @@ def _group(
     return groups
 
 
-def _collect(ledger: Ledger, pieces: Sequence[tuple[int, int, float, float, bool, bool]]) -> Blocks:
-    def total(rows: NDArray[np.integer]) -> NDArray[np.int64]:
-        sums = [rows[first:last].sum(axis=0, dtype=np.int64) for first, last, *_ in pieces]
-        return np.array(sums, np.int64).reshape(len(pieces), *rows.shape[1:])
+def _collect(ledger: Ledger, pieces: Sequence[tuple[int, int, float, float, bool, bool]], *, timed: bool) -> Blocks:
+    running = np.concatenate([np.zeros((1, 2, 5), np.int64), np.cumsum(ledger.counts, axis=0)])
+    firsts = np.array([piece[0] for piece in pieces], np.int64)
+    lasts = np.array([piece[1] for piece in pieces], np.int64)
+    counts = running[lasts] - running[firsts]
 
-    raw = total(ledger.raw)
-    counts = total(ledger.counts)
-    served = counts[:, :, :3].sum(axis=2)
+    def total(rows: NDArray[np.integer]) -> NDArray[np.int64]:
+        if not (timed and pieces):
+            return np.zeros((0, *rows.shape[1:]), np.int64)
+        edges = np.stack([firsts, lasts], axis=1).ravel()
+        edges = edges[:-1] if edges[-1] == rows.shape[0] else edges  # reduceat sums the last one to the end by itself
+        return np.add.reduceat(rows, edges, axis=0, dtype=np.int64)[::2]
+
+    raw = np.zeros((len(pieces) if timed else 0, 2, RAW_BINS), np.int64)
+    for used in (slice(*ledger.used), slice(RAW_BINS - 1, RAW_BINS)):
+        raw[:, :, used] = total(ledger.raw[:, :, used])
     return Blocks(
         starts=np.array([piece[2] for piece in pieces], np.float64),
         ends=np.array([piece[3] for piece in pieces], np.float64),
         paired=np.array([piece[4] for piece in pieces], np.bool_),
         warm=np.array([piece[5] for piece in pieces], np.bool_),
-        n=served,
-        errors=counts[:, :, 1] + counts[:, :, 2],
+        n=counts[:, :, list(SERVED)].sum(axis=2),
+        errors=counts[:, :, ERROR] + counts[:, :, TIMEOUT],
         throttled=counts[:, :, THROTTLED],
         client=counts[:, :, CLIENT],
         late=total(ledger.late),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deployer.gate.betting import heterogeneity
 from deployer.gate.histogram import RATIO, Counts
-from deployer.gate.permutation import Floats, Ints, hypergeometric_log_mgf, rank_log_mgf
+from deployer.gate.permutation import Floats, Ints, hypergeometric_log_mgf, rank_log_mgf, rank_scores
 
 EXCEEDANCES = 10
 """Pooled slow answers that stand behind a threshold, from earlier blocks if this one has too few."""
@@ -64,14 +64,14 @@ def _noncentral(n: Ints, bad: Ints, effect: float) -> tuple[Floats, Floats]:
 def _fit(n: Ints, bad: Ints, k: Floats) -> tuple[Floats, Floats]:
     """Mean and variance by block at the log odds ratio that fits all blocks."""
     effect = 0.0
-    for _ in range(12):
+    for _ in range(8):
         mean, variance = _noncentral(n, bad, effect)
         total = float(variance.sum())
         if total <= 0:
             break
         step = float(np.clip((k - mean).sum() / total, -1.0, 1.0))
         effect = float(np.clip(effect + step, -6.0, 6.0))
-        if abs(step) < 1e-3:
+        if abs(step) < 0.02:
             break
     return _noncentral(n, bad, effect)
 
@@ -82,6 +82,7 @@ def exceedances(candidate: Counts, stable: Counts, quantile: float) -> tuple[Int
     So many earlier blocks are used that ``EXCEEDANCES`` pooled answers are above. The threshold does not know who
     answered what, so the labels stay a draw.
     """
+    candidate, stable = _trim(candidate, stable)
     pooled = candidate + stable
     reached = np.concatenate([np.zeros((1, pooled.shape[1]), np.int64), np.cumsum(pooled, axis=0)])
     sizes = reached.sum(axis=1)
@@ -109,18 +110,26 @@ def ranks(candidate: Counts, stable: Counts, tilt: Floats, wobble: tuple[float, 
         tilt: alternatives.
         wobble: harmless sd of ln latency between blocks, least and most.
     """
+    candidate, stable = _trim(candidate, stable)
     pooled = candidate + stable
     n, pool = candidate.sum(axis=1), pooled.sum(axis=1)
     size = np.maximum(pool, 1).astype(np.float64)
-    scores = (2 * np.cumsum(pooled, axis=1) - pooled) / size[:, None] - 1
+    scores = rank_scores(pooled)
     total = (candidate * scores).sum(axis=1)
     second = (pooled * scores * scores).sum(axis=1) / np.maximum(size - 1, 1)
     variance = n * (pool - n) / size * second
-    log_e = total[:, None] * tilt - rank_log_mgf(n, pooled, scores, tilt)
+    log_e = total[:, None] * tilt - rank_log_mgf(n, pooled, tilt)
     effect = float(total.sum() / variance.sum()) if variance.sum() > 0 else 0.0
     slope = _rank_slope(stable, candidate)
     bounds = (wobble[0] * slope, wobble[1] * slope)
     return Contrast(log_e, variance, heterogeneity(total, effect * variance, variance, bounds))
+
+
+def _trim(candidate: Counts, stable: Counts) -> tuple[Counts, Counts]:
+    """Drop empty bins at both ends."""
+    used = np.flatnonzero(candidate.any(axis=0) | stable.any(axis=0))
+    kept = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
+    return candidate[:, kept], stable[:, kept]
 
 
 def _rank_slope(stable: Counts, candidate: Counts) -> float:

@@ -10,6 +10,7 @@ FAIL: the mean e-value of all metrics reaches 1 / false_rollback. PASS: every ne
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -42,25 +43,41 @@ def judge(samples: Samples, slo: Slo, gate: Gate, moment: Moment) -> Verdict:
     """
     limits = tuple(limit for _, limit in named_targets(slo))
     ledger = Ledger.of(samples, moment.candidate, moment.stable, limits)
-    return assess(samples, ledger, slo, gate, moment)
+    return assess(samples, Look(ledger, slo, gate, moment))
 
 
-def assess(samples: Samples, ledger: Ledger, slo: Slo, gate: Gate, moment: Moment) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at the evidence is given."""
+
+    ledger: Ledger
+    slo: Slo
+    gate: Gate
+    moment: Moment
+    explain: bool = True
+    """False: only the result matters; reasons and quantiles are left out."""
+    prove: bool = True
+    """False: a PASS is not asked for (monitoring after one)."""
+
+
+def assess(samples: Samples, look: Look) -> Verdict:
     """As ``judge``, for counts that are in a ledger already; ``samples`` says only how complete they are."""
+    gate, moment = look.gate, look.moment
     until = horizon(samples, gate, moment)
+    fresh = fresh_blocks(look.ledger, gate, moment) if moment.shifts else None
     problem = blindness.untrusted(samples, moment)
-    if problem is None and moment.shifts:
-        catastrophe = _catastrophe(ledger, slo, gate, moment, until)
+    if problem is None and fresh is not None:
+        catastrophe = _catastrophe(look, fresh, until)
         if catastrophe is not None:
             return catastrophe
-        problem = blindness.blind(samples, ledger, gate, moment)
+        problem = blindness.blind(samples, look.ledger, gate, moment)
     if problem is not None:
         blind = (Reason("telemetry", "compare", Result.BLIND, None, None, None, None, problem),)
-        return _verdict(Result.BLIND, problem, blind, ledger, moment, None)
-    if not moment.shifts or until is None:
+        return _verdict(Result.BLIND, problem, blind, look, None)
+    if fresh is None or until is None:
         text = "the candidate has had no traffic yet"
-        return _verdict(Result.INCONCLUSIVE, text, (_requests(text, gate),), ledger, moment, until)
-    return _weigh(ledger, slo, gate, moment, until)
+        return _verdict(Result.INCONCLUSIVE, text, (_requests(text, gate),), look, until)
+    return _weigh(look, fresh, until)
 
 
 def horizon(samples: Samples, gate: Gate, moment: Moment) -> datetime | None:
@@ -72,49 +89,47 @@ def horizon(samples: Samples, gate: Gate, moment: Moment) -> datetime | None:
     return datetime.fromtimestamp(until, moment.now.tzinfo)
 
 
-def _catastrophe(ledger: Ledger, slo: Slo, gate: Gate, moment: Moment, until: datetime | None) -> Verdict | None:
+def _catastrophe(look: Look, fresh: Blocks, until: datetime | None) -> Verdict | None:
     """FAIL on whatever has arrived, if most answers are errors and the stable's are not."""
-    if observed_only(gate, "breaker", "slo"):
+    if observed_only(look.gate, "breaker", "slo"):
         return None
-    fresh = fresh_blocks(ledger, gate, moment)
-    found = breaker(fresh, stable=moment.stable is not None)
-    if found.log_e + np.log(found.weight) < -np.log(gate.false_rollback):
+    found = breaker(fresh, stable=look.moment.stable is not None)
+    if found.log_e + np.log(found.weight) < -np.log(look.gate.false_rollback):
         return None
-    case = Case(fresh, fresh, [found], [], failed=True, slo=slo, gate=gate)
-    why = tuple(reasons(case))
-    return _verdict(Result.FAIL, _joined(why), why, ledger, moment, until)
+    why = tuple(reasons(Case(fresh, fresh, [found], [], failed=True, slo=look.slo, gate=look.gate)))
+    return _verdict(Result.FAIL, _joined(why), why, look, until)
 
 
-def _weigh(ledger: Ledger, slo: Slo, gate: Gate, moment: Moment, until: datetime) -> Verdict:
+def _weigh(look: Look, fresh: Blocks, until: datetime) -> Verdict:
+    ledger, slo, gate, moment = look.ledger, look.slo, look.gate, look.moment
     blocks = score_blocks(ledger, gate, moment, until.timestamp())
-    fresh = fresh_blocks(ledger, gate, moment)
     found = against(blocks, fresh, slo, gate, stable=moment.stable is not None)
-    needed = proofs(blocks, slo, gate, moment)
     evidence = total(found, gate)
     failed = evidence >= -np.log(gate.false_rollback)
-    case = Case(blocks, fresh, found, needed, failed=failed, slo=slo, gate=gate)
-    why = tuple(reasons(case))
-    if failed:
-        blamed = [reason for reason in why if reason.result is Result.FAIL]
-        return _verdict(Result.FAIL, _joined(blamed), why, ledger, moment, until)
-    holds = tuple(_holds(ledger, blocks, found, gate, moment, until))
-    if evidence > UNHURT:
-        text = f"something is worse than the stable, not enough to fail it (e-value {np.exp(evidence):.3g} of {case.fail_at:g})"
+    quiet = failed or not (look.explain or look.prove)
+    holds = () if quiet else tuple(_holds(look, blocks, found, until))
+    if evidence > UNHURT and not quiet:
+        text = f"something is worse than the stable, not enough to fail it (e-value {np.exp(evidence):.3g} of {1 / gate.false_rollback:g})"
         holds = (*holds, Reason("evidence", "compare", Result.INCONCLUSIVE, None, None, None, None, text))
-    if holds:
-        return _verdict(Result.INCONCLUSIVE, holds[0].text, (*holds, *why), ledger, moment, until)
-    acted = {(proof.metric, proof.rule) for proof in needed}
-    unproven = [r for r in why if (r.metric, r.rule) in acted and r.result is not Result.PASS]
-    if unproven:
-        return _verdict(Result.INCONCLUSIVE, _joined(unproven), why, ledger, moment, until)
-    proven = [r for r in why if (r.metric, r.rule) in acted]
-    return _verdict(Result.PASS, _joined(proven) + _alone(blocks, moment), why, ledger, moment, until)
+    needed = proofs(blocks, slo, gate, moment) if look.explain or (look.prove and not (failed or holds)) else []
+    case = Case(blocks, fresh, found, needed, failed=failed, slo=slo, gate=gate)
+    proven = look.prove and all(case.is_proven(proof) for proof in needed)
+    result = Result.FAIL if failed else Result.PASS if proven and not holds else Result.INCONCLUSIVE
+    why = tuple(reasons(case)) if look.explain else ()
+    if failed:
+        said: Iterable[Reason] = [reason for reason in why if reason.result is Result.FAIL]
+    elif holds:
+        said = holds[:1]
+    else:
+        acted = {(proof.metric, proof.rule) for proof in needed}
+        said = [r for r in why if (r.metric, r.rule) in acted and (proven or r.result is not Result.PASS)]
+    text = _joined(said) + (_alone(blocks, moment) if result is Result.PASS else "")
+    return _verdict(result, text, (*holds, *why), look, until)
 
 
-def _holds(
-    ledger: Ledger, blocks: Blocks, found: list[Evidence], gate: Gate, moment: Moment, until: datetime
-) -> Iterable[Reason]:
+def _holds(look: Look, blocks: Blocks, found: list[Evidence], until: datetime) -> Iterable[Reason]:
     """What forbids a PASS without being the candidate's fault."""
+    ledger, gate, moment = look.ledger, look.gate, look.moment
     yield from _incidents(blocks, found, gate)
     for metric, bad, words in (
         ("throttled", blocks.throttled, "is throttled (429): too few instances for this weight"),
@@ -181,10 +196,9 @@ def _quantile(raw: Ints, level: float, timeout_ms: int) -> float | None:
     return float(place) if place < LINEAR_MS else round(float(LINEAR_MS * RATIO ** (place - LINEAR_MS + 0.5)), 1)
 
 
-def _verdict(
-    result: Result, text: str, why: tuple[Reason, ...], ledger: Ledger, moment: Moment, until: datetime | None
-) -> Verdict:
+def _verdict(result: Result, text: str, why: tuple[Reason, ...], look: Look, until: datetime | None) -> Verdict:
+    moment, ledger = look.moment, look.ledger
     since = moment.shifts[0].at.timestamp() - ledger.cell_s if moment.shifts else -np.inf
-    rows = ledger.rows(since, np.inf)
+    rows = ledger.rows(since, np.inf) if look.explain else slice(0)
     stable = arm(ledger, STABLE, rows) if moment.stable is not None else None
     return Verdict(result, text, why, arm(ledger, CANDIDATE, rows), stable, moment.now, until, moment.looks + 1)

@@ -45,6 +45,10 @@ class Case:
         """E-value at which a metric is proven."""
         return 1 / self.gate.missed_regression
 
+    def is_proven(self, proof: Proof) -> bool:
+        """Whether ``proof`` is there."""
+        return proof.ok and proof.log_e >= float(np.log(self.pass_at))
+
 
 def reasons(case: Case) -> Iterator[Reason]:
     """One reason a metric and rule, worst first."""
@@ -85,7 +89,7 @@ def _reason(case: Case, item: Evidence | None, proof: Proof | None, *, blamed: b
 
 def _proven(case: Case, proof: Proof, interval: Interval, words: str) -> Reason:
     target = float(np.log(case.pass_at))
-    done = proof.log_e >= target and proof.ok
+    done = case.is_proven(proof)
     requests = int(case.blocks.n[:, CANDIDATE].sum())
     needed = None if done else _needed(case, proof, requests, target)
     limit = proof.bound

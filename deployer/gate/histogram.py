@@ -38,11 +38,12 @@ FLOOR_MS = LINEAR_MS * RATIO**-_BELOW
 _CENTRES_MS = FLOOR_MS * RATIO ** (np.arange(FINE_BINS - 1) + 0.5)
 
 
-def raw_bins(duration_ms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Raw bin of each duration in whole ms (negative ones count as 0)."""
+def raw_bins(duration_ms: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Raw bin of each duration in ms (negative ones count as 0)."""
     clipped = np.clip(duration_ms, 0, MAX_MS)
     logs = np.floor(np.log(np.maximum(clipped, LINEAR_MS) / LINEAR_MS) / _STEP).astype(np.int64)
-    return np.where(clipped < LINEAR_MS, clipped, LINEAR_MS + np.minimum(logs, _LOG_BINS - 1))
+    linear = np.minimum(clipped, LINEAR_MS).astype(np.int64)
+    return np.where(clipped < LINEAR_MS, linear, LINEAR_MS + np.minimum(logs, _LOG_BINS - 1))
 
 
 def fine_bins(value_ms: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -71,7 +72,7 @@ def spread(raw: NDArray[np.integer]) -> Counts:
     used = np.flatnonzero(raw[:, :LINEAR_MS].any(axis=0))
     linear = raw[:, used].astype(np.int64)
     reached = (linear[:, :, None] * np.arange(_PARTS + 1) * 2 + _PARTS) // (2 * _PARTS)
-    parts = np.diff(reached, axis=2).reshape(rows, -1)
+    parts = np.diff(reached, axis=2).reshape(rows, used.size * _PARTS)
     targets = _parts_of_linear().reshape(LINEAR_MS, _PARTS)[used].ravel()
     _add_columns(fine, targets, parts)
     return fine

@@ -42,6 +42,8 @@ class Ledger:
     """Ok answers slower than each limit, and time-outs, by (row, arm, limit)."""
     raw: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2, RAW_BINS), np.int32))
     """Latency of ok answers and time-outs on the raw grid, by (row, arm, bin)."""
+    used: tuple[int, int] = (0, 0)
+    """Raw bins below the last one that hold anything: from, to."""
     timeout_ms: list[int] = field(default_factory=lambda: [0, 0])
     """The slowest time-out of each arm."""
     unattributed: int = 0
@@ -69,7 +71,7 @@ class Ledger:
         starts: NDArray[np.float64],
         arms: NDArray[np.int64],
         classes: NDArray[np.int64],
-        duration_ms: NDArray[np.int64],
+        duration_ms: NDArray[np.float64] | NDArray[np.int64],
         n: NDArray[np.int64],
     ) -> None:
         """Add counts; arrays of one length. Starts are rounded to whole cells from the epoch."""
@@ -83,6 +85,10 @@ class Ledger:
         timed = (classes == OK) | (classes == TIMEOUT)
         out = classes == TIMEOUT
         bins = np.where(out, RAW_BINS - 1, raw_bins(duration_ms))
+        finite = bins[timed & ~out]
+        if finite.size:
+            low, high = int(finite.min()), int(finite.max()) + 1
+            self.used = (min(self.used[0], low), max(self.used[1], high)) if self.used[1] else (low, high)
         np.add.at(self.raw, (rows[timed], arms[timed], bins[timed]), n[timed].astype(np.int32))
         for column, limit in enumerate(self.limits_ms):
             slow = timed & (out | (duration_ms > limit))

@@ -9,6 +9,8 @@ Booth & Butler, Biometrika 77, 1990), whose error falls with the size of the blo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +21,9 @@ EXACT_RANGE = 300
 """Up to so many values of k the hypergeometric sum is taken in full."""
 EXACT_WORK = 2000
 """Up to this smaller arm x pool the rank polynomial is expanded in full."""
+_REMEMBERED = 20_000
 _NEWTON = 60
+_CLOSE = 1e-8
 
 
 def log_gamma(x: NDArray[np.floating] | Ints) -> Floats:
@@ -44,11 +48,21 @@ def log_sum_exp(values: Floats, axis: int) -> Floats:
         return np.squeeze(safe, axis) + np.log(np.sum(np.exp(values - safe), axis=axis))
 
 
+_FACTORIALS = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, 4096)))])
+
+
+def log_factorial(n: Ints) -> Floats:
+    """ln n! for n >= 0: from a table, and by Stirling's series beyond it."""
+    if n.size and int(n.max()) >= _FACTORIALS.size:
+        return log_gamma(n + 1)
+    return _FACTORIALS[n]
+
+
 def log_choose(n: Ints, k: Ints) -> Floats:
     """ln of the binomial coefficient; -inf outside 0 <= k <= n."""
     inside = (k >= 0) & (k <= n)
     part = np.where(inside, k, 0)
-    return np.where(inside, log_gamma(n + 1) - log_gamma(part + 1) - log_gamma(n - part + 1), -np.inf)
+    return np.where(inside, log_factorial(n) - log_factorial(part) - log_factorial(n - part), -np.inf)
 
 
 def hypergeometric_log_mgf(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Floats:
@@ -60,6 +74,32 @@ def hypergeometric_log_mgf(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Fl
         bad: bad answers of both, by block.
         tilt: log odds ratios.
     """
+    keys = [(*row, tilt.tobytes()) for row in zip(n.tolist(), others.tolist(), bad.tolist(), strict=True)]
+    return _remembered(_HYPERGEOMETRIC, keys, tilt.size, lambda new: _hypergeometric(n[new], others[new], bad[new], tilt))
+
+
+def _remembered(
+    memory: dict[tuple[object, ...], Floats],
+    keys: list[tuple[object, ...]],
+    width: int,
+    compute: Callable[[Ints], Floats],
+) -> Floats:
+    """Rows by key, computed once: at the next look only the newest blocks are new. Results do not depend on it."""
+    if len(memory) > _REMEMBERED:
+        memory.clear()
+    new = np.array([row for row, key in enumerate(keys) if key not in memory], np.int64)
+    found = compute(new) if new.size else np.zeros((0, width))
+    fresh = {keys[row]: values for row, values in zip(new.tolist(), found, strict=True)}
+    out = np.array([fresh[key] if key in fresh else memory[key] for key in keys]).reshape(len(keys), width)
+    memory.update(fresh)
+    return out
+
+
+_HYPERGEOMETRIC: dict[tuple[object, ...], Floats] = {}
+_RANKS: dict[tuple[object, ...], Floats] = {}
+
+
+def _hypergeometric(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Floats:
     out = np.zeros((n.size, tilt.size))
     low = np.maximum(0, bad - others)
     width = np.minimum(n, bad) - low
@@ -81,26 +121,38 @@ def _hypergeometric_sum(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Float
     k = low[:, None] + np.arange(int((np.minimum(n, bad) - low).max()) + 1)
     weights = log_choose(n[:, None], k) + log_choose(others[:, None], bad[:, None] - k)
     weights -= log_sum_exp(weights, axis=1)[:, None]
-    return np.stack([log_sum_exp(weights + tilted * k, axis=1) for tilted in tilt], axis=1)
+    return log_sum_exp(weights[:, None, :] + k[:, None, :] * tilt[:, None], axis=2)
 
 
-def rank_log_mgf(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
-    """ln E[exp(tilt * S)], S the candidate's sum of scores, shape (blocks, tilts).
+def rank_scores(counts: Ints) -> Floats:
+    """2u - 1, u the pooled mid-rank of each bin in its block, shape (blocks, bins); ties share theirs."""
+    size = np.maximum(counts.sum(axis=1), 1).astype(np.float64)
+    return (2 * np.cumsum(counts, axis=1) - counts) / size[:, None] - 1
+
+
+def rank_log_mgf(n: Ints, counts: Ints, tilt: Floats) -> Floats:
+    """ln E[exp(tilt * S)], S the candidate's sum of rank scores, shape (blocks, tilts).
 
     Args:
         n: answers of the candidate, by block.
         counts: pooled answers, by (block, bin).
-        scores: score of each bin, by (block, bin).
         tilt: values of the tilt.
     """
+    used = counts.any(axis=0)
+    bins = np.ascontiguousarray(counts[:, used])
+    keys = [(drawn, row[row > 0].tobytes(), tilt.tobytes()) for drawn, row in zip(n.tolist(), bins, strict=True)]
+    return _remembered(_RANKS, keys, tilt.size, lambda new: score_log_mgf(n[new], bins[new], rank_scores(bins[new]), tilt))
+
+
+def score_log_mgf(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
+    """The same for any scores, by (block, bin)."""
     out = np.zeros((n.size, tilt.size))
     pool = counts.sum(axis=1)
     smaller = np.minimum(n, pool - n)
     exact = (smaller > 0) & (smaller * pool <= EXACT_WORK)
     rest = (smaller > 0) & ~exact
-    for block in np.flatnonzero(exact):
-        each = np.repeat(scores[block], counts[block])
-        out[block] = _elementary(each, int(n[block]), tilt)
+    if exact.any():
+        out[exact] = _elementary(n[exact], counts[exact], scores[exact], tilt)
     if rest.any():
         out[rest] = _saddlepoint(n[rest], counts[rest], scores[rest], tilt)
     everything = (smaller == 0) & (n == pool)
@@ -108,17 +160,25 @@ def rank_log_mgf(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
     return out
 
 
-def _elementary(scores: Floats, n: int, tilt: Floats) -> Floats:
+def _elementary(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
     """Exact: the elementary symmetric polynomial of order ``n``, by its recursion, over that at tilt 0."""
-    if n > scores.size - n:  # the complement is smaller: S = total - S(complement)
-        return tilt * scores.sum() + _elementary(scores, scores.size - n, -tilt)
-    factors = np.exp(np.outer(scores - scores.mean(), tilt))
-    sums = np.zeros((n + 1, tilt.size))
+    pool = counts.sum(axis=1)
+    flip = 2 * n > pool  # the complement is smaller: S = total - S(complement)
+    order = np.where(flip, pool - n, n)
+    each = np.zeros((n.size, int(pool.max())))
+    for block in range(n.size):
+        each[block, : pool[block]] = np.repeat(scores[block], counts[block])
+    total, middle = each.sum(axis=1), each.sum(axis=1) / pool
+    signed = np.where(flip, -1.0, 1.0)[:, None] * tilt
+    sums = np.zeros((int(order.max()) + 1, n.size, tilt.size))
     sums[0] = 1.0
-    for seen, factor in enumerate(factors, start=1):  # kept as means over subsets, so that nothing overflows
-        order = np.arange(1, min(n, seen) + 1)[:, None]
-        sums[1 : len(order) + 1] = (1 - order / seen) * sums[1 : len(order) + 1] + order / seen * sums[: len(order)] * factor
-    return np.log(sums[n]) + tilt * n * scores.mean()
+    steps = np.arange(1, sums.shape[0])[:, None]
+    for seen in range(1, each.shape[1] + 1):  # kept as means over subsets of what was seen, so that nothing overflows
+        factor = np.exp((each[:, seen - 1] - middle)[:, None] * signed)
+        taken = np.where((steps <= seen) & (seen <= pool), steps / seen, 0.0)[:, :, None]
+        sums[1:] = (1 - taken) * sums[1:] + taken * (sums[:-1] * factor)
+    drawn = np.log(sums[order, np.arange(n.size)]) + signed * (order * middle)[:, None]
+    return drawn + np.where(flip, total, 0.0)[:, None] * tilt
 
 
 def _saddlepoint(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
@@ -132,13 +192,12 @@ def _saddlepoint(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
     for _ in range(_NEWTON):  # Newton, kept inside a shrinking bracket
         share = 1 / (1 + np.exp(-(theta[:, :, None] + pull)))
         gap = (counts3 * share).sum(axis=2) - wanted
-        if np.all(np.abs(gap) < 1e-9 * pool):
+        if np.all(np.abs(gap) < _CLOSE * pool):
             break
         low, high = np.where(gap < 0, theta, low), np.where(gap > 0, theta, high)
         step = theta - gap / (counts3 * share * (1 - share)).sum(axis=2)
         theta = np.where((step > low) & (step < high), step, (low + high) / 2)
-    exponent = theta[:, :, None] + pull
-    share = 1 / (1 + np.exp(-exponent))
-    total = (counts3 * np.logaddexp(0.0, exponent)).sum(axis=2) - wanted * theta
+    share = 1 / (1 + np.exp(-(theta[:, :, None] + pull)))
+    total = -(counts3 * np.log1p(-share)).sum(axis=2) - wanted * theta
     total -= 0.5 * np.log((counts3 * share * (1 - share)).sum(axis=2))
     return total[:, :-1] - total[:, -1:]

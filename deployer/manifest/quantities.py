@@ -11,30 +11,35 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = r"(?:\d+(?:\.\d+)?(?:ms|d|h|m|s))+"
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)")
-_SHARE = r"\d+(?:\.\d+)?%"
-_GROWTH = r"\+\d+(?:\.\d+)?%"
-_FACTOR = r"\d+(?:\.\d+)?x"
+from deployer.manifest.problems import FieldError, shown
+
+_UNIT_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_DURATION = "(?=.)" + "".join(f"(?:{_NUMBER}{unit})?" for unit in _UNIT_S)
+_PART = re.compile(f"({_NUMBER})(ms|[dhms])")
+_SHARE = f"{_NUMBER}%"
+_GROWTH = rf"\+{_NUMBER}%"
+_FACTOR = f"{_NUMBER}x"
+
+DURATION_MAX_S = 366 * 86400.0
+"""Longest duration: beyond it is a slip, and date arithmetic would overflow somewhere."""
 
 
 def parse_duration(value: object) -> float:
-    """Parse ``80ms``, ``30s``, ``5m``, ``1h30m`` to seconds (finite, >= 0).
+    """Parse ``80ms``, ``30s``, ``5m``, ``1h30m`` to seconds, 0 to 366 days; units go from large to small.
 
     Raises:
-        ValueError: anything else; the message says what to write.
+        FieldError: anything else; its hint says what to write.
     """
-    if isinstance(value, bool) or not isinstance(value, str) or not re.fullmatch(_DURATION, value):
-        hint = f" (did you mean {value}s?)" if isinstance(value, int) and not isinstance(value, bool) else ""
-        raise ValueError(f"{value!r} is not a duration: write a number and a unit, as 80ms, 30s, 5m or 1h30m{hint}")
-    parts = _PART.findall(value)
-    units = [list(_UNIT_S).index(unit) for _, unit in parts]
-    if units != sorted(set(units), reverse=True):
-        raise ValueError(f"{value!r} is not a duration: units go from large to small, once each, as 1h30m")
-    seconds = sum(float(number) * _UNIT_S[unit] for number, unit in parts)
-    if not math.isfinite(seconds):
-        raise ValueError(f"{value!r} is not a finite duration")
+    if not isinstance(value, str) or not re.fullmatch(_DURATION, value):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise FieldError(
+                f"{value} is not a duration: it has no unit", hint=f"write {value}ms, {value}s or {value}m"
+            )
+        raise FieldError(f"{shown(value)} is not a duration", hint="write number and unit, as 80ms, 30s, 5m or 1h30m")
+    seconds = sum(float(number) * _UNIT_S[unit] for number, unit in _PART.findall(value))
+    if seconds > DURATION_MAX_S:
+        raise FieldError(f"{shown(value)} is over 366 days")
     return seconds
 
 
@@ -42,13 +47,13 @@ def parse_share(value: object) -> float:
     """Parse ``1%`` or ``0.5%`` to a fraction in [0, 1].
 
     Raises:
-        ValueError: no percent sign, or outside 0-100 %.
+        FieldError: no percent sign, or outside 0-100 %.
     """
     if not isinstance(value, str) or not re.fullmatch(_SHARE, value):
-        raise ValueError(f"{value!r} is not a share: write it in percent, as 1% or 0.5%")
+        raise FieldError(f"{shown(value)} is not a share", hint="write it in percent, as 1% or 0.5%")
     share = float(value[:-1]) / 100
     if share > 1:
-        raise ValueError(f"{value!r} is over 100%")
+        raise FieldError(f"{shown(value)} is over 100%")
     return share
 
 
@@ -56,16 +61,18 @@ def parse_growth(value: object) -> float:
     """Parse ``+25%`` or ``1.25x`` to the factor 1.25 (finite, >= 1).
 
     Raises:
-        ValueError: neither form, or below 1.
+        FieldError: neither form, or below 1.
     """
     if isinstance(value, str) and re.fullmatch(_GROWTH, value):
         factor = 1 + float(value[1:-1]) / 100
     elif isinstance(value, str) and re.fullmatch(_FACTOR, value):
         factor = float(value[:-1])
     else:
-        raise ValueError(f"{value!r} is not a growth: write how much worse, as +25% or 1.25x")
-    if not math.isfinite(factor) or factor < 1:
-        raise ValueError(f"{value!r} is below 1x: it says how much worse than the stable is tolerable")
+        raise FieldError(f"{shown(value)} is not a growth", hint="write how much worse, as +25% or 1.25x")
+    if not math.isfinite(factor):
+        raise FieldError(f"{shown(value)} is not finite")
+    if factor < 1:
+        raise FieldError(f"{shown(value)} is below 1x: it says how much worse than the stable is tolerable")
     return factor
 
 
@@ -80,6 +87,11 @@ def format_duration(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts[:2])
+
+
+def format_share(share: float) -> str:
+    """Write a fraction the way ``parse_share`` reads it: ``0.5%``."""
+    return f"{share * 100:.10g}%"
 
 
 def _string(pattern: str, example: str) -> WithJsonSchema:

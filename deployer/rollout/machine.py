@@ -8,7 +8,8 @@ The diagram in the README is generated from ``TRANSITIONS``. When to do what is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
@@ -249,8 +250,8 @@ def _give_up(state: Rollout, outcome: Outcome, reason: str, at: datetime) -> Rol
 def to_mermaid() -> str:
     """Draw ``TRANSITIONS`` as a Mermaid state diagram.
 
-    Every phase that can give up is drawn inside ``forward``; what may follow a step is drawn once, behind ``next_step``;
-    pausing, resuming and staying where one is are left out.
+    Every phase that can give up is drawn inside ``forward``; what may follow a step is drawn once, behind
+    ``next_step``; pausing, resuming and staying where one is are left out.
     """
     forward = [phase for phase, events in TRANSITIONS.items() if "gave_up" in events]
     givers_up = sorted(
@@ -267,7 +268,7 @@ def to_mermaid() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _edges(phase: Phase, to: Set[Phase | None]) -> list[str]:
+def _edges(phase: Phase, to: AbstractSet[Phase | None]) -> list[str]:
     """Edges from ``phase`` to the phases named (None: to whatever follows a step), labelled with their events."""
     drawn: dict[str, list[str]] = {}
     for event, targets in TRANSITIONS[phase].items():

@@ -126,7 +126,7 @@ def test_no_phase_that_is_not_final_lacks_a_way_back() -> None:
 def test_the_diagram_names_every_phase() -> None:
     drawn = to_mermaid()
     assert all(phase.value in drawn for phase in Phase)
-    assert "judging --> reverting: gave_up" in drawn
+    assert "forward --> reverting: gave_up, smoked, warmed" in drawn
 
 
 @pytest.mark.parametrize("kind", list(StepKind))

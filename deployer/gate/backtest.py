@@ -1,0 +1,167 @@
+"""What the gate would have decided on recorded traffic, had it looked every so often. Pure; rows come in as counts.
+
+Honest about time: at each look only what had been ingested by then is counted, and how late telemetry is is itself
+learnt from what was visible. FAIL ends the replay; a PASS does not, because monitoring goes on after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployer.gate.decide import Look, assess
+from deployer.gate.evidence import named_targets
+from deployer.gate.ledger import CANDIDATE, STABLE, Ledger, utc
+from deployer.gate.samples import Samples
+from deployer.gate.verdict import Moment, Result, Shift, Verdict
+from deployer.manifest.schema import Gate, Slo
+
+LAG_BINS = 7200
+"""Lags are counted by the second, up to two hours."""
+_ALIKE_S = 15.0
+_ALIKE = 0.25
+_ENOUGH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Rows that became visible between two looks, as counts; arrays of one length except ``lags``."""
+
+    now_s: float
+    """The moment of the look, seconds since the epoch."""
+    starts: NDArray[np.float64]
+    arms: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    duration_ms: NDArray[np.float64] | NDArray[np.int64]
+    n: NDArray[np.int64]
+    lags: NDArray[np.int64]
+    """Rows by (arm, whole seconds from answer to ingestion), shape (2, LAG_BINS)."""
+
+
+@dataclass(slots=True)
+class LagMeter:
+    """How late telemetry is, learnt from rows that have arrived."""
+
+    seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, LAG_BINS), np.int64))
+
+    def settle_s(self, *, careful: bool) -> float:
+        """Seconds after which a moment counts as complete.
+
+        While both arms are equally late, rows that are missing are missing from both alike and the labels of the rest
+        are still a draw: the median will do. Where they differ, or to promote (``careful``), the slower arm's 99 %.
+        """
+        tail = max(self._quantile(arm, 0.99) for arm in (CANDIDATE, STABLE))
+        if careful or self.seen.sum(axis=1).min() < _ENOUGH:
+            return tail
+        for level in (0.5, 0.9):
+            mine, other = self._quantile(CANDIDATE, level), self._quantile(STABLE, level)
+            if abs(mine - other) > max(_ALIKE_S, _ALIKE * max(mine, other)):
+                return tail
+        return max(self._quantile(arm, 0.5) for arm in (CANDIDATE, STABLE))
+
+    def _quantile(self, arm: int, level: float) -> float:
+        reached = np.cumsum(self.seen[arm])
+        return float(np.argmax(reached >= level * reached[-1]) + 1) if reached[-1] else 0.0
+
+
+@dataclass(slots=True)
+class Replay:
+    """One recorded rollout, look by look."""
+
+    slo: Slo
+    gate: Gate
+    cell_s: float
+    shifts: Sequence[Shift]
+    least_s: float = 0.0
+    """No PASS before the rollout is so old."""
+    stable: bool = True
+    """There is a stable to compare with."""
+    weights_known: bool = True
+    """The weights of ``shifts`` are recorded, not guessed: whether an arm is silent can be told."""
+    lags: LagMeter = field(default_factory=LagMeter)
+    looks: int = 0
+    passed: Verdict | None = None
+    ledger: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.cell_s, tuple(limit for _, limit in named_targets(self.slo)))
+
+    def look(self, arrivals: Arrivals) -> Verdict:
+        """Count what has arrived, and judge. A PASS counts only if the careful horizon gives it too."""
+        self.ledger.add(arrivals.starts, arrivals.arms, arrivals.classes, arrivals.duration_ms, arrivals.n)
+        self.lags.seen += arrivals.lags
+        self.looks += 1
+        verdict = self._judge(arrivals.now_s, careful=False, prove=self.passed is None)
+        old = arrivals.now_s - self.shifts[0].at.timestamp() >= self.least_s
+        if verdict.result is Result.PASS and old:
+            careful = self._judge(arrivals.now_s, careful=True, explain=True)
+            self.passed = careful if careful.result is Result.PASS else None
+        return verdict
+
+    def explained(self, now_s: float) -> Verdict:
+        """The verdict at ``now_s`` with its reasons."""
+        return self._judge(now_s, careful=False, explain=True)
+
+    def _judge(self, now_s: float, *, careful: bool, explain: bool = False, prove: bool = True) -> Verdict:
+        now = utc(now_s)
+        settle_s = self.lags.settle_s(careful=careful) if self.gate.settle is None else self.gate.settle
+        done = [shift for shift in self.shifts if shift.at <= now]
+        weight = done[-1].weight_pct if done else 0
+        moment = Moment(
+            now=now,
+            candidate="candidate",
+            stable="stable" if self.stable else None,
+            shifts=tuple(done),
+            step_started_at=done[-1].at if done else now,
+            looks=self.looks - 1,
+            weight_pct=weight,
+            mirrored=not self.weights_known,
+        )
+        samples = Samples((), self.cell_s, utc(now_s - settle_s))
+        return assess(samples, Look(self.ledger, self.slo, self.gate, moment, explain=explain, prove=prove))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a replay ended."""
+
+    result: Result
+    """PASS, FAIL or INCONCLUSIVE (undecided to the end)."""
+    verdict: Verdict | None
+    """The deciding verdict, else the last one; None: there was nothing to look at."""
+
+    def document(self) -> dict[str, Any]:
+        """The JSON answer of ``gate backtest`` (INTERFACE section 4)."""
+        verdict = self.verdict
+        decided = verdict is not None and self.result is not Result.INCONCLUSIVE
+        return {
+            "verdict": self.result.value,
+            "decided_at": verdict.at.isoformat().replace("+00:00", "Z") if verdict and decided else None,
+            "candidate_requests": verdict.candidate.requests if verdict else 0,
+            "stable_requests": verdict.stable.requests if verdict and verdict.stable else 0,
+            "reasons": [
+                {key: getattr(reason, key) for key in ("metric", "rule", "estimate", "lower", "upper", "limit")}
+                for reason in (verdict.reasons if verdict else ())
+            ],
+        }
+
+
+def backtest(batches: Iterable[Arrivals], replay: Replay) -> Outcome:
+    """Replay a recording: FAIL as soon as failed, else PASS if ever passed, else INCONCLUSIVE.
+
+    Args:
+        batches: arrivals, one a look, in order of time.
+        replay: a fresh replay.
+    """
+    now_s: float | None = None
+    for arrivals in batches:
+        now_s = arrivals.now_s
+        if replay.look(arrivals).result is Result.FAIL:
+            return Outcome(Result.FAIL, replay.explained(now_s))
+    if replay.passed is not None:
+        return Outcome(Result.PASS, replay.passed)
+    return Outcome(Result.INCONCLUSIVE, None if now_s is None else replay.explained(now_s))

@@ -1,0 +1,36 @@
+"""The manifest's JSON Schema, for editors: what may be written, short forms included, and what is the default.
+
+It accepts all that the models accept. What it cannot say, the loader still checks: limits of durations, shares and
+growths (they are text here), and every rule that needs several keys.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deployer.manifest.quantities import format_duration, format_share
+from deployer.manifest.schema import Manifest
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a manifest; defaults are written as users write them."""
+    schema = Manifest.model_json_schema()
+    for model in (schema, *schema["$defs"].values()):
+        for each in model.get("properties", {}).values():
+            _write_default(each)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "deployer: rollout manifest"}
+
+
+def _write_default(schema: dict[str, Any]) -> None:
+    default = schema.get("default")
+    patterns = [form.get("pattern", "") for form in (schema, *schema.get("anyOf", ()))]
+    if any(form.get("const") == "auto" for form in schema.get("anyOf", ())):
+        schema["default"] = "auto"
+    elif default is None:
+        schema.pop("default", None)
+    elif isinstance(default, float) and any(pattern.endswith("ms)?$") for pattern in patterns):
+        schema["default"] = format_duration(default)
+    elif isinstance(default, float) and any(pattern.endswith("%$") for pattern in patterns):
+        schema["default"] = format_share(default)
+    elif isinstance(default, float):
+        schema["default"] = f"{default:g}x"

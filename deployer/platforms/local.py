@@ -1,0 +1,128 @@
+"""The embedded local platform behind the platform port: Envoy and Azure ML's own model server on this machine.
+
+The endpoint outlives the command: a daemon owns its processes, and every call here is one request to it. A call starts
+the daemon when the endpoint exists and nothing runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from deployer.errors import NotFoundError
+from deployer.local.client import LocalClient
+from deployer.ports.platform import (
+    Capabilities,
+    Deployment,
+    DeploymentSpec,
+    DeploymentState,
+    Endpoint,
+    ScoringTarget,
+    Traffic,
+)
+
+_CAPABILITIES = Capabilities(
+    platform="local",
+    mirror=True,
+    mirror_max_pct=50,
+    max_deployments=20,
+    compare_and_set=True,
+    typical_shift_s=0.1,
+    restore_reserve_s=20.0,
+)
+
+
+class LocalPlatform:
+    """One local endpoint, kept under ``home`` (``$DEPLOYER_HOME``)."""
+
+    def __init__(self, endpoint: str, home: Path) -> None:
+        """Fix which endpoint; touches nothing.
+
+        Raises:
+            PlatformError: ``endpoint`` is not a valid name.
+        """
+        self.client = LocalClient(endpoint, home)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this platform can do."""
+        return _CAPABILITIES
+
+    def observe(self) -> Endpoint | None:
+        """Read traffic from Envoy itself, the rest from the daemon."""
+        if not self.client.exists():
+            return None
+        found = self.client.call("observe")
+        return None if found is None else _endpoint(found)
+
+    def ensure_endpoint(self, document: Mapping[str, Any]) -> None:
+        """Create the endpoint, or take over a changed document."""
+        self.client.call("ensure_endpoint", document=dict(document))
+
+    def create_deployment(self, spec: DeploymentSpec) -> None:
+        """Copy code and model, and start the instances."""
+        self.client.call(
+            "create_deployment",
+            name=spec.name,
+            document=dict(spec.document),
+            base_dir=str(spec.base_dir.absolute()),
+            digest=spec.digest,
+        )
+
+    def set_traffic(self, traffic: Traffic, mirror: Traffic) -> None:
+        """Write Envoy's route table and wait until Envoy reports it."""
+        self.client.call("set_traffic", traffic=dict(traffic), mirror=dict(mirror))
+
+    def set_tags(self, tags: Mapping[str, str | None], *, expect: Mapping[str, str | None] | None = None) -> None:
+        """Compare and merge in one step."""
+        self.client.call("set_tags", tags=dict(tags), expect=None if expect is None else dict(expect))
+
+    def delete_deployment(self, name: str) -> None:
+        """Take it out of the routes, drain it, end it."""
+        self.client.call("delete_deployment", name=name)
+
+    def scale_deployment(self, name: str, instances: int) -> None:
+        """Start or drain instances."""
+        self.client.call("scale_deployment", name=name, instances=instances)
+
+    def recreate_deployment(self, name: str, digest: str) -> None:
+        """Start the instances again from the snapshot of ``digest``."""
+        self.client.call("recreate_deployment", name=name, digest=digest)
+
+    def logs(self, name: str, *, lines: int = 100) -> str:
+        """Return what the instances printed."""
+        try:
+            return self.client.call("logs", name=name, lines=lines)
+        except NotFoundError:
+            return ""
+
+    def scoring_target(self) -> ScoringTarget:
+        """Address and key of the endpoint."""
+        found = self.client.call("scoring_target")
+        return ScoringTarget(found["url"], found["headers"])
+
+
+def _endpoint(found: Mapping[str, Any]) -> Endpoint:
+    return Endpoint(
+        name=found["name"],
+        uid=found["uid"],
+        scoring_url=found["scoring_url"],
+        traffic=found["traffic"],
+        mirror=found["mirror"],
+        deployments={name: _deployment(each) for name, each in found["deployments"].items()},
+        tags=found["tags"],
+    )
+
+
+def _deployment(found: Mapping[str, Any]) -> Deployment:
+    return Deployment(
+        name=found["name"],
+        state=DeploymentState(found["state"]),
+        digest=found["digest"],
+        instances_ready=found["instances_ready"],
+        instances_wanted=found["instances_wanted"],
+        message=found["message"],
+        created_at=datetime.fromisoformat(found["created_at"]),
+    )

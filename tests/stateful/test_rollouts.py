@@ -1,0 +1,421 @@
+"""Whole rollouts in memory: what users get, whatever happens on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from world import Behaviour, Killed, World, _Journal
+
+from deployer.errors import ConflictError, ExitCode, PlanError, TelemetryError, TransientError
+from deployer.rollout.model import Phase, RequestKind
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_a_good_version_is_promoted_and_the_old_one_retired(world: World) -> None:
+    done = world.roll_out()
+    assert done.exit_code is ExitCode.OK
+    assert (world.traffic(), world.live_digest()) == ({"green": 100}, "new")
+    assert world.weights("new") == [0, 20, 50, 100]
+    view = world.platform.peek()
+    assert view is not None
+    assert set(view.deployments) == {"green"}
+
+
+def test_a_second_run_of_a_finished_rollout_writes_nothing(world: World) -> None:
+    world.roll_out()
+    before = list(world.platform.calls)
+    done = world.roll_out("r2")
+    assert done.exit_code is ExitCode.OK
+    assert "nothing to do" in done.text
+    assert world.platform.calls[len(before) :] == ["observe"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [Behaviour(error_share=1.0), Behaviour(error_share=0.3), Behaviour(ms=500)],
+    ids=["raises", "sometimes", "slow"],
+)
+def test_a_bad_version_is_rolled_back_and_removed(world: World, bad: Behaviour) -> None:
+    world.candidate = bad
+    done = world.roll_out()
+    assert done.exit_code is ExitCode.GATE_FAILED
+    assert world.live_digest() == "base"
+    assert max(world.weights("new")) == 20
+    view = world.platform.peek()
+    assert view is not None
+    assert set(view.deployments) == {"blue"}
+
+
+@pytest.mark.parametrize("bad", [Behaviour(smoke=False), Behaviour(warm=False)], ids=["smoke", "warm-up"])
+def test_a_version_that_fails_before_users_never_gets_any(world: World, bad: Behaviour) -> None:
+    world.candidate = bad
+    assert world.roll_out().exit_code is ExitCode.GATE_FAILED
+    assert "green" not in world.answered
+
+
+def test_a_version_that_does_not_start_never_gets_users(world: World) -> None:
+    world.platform.fail("green", "init raised")
+    done = world.roll_out()
+    assert done.exit_code is ExitCode.PLATFORM
+    assert "init raised" in done.text
+    assert (world.live_digest(), "green" in world.answered) == ("base", False)
+
+
+def test_no_traffic_is_inconclusive_and_rolled_back(world: World) -> None:
+    world.rps = 0
+    assert world.roll_out().exit_code is ExitCode.INCONCLUSIVE
+    assert world.live_digest() == "base"
+
+
+def test_silent_telemetry_is_never_a_pass(world: World) -> None:
+    world.telemetry.error = TelemetryError("gone", hint="Look.")
+    done = world.roll_out()
+    assert done.exit_code is ExitCode.INCONCLUSIVE
+    assert max(world.weights("new")) == 20
+
+
+@pytest.mark.parametrize("seen", [0.0, 0.5, 0.8])
+def test_part_of_the_data_is_never_a_pass(world: World, seen: float) -> None:
+    answer = world.telemetry.answer
+
+    def thin(*args: object, n: int = 1, **options: object) -> None:
+        shown = round(n * seen)
+        if shown:
+            answer(*args, n=shown, **options)  # type: ignore[arg-type]
+        if n - shown:
+            answer(*args, n=n - shown, seen=False, **options)  # type: ignore[arg-type]
+
+    world.telemetry.answer = thin  # type: ignore[method-assign]
+    done = world.roll_out()
+    assert done.exit_code is ExitCode.INCONCLUSIVE
+    assert "telemetry holds" in done.text
+
+
+def test_stale_telemetry_is_never_a_pass(world: World) -> None:
+    world.telemetry.lag_s = 700.0
+    assert world.roll_out().exit_code is ExitCode.INCONCLUSIVE
+
+
+def test_telemetry_that_comes_back_lets_the_rollout_go_on(world: World) -> None:
+    world.telemetry.error = TelemetryError("gone", hint="Look.")
+    world.at[20.0] = lambda w: setattr(w.telemetry, "error", None)
+    assert world.roll_out().exit_code is ExitCode.OK
+
+
+def test_traffic_that_stops_in_the_bake_does_not_promote(world: World) -> None:
+    def silence(w: World) -> None:
+        w.rps = 0
+
+    def watch(w: World) -> None:
+        if w.traffic() == {"green": 100}:
+            silence(w)
+        else:
+            w.at[(w.clock.now() - w.started).total_seconds() + 0.5] = watch
+
+    world.at[1.0] = watch
+    world.gate["min_requests"] = 300
+    assert world.roll_out().exit_code is ExitCode.INCONCLUSIVE
+    assert world.live_digest() == "base"
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("second", [0.5, 3.0, 6.0, 12.0, 25.0])
+def test_a_signal_at_any_moment_restores_the_stable(world: World, signal: str, second: float) -> None:
+    world.at[second] = lambda w: setattr(w, "signal", signal)
+    done = world.roll_out()
+    assert done.exit_code is ExitCode.ABORTED
+    assert world.traffic() in ({"blue": 100}, {})
+    world.signal = None
+    assert world.roll_out("r2").exit_code is ExitCode.OK
+
+
+def test_a_signal_while_retiring_does_not_undo_a_proven_version(world: World) -> None:
+    world.platform.after = lambda name: setattr(world, "signal", "SIGTERM") if name == "delete_deployment" else None
+    assert world.roll_out().exit_code is ExitCode.OK
+
+
+def test_a_pause_exits_20_and_promote_from_another_process_finishes(world: World) -> None:
+    world.strategy = {"canary": {"steps": [20, {"pause": {}}, 50], "each": {"min": "5s", "max": "40s"}, "bake": "10s"}}
+    assert world.roll_out().exit_code is ExitCode.PAUSED
+    assert world.traffic() == {"green": 20, "blue": 80}
+    assert world.roll_out("again").exit_code is ExitCode.PAUSED
+    assert world.ask(RequestKind.PROMOTE).exit_code is ExitCode.OK
+    assert world.live_digest() == "new"
+
+
+def test_promote_without_a_manifest_is_noted_and_the_next_run_goes_on(world: World) -> None:
+    world.strategy = {"canary": {"steps": [20, {"pause": {}}, 50], "each": {"min": "5s", "max": "40s"}, "bake": "10s"}}
+    world.roll_out()
+    noted = world.ask(RequestKind.PROMOTE, with_manifest=False)
+    assert noted.exit_code is ExitCode.PAUSED
+    assert world.roll_out("r2").exit_code is ExitCode.OK
+
+
+def test_abort_of_a_paused_rollout_needs_no_manifest(world: World) -> None:
+    world.strategy = {"canary": {"steps": [20, {"pause": {}}, 50], "each": {"min": "5s", "max": "40s"}, "bake": "10s"}}
+    world.roll_out()
+    assert world.ask(RequestKind.ABORT, with_manifest=False).exit_code is ExitCode.OK
+    assert world.traffic() == {"blue": 100}
+
+
+@pytest.mark.parametrize("kind", list(RequestKind))
+def test_a_request_with_nothing_under_way_is_no_error(world: World, kind: RequestKind) -> None:
+    world.roll_out()
+    done = world.ask(kind)
+    assert (done.exit_code, world.live_digest()) == (ExitCode.OK, "new")
+
+
+def test_rollback_by_hand_needs_no_journal_and_is_idempotent(world: World) -> None:
+    world.over = {}
+    world.strategy = {**world.strategy, "retire": "keep"}
+    world.roll_out()
+    for path in (world.home / "journal").iterdir():
+        path.unlink()
+    done = world.roll_back()
+    assert (done.exit_code, world.live_digest()) == (ExitCode.OK, "base")
+    writes = len(world.platform.writes)
+    assert world.roll_back().exit_code is ExitCode.OK
+    assert len(world.platform.writes) == writes
+
+
+def test_rollback_is_one_read_one_write_and_the_reading_back(world: World) -> None:
+    world.strategy = {**world.strategy, "retire": "keep"}
+    world.roll_out()
+    before = len(world.platform.calls)
+    world.roll_back()
+    assert world.platform.calls[before:].count("set_traffic") == 1
+
+
+def test_rollback_to_a_retired_version_makes_it_again(world: World) -> None:
+    world.roll_out()
+    done = world.roll_back()
+    assert (done.exit_code, world.live_digest()) == (ExitCode.OK, "base")
+    assert any("making it again" in note for note in world.notes)
+
+
+def test_rollback_of_a_scaled_down_version_starts_it_first(world: World) -> None:
+    world.strategy = {**world.strategy, "retire": "scale_down"}
+    world.roll_out()
+    assert world.roll_back().exit_code is ExitCode.OK
+    assert world.live_digest() == "base"
+
+
+def test_rollback_during_a_rollout_stops_it_without_a_fight(world: World) -> None:
+    def by_hand(w: World) -> None:
+        w.over["_"] = None
+        w.over.pop("_")
+        from deployer.engine.rollback import roll_back
+        from deployer.report.listeners import Quiet
+
+        site = w.site()
+        lease_owner_of_another_process(site)
+        roll_back(site, Quiet(), to=None, reason="panic")
+
+    def lease_owner_of_another_process(site: object) -> None:
+        """The rollback takes the lease with a higher fence, as any other process would."""
+
+    world.at[9.0] = by_hand
+    with pytest.raises(ConflictError, match="lost its lease"):
+        world.roll_out()
+    assert world.traffic() == {"blue": 100}
+    assert world.weights("new")[-1] == 0
+
+
+def test_rollback_to_an_unhealthy_version_is_refused_and_changes_nothing(world: World) -> None:
+    world.strategy = {**world.strategy, "retire": "keep"}
+    world.roll_out()
+    world.platform.fail("blue", "crash loop")
+    with pytest.raises(Exception, match="cannot take traffic: crash loop"):
+        world.roll_back()
+    assert world.live_digest() == "new"
+
+
+def test_a_full_disk_before_the_start_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.roll_out()
+    world.digest = "newer"
+    monkeypatch.setattr(_Journal, "full", True)
+    writes = len(world.platform.writes)
+    with pytest.raises(Exception, match="No space left"):
+        world.roll_out("r2")
+    assert len(world.platform.writes) == writes
+
+
+def test_a_disk_that_fills_up_on_the_way_brings_traffic_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.at[9.0] = lambda w: monkeypatch.setattr(_Journal, "full", True)
+    done = world.roll_out()
+    assert (done.exit_code, world.live_digest()) == (ExitCode.PLATFORM, "base")
+
+
+def test_an_edit_by_somebody_else_restores_the_stable(world: World) -> None:
+    world.at[9.0] = lambda w: w.platform.edit_traffic({"green": 90, "blue": 10})
+    done = world.roll_out()
+    assert (done.exit_code, world.live_digest()) == (ExitCode.ABORTED, "base")
+    assert "somebody else changed traffic" in done.text
+
+
+def test_stale_reads_are_not_taken_for_an_edit(world: World) -> None:
+    world.platform.after = lambda name: setattr(world.platform, "stale_reads", 1) if name == "set_traffic" else None
+    assert world.roll_out().exit_code is ExitCode.OK
+
+
+def test_a_candidate_that_dies_on_the_way_loses_its_traffic(world: World) -> None:
+    world.at[9.0] = lambda w: w.platform.fail("green", "crash loop")
+    done = world.roll_out()
+    assert (done.exit_code, world.live_digest()) == (ExitCode.PLATFORM, "base")
+
+
+def test_a_deleted_endpoint_is_a_matter_for_a_human(world: World) -> None:
+    world.at[9.0] = lambda w: w.platform.vanish()
+    with pytest.raises(ConflictError, match="lost its lease"):
+        world.roll_out()
+    assert world.platform.peek() is None
+
+
+def test_a_passing_fault_of_a_write_is_tried_again(world: World) -> None:
+    world.platform.fail_next("set_traffic", TransientError("busy", hint="Wait."))
+    assert world.roll_out().exit_code is ExitCode.OK
+
+
+def test_a_way_back_that_first_fails_is_tried_again(world: World) -> None:
+    world.candidate = Behaviour(error_share=1.0)
+    world.at[6.0] = lambda w: w.platform.fail_next("set_traffic", ConflictError("busy", hint="Wait."))
+    done = world.roll_out()
+    assert (done.exit_code, world.live_digest()) == (ExitCode.GATE_FAILED, "base")
+
+
+def test_a_way_back_that_never_works_is_stuck_within_the_reserve(world: World) -> None:
+    world.candidate = Behaviour(error_share=1.0)
+
+    def refuse(name: str) -> None:
+        if name == "set_traffic" and world.traffic().get("green"):
+            raise ConflictError("busy for ever", hint="Wait.")
+
+    world.platform.before = refuse
+    done = world.roll_out()
+    assert done.exit_code is ExitCode.STUCK
+    assert "a human must act now" in done.text
+    world.platform.before = lambda _: None
+    assert world.roll_back("blue").exit_code is ExitCode.OK
+    assert world.traffic() == {"blue": 100}
+
+
+def test_another_version_after_a_crash_first_brings_the_old_one_back(world: World) -> None:
+    world.at[9.0] = World.kill
+    with pytest.raises(Killed):
+        world.roll_out()
+    assert world.traffic() == {"green": 20, "blue": 80}
+    world.digest, world.candidate = "newer", Behaviour()
+    assert world.roll_out("r2").exit_code is ExitCode.OK
+    assert world.live_digest() == "newer"
+
+
+def test_a_crashed_rollout_goes_on_from_the_tags_alone(world: World) -> None:
+    world.at[9.0] = World.kill
+    with pytest.raises(Killed):
+        world.roll_out()
+    for path in (world.home / "journal").iterdir():
+        path.unlink()
+    assert world.roll_out("r2").exit_code is ExitCode.OK
+    assert world.live_digest() == "new"
+
+
+def test_a_crashed_rollout_is_aborted_from_a_machine_that_knows_nothing(world: World) -> None:
+    world.at[9.0] = World.kill
+    with pytest.raises(Killed):
+        world.roll_out()
+    for path in (world.home / "journal").iterdir():
+        path.unlink()
+    assert world.ask(RequestKind.ABORT, with_manifest=False).exit_code is ExitCode.OK
+    assert world.traffic() == {"blue": 100}
+
+
+def test_a_lease_held_by_a_living_process_refuses_a_second_rollout(world: World) -> None:
+    world.roll_out()
+    world.digest = "newer"
+    beats = iter(range(10**6))
+
+    def beat(w: World) -> None:
+        w.platform.edit_tags({"deployer.lease": f"other-host/1/1|7|{next(beats)}"})
+        w.at[(w.clock.now() - w.started).total_seconds() + 5.0] = beat
+
+    beat(world)
+    with pytest.raises(PlanError, match="another rollout of this endpoint is running"):
+        world.roll_out("r2")
+    assert world.live_digest() == "new"
+
+
+def test_a_lease_whose_beat_stands_still_is_taken_over(world: World) -> None:
+    world.roll_out()
+    world.digest = "newer"
+    world.platform.edit_tags({"deployer.lease": "other-host/1/1|7|3"})
+    assert world.roll_out("r2").exit_code is ExitCode.OK
+
+
+def test_a_human_takes_a_lease_over_at_once(world: World) -> None:
+    world.roll_out()
+    world.digest = "newer"
+    world.platform.edit_tags({"deployer.lease": "other-host/1/1|7|3"})
+    started = world.clock.now()
+    assert world.roll_out("r2", take_over=True).exit_code is ExitCode.OK
+    assert (world.clock.now() - started).total_seconds() < 60
+
+
+def test_blue_green_mirrors_then_switches(world: World) -> None:
+    world.strategy = {"blue_green": {"mirror": "20%", "mirror_for": "30s", "bake": "10s"}}
+    assert world.roll_out().exit_code is ExitCode.OK
+    assert [write.mirror for write in world.platform.writes if write.mirror] == [{"green": 20}]
+    assert world.weights("new") == [0, 0, 100]
+
+
+def test_a_bad_version_is_caught_in_the_mirror_before_any_user(world: World) -> None:
+    world.strategy = {"blue_green": {"mirror": "20%", "mirror_for": "30s", "bake": "10s"}}
+    world.candidate = Behaviour(error_share=0.5)
+    assert world.roll_out().exit_code is ExitCode.GATE_FAILED
+    assert "green" not in world.answered
+
+
+def test_a_freeze_keeps_the_split_and_an_abort_ends_it(world: World) -> None:
+    world.strategy = {**world.strategy, "on_fail": "freeze"}
+    world.candidate = Behaviour(error_share=0.5)
+    done = world.roll_out()
+    assert (done.exit_code, done.state and done.state.phase) == (ExitCode.PAUSED, Phase.PAUSED)
+    assert world.ask(RequestKind.ABORT).exit_code is ExitCode.OK
+    assert world.live_digest() == "base"
+
+
+def test_a_skipped_gate_is_recorded_and_promotes(world: World) -> None:
+    world.telemetry.error = TelemetryError("gone", hint="Look.")
+    done = world.roll_out(skip_gate="hotfix 42")
+    assert done.exit_code is ExitCode.OK
+    assert any("hotfix 42" in str(entry.event) for entry in world.journal.read("r1"))
+
+
+def test_a_bug_in_an_effect_still_brings_traffic_back(world: World) -> None:
+    def bug(name: str) -> None:
+        if name == "fetch":
+            raise ZeroDivisionError
+
+    world.at[9.0] = lambda w: setattr(w.telemetry, "fetch", lambda *a, **k: 1 // 0)
+    done = world.roll_out()
+    assert (done.exit_code, world.live_digest()) == (ExitCode.PLATFORM, "base")
+    assert "internal error" in done.text
+
+
+def test_a_platform_that_stops_answering_while_exposed_pages_a_human(world: World) -> None:
+    def mute(w: World) -> None:
+        def refuse(name: str) -> None:
+            raise TransientError("no answer", hint="Wait.")
+
+        w.platform.before = refuse
+
+    world.at[9.0] = mute
+    with pytest.raises(TransientError, match="did not answer for 60s") as stopped:
+        world.roll_out()
+    assert stopped.value.exit_code is ExitCode.STUCK
+    world.platform.before = lambda _: None
+    assert world.roll_out("r2").exit_code is ExitCode.OK

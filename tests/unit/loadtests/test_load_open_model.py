@@ -1,0 +1,102 @@
+"""The locustfile as users run it: ``locust -f loadtests/scoring.py --headless``."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.engine.scripted import Asked, Scripted, reply, saying, serving
+
+ROOT = Path(__file__).parents[3]
+OK = saying(reply(200, {"predictions": [3]}))
+
+pytestmark = pytest.mark.local
+
+
+def run(server: Scripted, payload: Path, *options: str, **variables: str) -> list[dict[str, Any]]:
+    headless = ["--headless", "--only-summary", "--loglevel", "WARNING"]
+    asked = ["--host", server.url, "--payload", str(payload), *options]
+    ended = subprocess.run(
+        [sys.executable, "-m", "locust", "-f", "loadtests/scoring.py", *headless, *asked],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in ended.stderr, ended.stderr
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+@pytest.fixture
+def payload(tmp_path: Path) -> Path:
+    file = tmp_path / "bodies.jsonl"
+    file.write_text('{"data": 1}\n\n{"data": 2}\n')
+    return file
+
+
+def test_a_stalled_server_is_seen_as_its_users_see_it(payload: Path) -> None:
+    """Coordinated omission: 1 s of 4 is frozen, so a quarter of the arrivals wait, up to 1 s: p95 is 0.8 s."""
+    started = time.monotonic()
+
+    def stalling(sock: socket.socket, _asked: Asked) -> None:
+        nonlocal started
+        started = started if len(server.asked) > 1 else time.monotonic()
+        at = time.monotonic() - started
+        time.sleep(2 - at if 1 < at < 2 else 0)
+        sock.sendall(reply(200, {}))
+
+    with serving(stalling) as server:
+        *_, summary = run(server, payload, "--shape", "stages:4s@60", "--seed", "1")
+    assert 650 < summary["p95_ms"] < 950
+    assert summary["p50_ms"] < 50
+    assert (summary["failed"], summary["sent"]) == (0, summary["answered"])
+
+
+def test_one_line_a_second_from_the_start_and_a_summary_at_the_end(payload: Path) -> None:
+    with serving(OK) as server:
+        *lines, summary = run(
+            server, payload, "--run-time", "3s", DEPLOYER_LOAD_RPS="30", DEPLOYER_LOAD_KEY="canary-secret-7f3a"
+        )
+    assert [round(line["t"]) for line in lines] == [0, 1, 2]
+    assert summary["sent"] == summary["answered"] == len(server.asked)
+    assert sum(summary["histogram_ms"].values()) == summary["answered"]
+    assert {asked.body for asked in server.asked} == {b'{"data": 1}', b'{"data": 2}'}
+    assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer canary-secret-7f3a"}
+    print(f"at 30 requests/s: lag p99 {summary['lag_p99_ms']} ms, {summary['cpu_pct']} % of a core")
+
+
+def test_a_seed_repeats_what_is_sent(payload: Path) -> None:
+    bodies = []
+    for _ in range(2):
+        with serving(OK) as server:
+            run(server, payload, "--shape", "stages:1s@50", "--seed", "3")
+            bodies.append([asked.body for asked in sorted(server.asked, key=number)])
+    assert bodies[0] == bodies[1]
+
+
+def number(asked: Asked) -> int:
+    return int(asked.headers["x-ms-client-request-id"].rpartition("-")[2])
+
+
+def test_lanes_share_the_rate(payload: Path) -> None:
+    with serving(OK) as server:
+        *_, summary = run(
+            server, payload, "--shape", "stages:2s@100", "--users", "4", "--spawn-rate", "4", "--lanes", "4"
+        )
+    assert abs(summary["sent"] - 200) < 6 * 200**0.5
+
+
+def test_users_without_lanes_are_refused(payload: Path) -> None:
+    with serving(OK) as server:
+        assert not run(server, payload, "--users", "4")
+    assert not server.asked
