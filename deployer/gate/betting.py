@@ -13,15 +13,15 @@ from deployer.gate.permutation import Floats, log_sum_exp
 
 LARGEST = 600.0
 """Logs of e-values are clipped here: exp stays finite."""
-CAP_NATS = 2.0
-"""Most evidence that one shortest block may bring: one stall of one replica must not decide."""
+CAP = 2 / 3
+"""Part of the evidence needed that one shortest block may bring: one stall of one replica must not decide."""
 RESTART_SPAN = (10.0, 2000.0)
 """A fault that starts in block b is given prior mass as 1 / (10 + b), up to so many blocks."""
 
 
-def caps(length_s: Floats, least_s: float) -> Floats:
-    """Most nats of each block; longer blocks may bring more, by the square root."""
-    return CAP_NATS * np.sqrt(np.maximum(length_s, least_s) / least_s)
+def caps(length_s: Floats, least_s: float, chance: float) -> Floats:
+    """Most nats of each block, for a decision with this chance of error; longer blocks may bring more, by the root."""
+    return CAP * np.log(1 / chance) * np.sqrt(np.maximum(length_s, least_s) / least_s)
 
 
 def temper(log_e: Floats, variance: Floats, h2: float, cap: Floats) -> Floats:

@@ -16,7 +16,7 @@ from datetime import datetime
 import numpy as np
 
 from deployer.gate import betting, blindness
-from deployer.gate.blocks import Blocks, fresh_blocks, score_blocks
+from deployer.gate.blocks import Blocks, fresh_blocks, least_s, score_blocks
 from deployer.gate.contrast import odds
 from deployer.gate.evidence import ERROR_TILTS, ERROR_WOBBLE, Evidence, against, breaker, named_targets, observed_only, total
 from deployer.gate.explain import Case, reasons
@@ -137,7 +137,8 @@ def _holds(look: Look, blocks: Blocks, found: list[Evidence], until: datetime) -
     ):
         n, paired = blocks.n + blocks.throttled + blocks.client, blocks.paired
         contrast = odds(n[paired], bad[paired], ERROR_TILTS, 0.0, ERROR_WOBBLE)
-        x = betting.temper(contrast.log_e, contrast.variance, contrast.h2, betting.caps(blocks.length_s[paired], 1.0))
+        caps = betting.caps(blocks.length_s[paired], least_s(gate), gate.false_rollback)
+        x = betting.temper(contrast.log_e, contrast.variance, contrast.h2, caps)
         if betting.from_any_start(x) >= -np.log(gate.false_rollback):
             text = f"the candidate {words} ({bad[paired, CANDIDATE].sum()} answers, stable {bad[paired, STABLE].sum()})"
             yield Reason(metric, "compare", Result.INCONCLUSIVE, None, None, None, None, text)

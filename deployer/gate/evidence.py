@@ -78,11 +78,11 @@ def observed_only(gate: Gate, metric: str, rule: str) -> bool:
     return ("error_rate" if metric == "breaker" else metric) in gate.observe_only
 
 
-def warm_arms(blocks: Blocks, gate: Gate) -> Arms:
-    """Latencies to be compared."""
+def warm_arms(blocks: Blocks, gate: Gate, chance: float) -> Arms:
+    """Latencies to be compared, for a decision with this chance of error."""
     used = blocks.warm & blocks.paired
     candidate, stable = blocks.fine[CANDIDATE][used], blocks.fine[STABLE][used]
-    return Arms(candidate, stable, betting.caps(blocks.length_s[used], least_s(gate)))
+    return Arms(candidate, stable, betting.caps(blocks.length_s[used], least_s(gate), chance))
 
 
 def tolerated(gate: Gate, metric: str) -> float:
@@ -109,7 +109,7 @@ def total(found: list[Evidence], gate: Gate) -> float:
 
 def _compared(blocks: Blocks, gate: Gate) -> Iterator[Evidence]:
     yield Evidence("error_rate", "compare", WEIGHTS["error_rate", "compare"], _error_log_e(blocks, gate))
-    arms = warm_arms(blocks, gate)
+    arms = warm_arms(blocks, gate, gate.false_rollback)
     common = shrink(arms.candidate, tolerated(gate, "p50"), HARMLESS_MS)
     tails = shrink(arms.candidate, tolerated(gate, "p99"), HARMLESS_MS)
     shifted = ranks(common, arms.stable, RANK_TILTS, WOBBLE)
@@ -124,7 +124,7 @@ def _error_log_e(blocks: Blocks, gate: Gate) -> float:
     n, bad = blocks.n[blocks.paired], blocks.errors[blocks.paired]
     base = float(np.log(gate.compare.error_rate.tolerate))
     contrast = odds(n, bad, ERROR_TILTS, base, ERROR_WOBBLE)
-    log_e = _any_start(contrast, betting.caps(blocks.length_s[blocks.paired], least_s(gate)))
+    log_e = _any_start(contrast, betting.caps(blocks.length_s[blocks.paired], least_s(gate), gate.false_rollback))
     rare = bad[:, CANDIDATE].sum() < ERROR_FLOOR * n[:, CANDIDATE].sum()
     return min(log_e, 0.0) if rare else log_e
 
@@ -141,7 +141,7 @@ def _any_start(contrast: Contrast, caps: Floats) -> float:
 
 
 def _absolute(blocks: Blocks, slo: Slo, gate: Gate, *, stable: bool) -> Iterator[Evidence]:
-    caps = betting.caps(blocks.length_s, least_s(gate))
+    caps = betting.caps(blocks.length_s, least_s(gate), gate.false_rollback)
     if slo.error_rate is not None:
         judged = np.ones(blocks.n.shape[0], np.bool_)
         logs = _target(blocks, (blocks.n, blocks.errors, judged), slo.error_rate, ERROR_TILTS, caps, ERROR_WOBBLE)

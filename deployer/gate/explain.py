@@ -139,7 +139,7 @@ def _measured(case: Case, metric: str, rule: str) -> tuple[Interval, str]:
         found = odds_ratio(n, bad)
         counts = f"errors {bad[:, CANDIDATE].sum()} of {n[:, CANDIDATE].sum()}, stable {bad[:, STABLE].sum()} of {n[:, STABLE].sum()}"
         return found, counts + (f" = {found[0]:.3g}x" if found[0] else "") + _range(found)
-    arms = warm_arms(blocks, case.gate)
+    arms = warm_arms(blocks, case.gate, case.gate.false_rollback)
     if metric == "shift":
         found = latency_ratio(arms.candidate, arms.stable)
     else:

@@ -79,7 +79,7 @@ def _compared(blocks: Blocks, slo: Slo, gate: Gate, moment: Moment) -> Iterator[
     share = exposure(moment)
     if slo.error_rate is None:
         yield _compared_errors(blocks, gate, share)
-    arms = warm_arms(blocks, gate)
+    arms = warm_arms(blocks, gate, gate.missed_regression)
     bound = latency_bound(gate, "shift", share)
     shifted = ranks(shrink(arms.candidate, bound, SAFE_MS), arms.stable, RANK_TILTS, WOBBLE)
     x = betting.temper(shifted.log_e, shifted.variance, shifted.h2, arms.caps)
@@ -96,7 +96,8 @@ def _compared(blocks: Blocks, slo: Slo, gate: Gate, moment: Moment) -> Iterator[
 def _compared_errors(blocks: Blocks, gate: Gate, share: float) -> Proof:
     """Without an absolute target: below ``rule_out`` times the stable's odds, or below 1 % (either is harmless)."""
     used = blocks.paired
-    n, bad, caps = blocks.n[used], blocks.errors[used], betting.caps(blocks.length_s[used], least_s(gate))
+    n, bad = blocks.n[used], blocks.errors[used]
+    caps = betting.caps(blocks.length_s[used], least_s(gate), gate.missed_regression)
     bound = 1 + (gate.compare.error_rate.rule_out - 1) / share
     beside = odds(n, bad, TILTS, float(np.log(bound)), ERROR_WOBBLE)
     rare = over_limit(n[:, CANDIDATE], bad[:, CANDIDATE], min(0.01 / share, ERRORS_AT_MOST), TILTS, ERROR_WOBBLE)
@@ -106,7 +107,7 @@ def _compared_errors(blocks: Blocks, gate: Gate, share: float) -> Proof:
 
 def _absolute(blocks: Blocks, slo: Slo, gate: Gate, moment: Moment) -> Iterator[Proof]:
     share = exposure(moment)
-    caps = betting.caps(blocks.length_s, least_s(gate))
+    caps = betting.caps(blocks.length_s, least_s(gate), gate.missed_regression)
     if slo.error_rate is not None:
         bound = min(slo.error_rate / share, max(slo.error_rate, ERRORS_AT_MOST))
         n, bad = blocks.n[:, CANDIDATE], blocks.errors[:, CANDIDATE]

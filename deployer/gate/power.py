@@ -10,7 +10,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from deployer.gate.betting import CAP_NATS
+import numpy as np
+
+from deployer.gate.betting import caps
 from deployer.gate.blocks import ENOUGH, LONGEST_S, least_s
 from deployer.gate.evidence import named_targets
 from deployer.gate.passing import BESIDE, ERRORS_AT_MOST, SAFE_MS, TAILS_FROM, latency_bound
@@ -27,6 +29,7 @@ PASS_COST_NATS = 1.4
 SLOWER = (1.2, 1.5, 2.0)
 WORSE = (5.0, 20.0)
 """Regressions that are listed: latency factors, and error shares in units of the slo."""
+PASS = "pass: "
 NEVER = 3.0
 _SHARES = {"p50": 0.5, "p95": 0.05, "p99": 0.01}
 _WEIGHTS = (1, 2, 5, 10, 20, 25, 50)
@@ -83,32 +86,32 @@ def plan_power(slo: Slo, gate: Gate, traffic: Traffic) -> tuple[Power, ...]:
 
 
 def _fails(slo: Slo, gate: Gate, traffic: Traffic) -> Iterator[Power]:
-    need = math.log(1 / gate.false_rollback) + FAIL_COST_NATS
+    chance = gate.false_rollback
     if traffic.beside:
         for factor in SLOWER:
             excess = math.log(factor / gate.compare.latency.tolerate)
             info = EFFICIENCY * 0.5 * (1 - traffic.share) * LOCATION * excess**2 if excess > 0 else 0.0
-            yield _row(f"+{100 * (factor - 1):.0f}% latency", need, info, gate, traffic)
+            yield _row(f"+{100 * (factor - 1):.0f}% latency", chance, info, gate, traffic)
     limit = slo.error_rate or 0.01
     base = _base(limit, traffic)
     for times in WORSE:
         share = min(times * limit, 0.5)
         info = EFFICIENCY * (_paired(share, base, traffic.share) if traffic.beside else _kl(share, limit))
-        yield _row(f"{100 * share:.3g}% errors", need, info, gate, traffic)
+        yield _row(f"{100 * share:.3g}% errors", chance, info, gate, traffic)
 
 
 def _passes(slo: Slo, gate: Gate, traffic: Traffic) -> Iterator[Power]:
     """The slowest of the needed proofs, for an identical candidate well within the slo."""
-    need = math.log(1 / gate.missed_regression) + PASS_COST_NATS
+    chance = gate.missed_regression
     exposed = min(max(traffic.next_weight_pct, traffic.weight_pct), 100) / 100
     proofs: list[Power] = []
     if slo.error_rate is not None:
         bound = min(slo.error_rate / exposed, max(slo.error_rate, ERRORS_AT_MOST))
-        proofs.append(_row("pass: error_rate", need, EFFICIENCY * _kl(_base(slo.error_rate, traffic), bound), gate, traffic))
+        proofs.append(_row("pass: error_rate", chance, EFFICIENCY * _kl(_base(slo.error_rate, traffic), bound), gate, traffic))
     for metric, _ in named_targets(slo):
         share = _SHARES[metric]
         bound = min(share * (BESIDE if traffic.beside else 1.0) / exposed, max(share, 0.75))
-        proofs.append(_row(f"pass: {metric}", need, EFFICIENCY * _kl(share / 2, bound), gate, traffic))
+        proofs.append(_row(f"pass: {metric}", chance, EFFICIENCY * _kl(share / 2, bound), gate, traffic))
     if traffic.beside:
         for metric in ("shift", *(name for name, _ in named_targets(slo) if name in TAIL and exposed > TAILS_FROM)):
             slope = 0.5 * LOCATION if metric == "shift" else TAIL[metric]
@@ -116,18 +119,19 @@ def _passes(slo: Slo, gate: Gate, traffic: Traffic) -> Iterator[Power]:
             if traffic.typical_ms:
                 bound = max(bound, 1 + SAFE_MS / traffic.typical_ms)
             info = EFFICIENCY * (1 - traffic.share) * slope * math.log(bound) ** 2
-            proofs.append(_row(f"pass: {metric} against the stable", need, info, gate, traffic))
+            proofs.append(_row(f"pass: {metric} against the stable", chance, info, gate, traffic))
     least = gate.min_requests
     proofs.append(Power("pass: gate.min_requests", least, _seconds(least, traffic) + traffic.lag_s))
     yield max(proofs, key=lambda row: row.seconds)
 
 
-def _row(question: str, need: float, info: float, gate: Gate, traffic: Traffic) -> Power:
+def _row(question: str, chance: float, info: float, gate: Gate, traffic: Traffic) -> Power:
     if info <= 0:
         return Power(question, -1, math.inf)
+    need = math.log(1 / chance) + (PASS_COST_NATS if question.startswith(PASS) else FAIL_COST_NATS)
     requests = math.ceil(need / info)
     block_s = max(traffic.block_s, least_s(gate)) if gate.block is None else gate.block
-    cap = CAP_NATS * math.sqrt(max(block_s / least_s(gate), 1.0))
+    cap = float(caps(np.array([block_s]), least_s(gate), chance)[0])
     capped_s = math.ceil(need / cap) * block_s
     return Power(question, requests, max(_seconds(requests, traffic), capped_s) + traffic.lag_s + (gate.settle or 0.0))
 

@@ -12,9 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 from deployer.errors import TelemetryError
 from deployer.gate.samples import AnswerClass, Cell, classify
+
+STRETCH = timedelta(minutes=5)
+"""About as much is asked at once: bars of one stretch stay below the 500,000 rows of an answer up to 1,600 requests/s."""
 
 _NAME = re.compile(r"[a-zA-Z](?:-?[a-zA-Z0-9]){0,63}")
 _SHORTEST_BLOCK_MS, _LONGEST_BLOCK_MS = 1_000, 600_000
@@ -106,6 +110,21 @@ def block_ms(block_s: float) -> int:
 def is_aligned(at: datetime, *, block_s: float) -> bool:
     """Whether a block begins at ``at`` (aware): a whole number of blocks since 1970."""
     return (_utc(at) - _EPOCH) % timedelta(milliseconds=block_ms(block_s)) == timedelta(0)
+
+
+def stretches(since: datetime, until: datetime, *, block_s: float) -> list[tuple[datetime, datetime]]:
+    """Cut [since, until) into parts of about ``STRETCH`` that begin with a block; at least one, which may be empty.
+
+    The cuts depend on ``block_s`` alone: whatever the time asked for, whole parts are the same ones again.
+
+    Raises:
+        TelemetryError: as ``histogram``.
+    """
+    length = timedelta(milliseconds=block_ms(block_s) * max(1, round(STRETCH / timedelta(seconds=block_s))))
+    cuts = [_utc(since)]
+    while (cut := _EPOCH + ((cuts[-1] - _EPOCH) // length + 1) * length) < _utc(until):
+        cuts.append(cut)
+    return list(pairwise([*cuts, _utc(until)]))
 
 
 def _utc(at: datetime) -> datetime:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from deployer.errors import DeployerError, TelemetryError
@@ -18,6 +20,9 @@ SKEW = timedelta(seconds=5)
 
 GRACE = timedelta(seconds=1)
 """The router counts an answer when the model gave it, the log when the client has it: this far apart at most."""
+
+SETTLED = timedelta(minutes=1)
+"""What ended this long before everything is complete changes no more, so it is not asked again."""
 
 _THINNEST = timedelta(seconds=1)
 _T = TypeVar("_T")
@@ -73,6 +78,7 @@ class LocalTelemetry:
         self._endpoint = endpoint
         self._clock = clock
         self._counts: list[_Count] = []
+        self._settled: dict[tuple[Table, datetime, datetime, float], Counted] = {}
 
     def fetch(self, since: datetime, until: datetime, *, block_s: float, mirrored: bool = False) -> Samples:
         """Read every answer that ended in [since, until); see the port.
@@ -80,6 +86,7 @@ class LocalTelemetry:
         Raises:
             TelemetryError: nothing could be read, or not understood.
         """
+        self._settled = {key: part for key, part in self._settled.items() if since <= key[1] and key[3] == block_s}
         live = self._ask(Table.LIVE, since, until, block_s)
         shadow = self._ask(Table.SHADOW, since, until, block_s) if mirrored else None
         self._count()
@@ -96,8 +103,27 @@ class LocalTelemetry:
         return Samples(cells, block_s, complete_until, expected, "; ".join(problems) or None)
 
     def _ask(self, table: Table, since: datetime, until: datetime, block_s: float) -> _Answer:
-        kql = histogram(table, self._endpoint, since, until, block_s=block_s)
-        return _understood(lambda: _read(self._source.query(kql), since, until), "the local traffic log")
+        """Ask stretch by stretch; what settled before is not asked again, the last stretch always is."""
+        parts: list[Counted] = []
+        said: list[_Answer] = []
+        for start, end in stretches(since, until, block_s=block_s):
+            key = (table, start, end, block_s)
+            if key in self._settled and end < until:
+                parts.append(self._settled[key])
+                continue
+            kql = histogram(table, self._endpoint, start, end, block_s=block_s)
+            ask = partial(self._source.query, kql)
+            answer = _understood(lambda ask=ask: _read(ask(), since, until), "the local traffic log")
+            parts.append(answer.counted)
+            said.append(answer)
+            if answer.complete_until is not None and end < answer.complete_until - SETTLED and not answer.problems:
+                self._settled[key] = answer.counted
+        cells = tuple(chain.from_iterable(part.cells for part in parts))
+        counted = Counted(cells, sum(part.unattributed for part in parts), sum(part.untimed for part in parts))
+        problems = list(dict.fromkeys(problem for answer in said for problem in answer.problems))
+        if counted.untimed:
+            problems.append(f"{counted.untimed} answers have no duration")
+        return _Answer(counted, _earliest(*(answer.complete_until for answer in said)), tuple(problems))
 
     def _count(self) -> None:
         """Remember the router's count of now, if it can be had: telemetry does not depend on it."""
@@ -172,8 +198,6 @@ def _read(answer: Mapping[str, Any], since: datetime, until: datetime) -> _Answe
         for incident in answer["incidents"]
         if _moment(incident["since"]) < until and _moment(incident["until"]) > since
     ]
-    if counted.untimed:
-        problems.append(f"{counted.untimed} answers have no duration")
     return _Answer(counted, None if complete is None else _moment(complete), tuple(problems))
 
 

@@ -68,7 +68,8 @@ class Trace:
             missing = [column for column in COLUMNS if column not in rows.columns]
             if missing:
                 raise UsageError(
-                    f"{name}: no column {', '.join(missing)}", hint=f"Write one row a request with {', '.join(COLUMNS)}."
+                    f"{name}: no column {', '.join(missing)}",
+                    hint=f"Write one row a request with {', '.join(COLUMNS)}.",
                 )
             weight = "CAST(weight AS DOUBLE)" if "weight" in rows.columns else "NULL"
             rows.create_view("file")

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from world import Behaviour, Killed, World, _Journal
 
+from deployer.engine.rollback import roll_back
 from deployer.errors import ConflictError, ExitCode, PlanError, TelemetryError, TransientError
+from deployer.report.listeners import Quiet
 from deployer.rollout.model import Phase, RequestKind
 
 
@@ -171,7 +173,6 @@ def test_a_request_with_nothing_under_way_is_no_error(world: World, kind: Reques
 
 
 def test_rollback_by_hand_needs_no_journal_and_is_idempotent(world: World) -> None:
-    world.over = {}
     world.strategy = {**world.strategy, "retire": "keep"}
     world.roll_out()
     for path in (world.home / "journal").iterdir():
@@ -207,17 +208,8 @@ def test_rollback_of_a_scaled_down_version_starts_it_first(world: World) -> None
 
 def test_rollback_during_a_rollout_stops_it_without_a_fight(world: World) -> None:
     def by_hand(w: World) -> None:
-        w.over["_"] = None
-        w.over.pop("_")
-        from deployer.engine.rollback import roll_back
-        from deployer.report.listeners import Quiet
-
-        site = w.site()
-        lease_owner_of_another_process(site)
-        roll_back(site, Quiet(), to=None, reason="panic")
-
-    def lease_owner_of_another_process(site: object) -> None:
-        """The rollback takes the lease with a higher fence, as any other process would."""
+        """The lease is taken with a higher fence, as by any other process."""
+        roll_back(w.site(), Quiet(), to=None, reason="panic")
 
     world.at[9.0] = by_hand
     with pytest.raises(ConflictError, match="lost its lease"):
@@ -396,10 +388,6 @@ def test_a_skipped_gate_is_recorded_and_promotes(world: World) -> None:
 
 
 def test_a_bug_in_an_effect_still_brings_traffic_back(world: World) -> None:
-    def bug(name: str) -> None:
-        if name == "fetch":
-            raise ZeroDivisionError
-
     world.at[9.0] = lambda w: setattr(w.telemetry, "fetch", lambda *a, **k: 1 // 0)
     done = world.roll_out()
     assert (done.exit_code, world.live_digest()) == (ExitCode.PLATFORM, "base")

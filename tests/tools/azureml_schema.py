@@ -21,7 +21,7 @@ from azure.ai.ml._schema._endpoint.online.online_endpoint import (
     ManagedOnlineEndpointSchema,
 )
 from azure.ai.ml._schema.core import fields as ml
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
 ROOTS = (
     ManagedOnlineEndpointSchema,
@@ -113,9 +113,8 @@ def scalar(field: fields.Field) -> Json:
             return {"type": "integer"}
         case fields.Float():
             return {"type": "number"}
-        case fields.Str():
-            patterns = [check.regex.pattern for check in field.validators if isinstance(check, validate.Regexp)]
-            return {"type": "string", **({"pattern": patterns[0]} if patterns else {})}
+        case fields.Str():  # the pattern of names is left out: native.py is stricter
+            return {"type": "string"}
         case fields.Raw():
             return {}
         case _:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-GOOD = ("identical", "bursts", "incident", "cold_start", "slower_1", "slower_3", "faster_20", "replicas", "replica_errors", "lag_by_arm")
+GOOD = ("identical", "bursts", "incident", "cold_start", "slower_1", "slower_3", "faster_20", "replicas", "replica_errors", "lag_by_arm", "stall")
 BAD = (
     "errors_100", "hang", "errors_0.5", "errors_1", "errors_2", "errors_5", "slower_20", "slower_50", "slower_100",
     "tail_x3", "late_errors_20", "late_slow_2", "leak", "half_slow", "errors_bursty",
@@ -74,6 +74,9 @@ def make(name, rps, seed, *, weight=0.1, duration_s=1800.0, lag=(30.0, 180.0)):
             factor *= np.where(arm == k, wander(rng, duration_s, 0.04 if k == 0 else 0.02, 60.0, 0.5)(t), 1.0)
     elif name == "replica_errors":
         p_error = 0.002 * np.where(mine, wander(rng, duration_s, 0.4, 120.0, 0.5)(t), wander(rng, duration_s, 0.2, 120.0, 0.5)(t))
+    elif name == "stall":  # the lone candidate replica hangs for 8 s, twice
+        for start in (500, 1300):
+            factor *= np.where(mine & (t > start) & (t < start + 8), 12.0, 1.0)
     elif name == "tail_x3":
         factor *= np.where(mine & (rng.random(n) < 0.02), 3 * 253 / 84, 1.0)
     elif name.startswith("errors_") and name != "errors_bursty":

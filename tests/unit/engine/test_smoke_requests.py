@@ -104,7 +104,7 @@ def test_a_schema_may_refer_to_itself() -> None:
 
 
 def test_a_broken_schema_is_named_as_such() -> None:
-    assert "the schema itself is wrong" in (smoke(good(), schema={"type": "objekt"}).failure or "")
+    assert "the schema itself is wrong" in (smoke(good(), schema={"type": "thing"}).failure or "")
 
 
 def test_a_body_too_long_to_be_read_whole_cannot_match_a_schema() -> None:
