@@ -165,9 +165,9 @@ def _ask(kind: str, target: str, reason: str, *, json: bool, debug: bool) -> Non
         out = Output(as_json=json)
         reached = wiring.reach(target)
         reached.signals.install()
-        job = reached.job() if reached.spec else None
+        request = Request(RequestKind(kind), reached.site.actor, reason)
         with out.listener() as listener:
-            done = ask(reached.site, Request(RequestKind(kind), reached.site.actor, reason), job, listener)
+            done = ask(reached.site, request, reached.known_job(), listener)
         out.result(ended_record(done), done.text, _style(done.exit_code))
         return done.exit_code
 

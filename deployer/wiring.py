@@ -15,11 +15,11 @@ from pathlib import Path
 
 from deployer.clocks import SystemClock
 from deployer.engine.effects import Deployable
-from deployer.engine.operations import Job, Site
+from deployer.engine.operations import Job, Site, manifest_of
 from deployer.engine.probe import HttpProbe
 from deployer.engine.runner import WantedLoad
 from deployer.engine.signals import Signals
-from deployer.errors import PlanError, UsageError
+from deployer.errors import ManifestError, PlanError, UsageError
 from deployer.manifest.azureml import DeploymentSource
 from deployer.manifest.load import RolloutSpec, load_manifest
 from deployer.manifest.problems import InvalidManifestError, Problem
@@ -67,6 +67,16 @@ class Reached:
         if self.spec is None:
             raise UsageError("this needs a manifest", hint="Give the manifest file instead of the endpoint's name.")
         return _job(self.spec, self.site)
+
+    def known_job(self) -> Job | None:
+        """The job, from the manifest given or from the one that the rollout under way was started from here."""
+        if self.spec is not None:
+            return self.job()
+        path = manifest_of(self.site)
+        try:
+            return _job(load_manifest(Path(path), files=DiskFiles(), env=os.environ), self.site) if path else None
+        except ManifestError:
+            return None  # it was changed or moved since
 
 
 def problems_of(manifest: Path) -> Sequence[Problem]:
@@ -164,6 +174,8 @@ def _job(spec: RolloutSpec, site: Site) -> Job:
         deployable=lambda plan: _deployable(spec, plan),
         probe=HttpProbe(site.platform, manifest, spec.payloads, spec.schemas, lambda: site.signal() is not None),
         load=load,
+        manifest=str(spec.path.absolute()),
+        tags=manifest.tags,
     )
 
 

@@ -160,7 +160,7 @@ class Lease:
         self._held, self._beat_at = beaten, self._clock.now()
 
     def release(self) -> None:
-        """Give the lease back; silent when it is not ours any more, or cannot be written: its beat stands still then."""
+        """Give the lease back; silent when it is not ours any more, or cannot be written."""
         if self._held is None:
             return
         held, self._held = self._held, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -53,6 +53,10 @@ class Job:
     deployable: Callable[[Plan], Deployable]
     probe: Probe
     load: WantedLoad | None
+    manifest: str | None = None
+    """Absolute path it was read from."""
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The user's tags for the endpoint."""
 
     @property
     def rps(self) -> float | None:
@@ -121,8 +125,10 @@ def _with_lease(
     found = preview(site, job, endpoint, rollout_id=rollout_id, skip_gate=skip_gate)
     if isinstance(found, str):
         return Ended(ExitCode.OK, f"nothing to do: {found} already serves this version with 100%")
+    if job.tags:
+        site.platform.set_tags(job.tags)
     runner = _runner(site, job, found, lease, listener, None)
-    return ended(runner.run(runner.start(Started(found))))
+    return ended(runner.run(runner.start(Started(found, job.manifest))))
 
 
 def _active(endpoint: Endpoint | None) -> Marks | None:
@@ -224,6 +230,14 @@ def _way_back(marks: Marks, endpoint: Endpoint, reserve_s: float, rollout_id: st
     )
 
 
+def manifest_of(site: Site) -> str | None:
+    """Path of the manifest that the rollout under way was started from; None: unknown on this machine."""
+    marks = _active(site.platform.observe())
+    entries = site.journal.read(marks.rollout_id) if marks else ()
+    first = from_record(entries[0].event) if entries else None
+    return first.manifest if isinstance(first, Started) else None
+
+
 def ask(site: Site, request: Request, job: Job | None, listener: Listener) -> Ended:
     """Have the running rollout act on ``request``, or act on it here when nobody runs it.
 
@@ -245,9 +259,10 @@ def ask(site: Site, request: Request, job: Job | None, listener: Listener) -> En
         acted = _leave(site, request, patience_s)
         if acted is not None:
             return acted
+    job = job if job is not None and job.wanted.digest == marks.digest else None
     if request.kind in (RequestKind.PROMOTE, RequestKind.PROMOTE_FULL, RequestKind.RESUME) and job is None:
         site.platform.set_tags({REQUEST: tag_for(request)})
-        return Ended(ExitCode.PAUSED, "noted on the endpoint. Nobody runs this rollout: run deployer rollout MANIFEST")
+        return Ended(ExitCode.PAUSED, "noted on the endpoint; to carry on, run deployer rollout MANIFEST")
     lease = Lease(site.platform, site.clock)
     lease.acquire(waiting=listener.on_note)
     try:

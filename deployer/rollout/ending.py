@@ -51,7 +51,7 @@ def ended(state: Rollout) -> Ended:
             text = f"promoted: {plan.candidate} has 100%"
         case Phase.PAUSED:
             why = state.reason or "as planned"
-            text = f"paused ({in_words(state.traffic)}): {why}. Next: deployer promote, or deployer abort"
+            text = f"paused ({in_words(state.traffic)}): {why}. Next: deployer resume, promote or abort"
         case Phase.STUCK:
             text = f"STUCK, a human must act now: {state.reason}"
         case _:

@@ -18,6 +18,8 @@ class Started:
     """A rollout began with this plan."""
 
     plan: Plan
+    manifest: str | None = None
+    """Where it was started from, so that this machine can go on by the endpoint's name alone."""
     type: Literal["started"] = "started"
 
 
