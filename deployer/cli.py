@@ -60,17 +60,17 @@ def rollout(
     """Deploy, shift, judge, then promote or put everything back. Safe to run again after any interruption."""
 
     def body() -> ExitCode:
-        from deployer import wiring
         from deployer.engine.operations import roll_out
         from deployer.report.output import Output
         from deployer.report.records import ended_record
+        from deployer.wiring import sites
 
         if skip_gate and not reason:
             raise UsageError("--skip-gate needs --reason", hint="Say why: it is kept in the journal.")
         if detach:
             return _detach(as_json=json)
         out = Output(as_json=json)
-        reached = wiring.reach(str(manifest), want_manifest=True)
+        reached = sites.reach(str(manifest), want_manifest=True)
         _confirm(reached.platform, yes=yes)
         reached.signals.install()
         with out.listener() as listener:
@@ -78,7 +78,7 @@ def rollout(
                 reached.site,
                 reached.job(),
                 listener,
-                rollout_id=wiring.new_rollout_id(reached.site),
+                rollout_id=sites.new_rollout_id(reached.site),
                 take_over=take_over,
                 skip_gate=reason if skip_gate else None,
             )
@@ -98,10 +98,10 @@ def validate(
     """Check manifests and every file they name. Needs no network and changes nothing."""
 
     def body() -> ExitCode:
-        from deployer import wiring
         from deployer.report.problems import render
+        from deployer.wiring.checks import problems_of
 
-        problems = [problem for path in manifests for problem in wiring.problems_of(path)]
+        problems = [problem for path in manifests for problem in problems_of(path)]
         chosen = "json" if json else output.value
         text = render(problems, chosen)
         if text:
@@ -118,12 +118,12 @@ def plan(manifest: ManifestFile, json: Json = False, debug: Debug = False) -> No
     """Show what a rollout would do, step by step. Writes nothing."""
 
     def body() -> ExitCode:
-        from deployer import wiring
         from deployer.engine.operations import preview
         from deployer.report.output import Output
         from deployer.report.records import plan_record, plan_text
+        from deployer.wiring import sites
 
-        reached = wiring.reach(str(manifest), want_manifest=True)
+        reached = sites.reach(str(manifest), want_manifest=True)
         job = reached.job()
         found = preview(reached.site, job, reached.site.platform.observe(), rollout_id="plan", skip_gate=None)
         Output(as_json=json).result(plan_record(found, job.rps), plan_text(found))
@@ -142,12 +142,12 @@ def status(
     """Show the endpoint and its rollout, running or last, as a tree."""
 
     def body() -> ExitCode:
-        from deployer import wiring
         from deployer.engine.status import look
         from deployer.report.output import Output
         from deployer.report.status import show_status
+        from deployer.wiring import sites
 
-        reached = wiring.reach(target)
+        reached = sites.reach(target)
         reached.signals.install()
         return show_status(lambda: look(reached.site), reached.site.clock, Output(as_json=json), watch=watch)
 
@@ -156,14 +156,14 @@ def status(
 
 def _ask(kind: str, target: str, reason: str, *, json: bool, debug: bool) -> None:
     def body() -> ExitCode:
-        from deployer import wiring
         from deployer.engine.operations import ask
         from deployer.report.output import Output
         from deployer.report.records import ended_record
         from deployer.rollout.model import Request, RequestKind
+        from deployer.wiring import sites
 
         out = Output(as_json=json)
-        reached = wiring.reach(target)
+        reached = sites.reach(target)
         reached.signals.install()
         request = Request(RequestKind(kind), reached.site.actor, reason)
         with out.listener() as listener:
@@ -216,13 +216,13 @@ def rollback(
     """Send all traffic to the last good version with one verified write. Needs no manifest; repeating does no harm."""
 
     def body() -> ExitCode:
-        from deployer import wiring
         from deployer.engine.rollback import roll_back
         from deployer.report.output import Output
         from deployer.report.records import ended_record
+        from deployer.wiring import sites
 
         out = Output(as_json=json)
-        reached = wiring.reach(target)
+        reached = sites.reach(target)
         reached.signals.install()
         with out.listener() as listener:
             done = roll_back(reached.site, listener, to=to, reason=reason, force=force)
@@ -237,12 +237,12 @@ def history(target: Target, json: Json = False, debug: Debug = False) -> None:
     """List past rollouts and rollbacks of an endpoint, as this machine's journals know them."""
 
     def body() -> ExitCode:
-        from deployer import wiring
         from deployer.engine.status import past
         from deployer.report.output import Output
         from deployer.report.records import history_record, history_text
+        from deployer.wiring import sites
 
-        rows = past(wiring.reach(target).site.journal)
+        rows = past(sites.reach(target).site.journal)
         Output(as_json=json).result(history_record(rows), history_text(rows))
         return ExitCode.OK
 
@@ -254,12 +254,12 @@ def local_status(json: Json = False, debug: Debug = False) -> None:
     """List the local endpoints and what runs of them. Starts nothing."""
 
     def body() -> ExitCode:
-        from deployer import wiring
         from deployer.local import lifecycle
         from deployer.report.local import local_text
         from deployer.report.output import Output
+        from deployer.wiring import sites
 
-        found = lifecycle.status(wiring.home())
+        found = lifecycle.status(sites.home())
         Output(as_json=json).result({"exit_code": 0, "endpoints": found}, local_text(found))
         return ExitCode.OK
 
@@ -271,12 +271,12 @@ def local_up(endpoint: LocalEndpoint, json: Json = False, debug: Debug = False) 
     """Start an endpoint that was brought down, as it was."""
 
     def body() -> ExitCode:
-        from deployer import wiring
         from deployer.local import lifecycle
         from deployer.report.local import local_text
         from deployer.report.output import Output
+        from deployer.wiring import sites
 
-        found = lifecycle.up(wiring.home(), endpoint) | {"endpoint": endpoint, "running": True}
+        found = lifecycle.up(sites.home(), endpoint) | {"endpoint": endpoint, "running": True}
         Output(as_json=json).result({"exit_code": 0, "endpoints": [found]}, local_text([found]))
         return ExitCode.OK
 
@@ -293,11 +293,11 @@ def local_down(
     """End every process of the local platform; what is recorded stays, unless it is forgotten."""
 
     def body() -> ExitCode:
-        from deployer import wiring
         from deployer.local import lifecycle
         from deployer.report.output import Output
+        from deployer.wiring import sites
 
-        names = lifecycle.down(wiring.home(), endpoint, forget=forget)
+        names = lifecycle.down(sites.home(), endpoint, forget=forget)
         text = f"{', '.join(names) or 'nothing'} {'forgotten' if forget else 'down'}"
         Output(as_json=json).result({"exit_code": 0, "endpoints": names, "forgotten": forget}, text)
         return ExitCode.OK
@@ -316,11 +316,11 @@ def local_logs(
     """Show the last lines that an endpoint's parts printed."""
 
     def body() -> ExitCode:
-        from deployer import wiring
         from deployer.local import lifecycle
         from deployer.report.output import Output
+        from deployer.wiring import sites
 
-        text = lifecycle.logs(wiring.home(), endpoint, part=part, lines=lines)
+        text = lifecycle.logs(sites.home(), endpoint, part=part, lines=lines)
         Output(as_json=json).result({"exit_code": 0, "endpoint": endpoint, "part": part, "text": text}, text)
         return ExitCode.OK
 
@@ -329,10 +329,10 @@ def local_logs(
 
 def _detach(*, as_json: bool) -> ExitCode:
     """Start this very command again, without ``--detach``, in a session of its own."""
-    from deployer import wiring
     from deployer.report.output import Output
+    from deployer.wiring import sites
 
-    pid, log = wiring.detach([argument for argument in sys.argv[1:] if argument != "--detach"])
+    pid, log = sites.detach([argument for argument in sys.argv[1:] if argument != "--detach"])
     Output(as_json=as_json).result(
         {"pid": pid, "log": str(log), "exit_code": 0}, f"running in the background as {pid}, printing to {log}"
     )
@@ -352,13 +352,13 @@ def _style(code: ExitCode) -> str:
 
 def _run(body: Callable[[], ExitCode], *, as_json: bool, debug: bool) -> None:
     """Run a command's body and leave with its exit code, whatever happens in it."""
-    from deployer.report.output import Output
-
     try:
         code = body()
     except DeployerError as exc:
         if debug:
             raise
+        from deployer.report.output import Output
+
         Output(as_json=as_json).error(exc)
         code = exc.exit_code
     except (typer.Exit, typer.Abort):
@@ -366,6 +366,8 @@ def _run(body: Callable[[], ExitCode], *, as_json: bool, debug: bool) -> None:
     except Exception as exc:
         if debug:
             raise
+        from deployer.report.output import Output
+
         Output(as_json=as_json).bug(exc)
         code = ExitCode.BUG
     raise typer.Exit(int(code))

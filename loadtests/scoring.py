@@ -101,8 +101,7 @@ class OpenModelUser(FastHttpUser):
         self.network_timeout = self.connection_timeout = options.timeout
         super().__init__(environment)
         agent = self.client.client
-        agent.redirect_response_codes = frozenset()  # the key goes to this host only
-        agent.valid_response_codes = frozenset(range(200, 300))
+        agent.valid_response_codes = frozenset(range(200, 300))  # a redirect is a failure, and is not followed
         agent.cookiejar = None
         self.random = self.load.chance()
         self._in_flight = Group()

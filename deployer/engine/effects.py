@@ -16,10 +16,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from deployer.engine.probe import Probe, Probed
 from deployer.errors import DeployerError, NotFoundError, PlatformError, TelemetryError, TransientError
-from deployer.gate.judge import judge
 from deployer.gate.samples import Samples
-from deployer.gate.verdict import Verdict
-from deployer.manifest.schema import Gate, Retire, Slo
+from deployer.gate.verdict import Moment, Verdict
+from deployer.manifest.schema import Retire
 from deployer.ports.clock import Clock
 from deployer.ports.platform import DeploymentSpec, Platform
 from deployer.ports.telemetry import Telemetry
@@ -70,8 +69,10 @@ class Deployable:
     """By deployment name: the candidate, and the baseline when there is one."""
     workers: dict[str, int]
     """Requests one instance answers at the same time, by deployment name."""
-    slo: Slo
-    gate: Gate
+    judge: Callable[[Samples, Moment], Verdict]
+    """The gate, with the manifest's targets and rules."""
+    block_s: float
+    """Length of the blocks of event time that it wants its samples counted in."""
 
 
 class Effects:
@@ -208,15 +209,13 @@ class Effects:
 
     def _judge(self, state: Rollout) -> Event:
         spec, now = self._spec(), self._clock.now()
-        block_s = spec.gate.block or 1.0
         mirrored = any(step.kind is StepKind.MIRROR for step in state.plan.steps)
         try:
-            samples = self._telemetry.fetch(state.shifts[0].at, now, block_s=block_s, mirrored=mirrored)
+            samples = self._telemetry.fetch(state.shifts[0].at, now, block_s=spec.block_s, mirrored=mirrored)
         except TelemetryError as exc:
-            samples = Samples((), block_s, None, problem=f"{exc.message} ({exc.hint})")
+            samples = Samples((), spec.block_s, None, problem=f"{exc.message} ({exc.hint})")
         self.samples = samples
-        verdict: Verdict = judge(samples, spec.slo, spec.gate, state.moment(now))
-        return Judged(verdict, evidence_hash(samples))
+        return Judged(spec.judge(samples, state.moment(now)), evidence_hash(samples))
 
     def _clean(self, names: tuple[str, ...]) -> Event:
         said: list[str] = []

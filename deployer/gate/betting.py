@@ -34,12 +34,12 @@ def temper(log_e: Floats, variance: Floats, h2: float, cap: Floats) -> Floats:
 
 
 def from_any_start(x: Floats) -> float:
-    """ln of the mixture over alternatives, and over the block in which the fault began (half the mass on the first).
+    """Log of the mixture over alternatives, and over the block in which the fault began (half the mass on the first).
 
     R <- (R + prior(b)) * exp(x_b); E = mean over alternatives of R + the prior of blocks to come.
     """
     blocks, alternatives = x.shape
-    prior = 0.5 / np.log1p(RESTART_SPAN[1] / RESTART_SPAN[0]) / (RESTART_SPAN[0] + np.arange(blocks))
+    prior = 0.5 / np.log1p(RESTART_SPAN[1] / RESTART_SPAN[0]) / (RESTART_SPAN[0] + np.arange(blocks, dtype=np.float64))
     if blocks:
         prior[0] += 0.5
     later = max(1 - prior.sum(), 0.0)
@@ -50,7 +50,7 @@ def from_any_start(x: Floats) -> float:
 
 
 def from_first(x: Floats) -> float:
-    """ln of the mixture over alternatives of the product over all blocks: what a proof of safety may use."""
+    """Log of the mixture over alternatives of the product over all blocks: what a proof of safety may use."""
     total = x.sum(axis=0)
     return clip(float(log_sum_exp(total, axis=0)) - np.log(total.size))
 
@@ -61,7 +61,7 @@ def clip(log_e: float) -> float:
 
 
 def mean_log(parts: list[tuple[float, float]]) -> float:
-    """ln of the weighted mean of e-values given as (weight, log e): valid under any dependence between them."""
+    """Log of the weighted mean of e-values given as (weight, log e): valid under any dependence between them."""
     weights = np.array([weight for weight, _ in parts])
     logs = np.array([log_e for _, log_e in parts])
     return clip(float(log_sum_exp(np.log(weights / weights.sum()) + logs, axis=0)))
@@ -76,7 +76,7 @@ def bernoulli(bad: NDArray[np.int64], n: NDArray[np.int64], limit: float, log_od
     odds = limit / (1 - limit) * np.exp(log_odds)
     share = odds / (1 + odds)
     worse, better = np.log(share / limit), np.log((1 - share) / (1 - limit))
-    return bad[:, None] * worse + (n - bad)[:, None] * better
+    return bad.astype(np.float64)[:, None] * worse + (n - bad).astype(np.float64)[:, None] * better
 
 
 def heterogeneity(observed: Floats, expected: Floats, variance: Floats, bounds: tuple[float, float]) -> float:

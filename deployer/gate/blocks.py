@@ -6,8 +6,11 @@ total traffic and on the clock only, never on outcomes or on which arm answered:
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,16 +78,16 @@ def seconds(moment: Moment) -> tuple[list[float], list[int]]:
 
 
 def score_blocks(ledger: Ledger, gate: Gate, moment: Moment, until_s: float) -> Blocks:
-    """Blocks to be scored: complete cells between weight changes up to ``until_s`` (the last block may be unfinished)."""
+    """Blocks to be scored: complete cells between weight changes up to ``until_s``; the last may be unfinished."""
     at, weights = seconds(moment)
     pieces: list[tuple[int, int, float, float, bool, bool]] = []
     warm_s = at[0] + gate.warm_up
     shortest = least_s(gate) if gate.block is None else gate.block
     longest = LONGEST_S if gate.block is None else gate.block
-    edges = sorted({*at, *([warm_s] if gate.warm_up else [])})
+    edges: list[float] = sorted({*at, warm_s} if gate.warm_up else set(at))
     totals = ledger.served(CANDIDATE) + ledger.served(STABLE)
-    for low, high in zip(edges, [*edges[1:], np.inf], strict=True):
-        weight = weights[int(np.searchsorted(at, low, side="right")) - 1]
+    for low, high in zip(edges, [*edges[1:], math.inf], strict=True):
+        weight = weights[bisect_right(at, low) - 1]
         paired = moment.stable is not None and (moment.mirrored or weight < 100)
         rows = ledger.rows(low, min(high, until_s))
         enough = ENOUGH if gate.block is None else 0
@@ -99,13 +102,13 @@ def fresh_blocks(ledger: Ledger, gate: Gate, moment: Moment) -> Blocks:
     totals = ledger.served(CANDIDATE) + ledger.served(STABLE)
     pieces: list[tuple[int, int, float, float, bool, bool]] = []
     shortest = max(ledger.cell_s, min(gate.look, least_s(gate)))
-    edges = [at[0] - ledger.cell_s, *at[1:], np.inf]
-    for low, high, weight in zip(edges[:-1], edges[1:], weights, strict=True):
+    edges = [at[0] - ledger.cell_s, *at[1:], math.inf]
+    for (low, high), weight in zip(pairwise(edges), weights, strict=True):
         paired = moment.stable is not None and (moment.mirrored or weight < 100)
         first, last = np.searchsorted(ledger.starts, [low + ledger.cell_s * 1e-6, high])
         rows = slice(int(first), int(last))
-        for piece in _group(ledger, totals, rows, max(low, 0.0), (shortest, LONGEST_S, FRESH)):
-            pieces.append((*piece, paired, True))
+        groups = _group(ledger, totals, rows, max(low, 0.0), (shortest, LONGEST_S, FRESH))
+        pieces.extend((*group, paired, True) for group in groups)
     return _collect(ledger, pieces, timed=False)
 
 

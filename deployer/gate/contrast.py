@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deployer.gate.betting import heterogeneity
 from deployer.gate.histogram import RATIO, Counts
@@ -87,13 +86,13 @@ def exceedances(candidate: Counts, stable: Counts, quantile: float) -> tuple[Int
     reached = np.concatenate([np.zeros((1, pooled.shape[1]), np.int64), np.cumsum(pooled, axis=0)])
     sizes = reached.sum(axis=1)
     wanted = EXCEEDANCES / (1 - quantile)
-    blocks = np.arange(pooled.shape[0])
-    first = np.searchsorted(sizes, sizes[blocks + 1] - wanted, side="right") - 1
-    first = np.minimum(np.maximum(first, 0), blocks)
+    blocks = np.arange(pooled.shape[0], dtype=np.int64)
+    full = sizes.searchsorted(sizes[blocks + 1] - wanted, side="right")
+    first = np.minimum(np.maximum(full - 1, 0), blocks)
     window = reached[blocks + 1] - reached[first]
     below = np.cumsum(window, axis=1)
     threshold = np.argmax(below >= quantile * below[:, -1:], axis=1)
-    above = np.arange(pooled.shape[1])[None, :] > threshold[:, None]
+    above = np.arange(pooled.shape[1], dtype=np.int64)[None, :] > threshold[:, None]
     n = np.stack([candidate.sum(axis=1), stable.sum(axis=1)], axis=1)
     bad = np.stack([(candidate * above).sum(axis=1), (stable * above).sum(axis=1)], axis=1)
     return n, bad
@@ -147,7 +146,7 @@ def _rank_slope(stable: Counts, candidate: Counts) -> float:
 
 
 def tail_slope(stable: Counts, candidate: Counts, quantile: float) -> float:
-    """d logit(share above the quantile) / d ln latency, from the pooled shape."""
+    """Slope d logit(share above the quantile) / d ln latency, from the pooled shape."""
     whole = (stable + candidate).sum(axis=0)
     total = float(whole.sum())
     if not total:
@@ -159,5 +158,3 @@ def tail_slope(stable: Counts, candidate: Counts, quantile: float) -> float:
     tails = np.clip(1 - below[[here, lower]], edge, 1 - edge)
     logits = np.log(tails / (1 - tails))
     return float(np.clip((logits[1] - logits[0]) / (_PROBE_BINS * np.log(RATIO)), *_SLOPE))
-
-

@@ -15,13 +15,19 @@ from datetime import datetime
 
 import numpy as np
 
-from deployer.gate import betting, blindness
-from deployer.gate.blocks import Blocks, fresh_blocks, least_s, score_blocks
-from deployer.gate.contrast import odds
-from deployer.gate.evidence import ERROR_TILTS, ERROR_WOBBLE, Evidence, against, breaker, named_targets, observed_only, total
-from deployer.gate.explain import Case, reasons
-from deployer.gate.ledger import CANDIDATE, STABLE, THROTTLED, Ledger
+from deployer.gate import blindness
+from deployer.gate.blocks import Blocks, fresh_blocks, score_blocks
+from deployer.gate.evidence import (
+    against,
+    breaker,
+    named_targets,
+    observed_only,
+    total,
+)
+from deployer.gate.explain import Case, note, reasons
 from deployer.gate.histogram import LINEAR_MS, RATIO, RAW_BINS
+from deployer.gate.holds import found_holds
+from deployer.gate.ledger import CANDIDATE, STABLE, THROTTLED, Ledger
 from deployer.gate.passing import proofs
 from deployer.gate.permutation import Ints
 from deployer.gate.samples import Samples
@@ -72,11 +78,10 @@ def assess(samples: Samples, look: Look) -> Verdict:
             return catastrophe
         problem = blindness.blind(samples, look.ledger, gate, moment)
     if problem is not None:
-        blind = (Reason("telemetry", "compare", Result.BLIND, None, None, None, None, problem),)
-        return _verdict(Result.BLIND, problem, blind, look, None)
+        return _verdict(Result.BLIND, problem, (note("telemetry", problem, Result.BLIND),), look, None)
     if fresh is None or until is None:
         text = "the candidate has had no traffic yet"
-        return _verdict(Result.INCONCLUSIVE, text, (_requests(text, gate),), look, until)
+        return _verdict(Result.INCONCLUSIVE, text, (note("requests", text, needed=gate.min_requests),), look, until)
     return _weigh(look, fresh, until)
 
 
@@ -105,15 +110,16 @@ def _weigh(look: Look, fresh: Blocks, until: datetime) -> Verdict:
     blocks = score_blocks(ledger, gate, moment, until.timestamp())
     found = against(blocks, fresh, slo, gate, stable=moment.stable is not None)
     evidence = total(found, gate)
-    failed = evidence >= -np.log(gate.false_rollback)
+    case_at = 1 / gate.false_rollback
+    failed = evidence >= np.log(case_at)
     quiet = failed or not (look.explain or look.prove)
-    holds = () if quiet else tuple(_holds(look, blocks, found, until))
+    holds = () if quiet else tuple(found_holds(ledger, blocks, found, slo, gate, moment, until))
     if evidence > UNHURT and not quiet:
-        text = f"something is worse than the stable, not enough to fail it (e-value {np.exp(evidence):.3g} of {1 / gate.false_rollback:g})"
-        holds = (*holds, Reason("evidence", "compare", Result.INCONCLUSIVE, None, None, None, None, text))
+        text = f"something looks bad, not enough to fail it (e-value {np.exp(evidence):.3g} of {case_at:g})"
+        holds = (*holds, note("evidence", text))
     needed = proofs(blocks, slo, gate, moment) if look.explain or (look.prove and not (failed or holds)) else []
     case = Case(blocks, fresh, found, needed, failed=failed, slo=slo, gate=gate)
-    proven = look.prove and all(case.is_proven(proof) for proof in needed)
+    proven = look.prove and bool(needed) and all(case.is_proven(proof) for proof in needed)
     result = Result.FAIL if failed else Result.PASS if proven and not holds else Result.INCONCLUSIVE
     why = tuple(reasons(case)) if look.explain else ()
     if failed:
@@ -123,46 +129,8 @@ def _weigh(look: Look, fresh: Blocks, until: datetime) -> Verdict:
     else:
         acted = {(proof.metric, proof.rule) for proof in needed}
         said = [r for r in why if (r.metric, r.rule) in acted and (proven or r.result is not Result.PASS)]
-    text = _joined(said) + (_alone(blocks, moment) if result is Result.PASS else "")
+    text = _joined(said) + ("" if result is Result.INCONCLUSIVE else _alone(blocks, moment))
     return _verdict(result, text, (*holds, *why), look, until)
-
-
-def _holds(look: Look, blocks: Blocks, found: list[Evidence], until: datetime) -> Iterable[Reason]:
-    """What forbids a PASS without being the candidate's fault."""
-    ledger, gate, moment = look.ledger, look.gate, look.moment
-    yield from _incidents(blocks, found, gate)
-    for metric, bad, words in (
-        ("throttled", blocks.throttled, "is throttled (429): too few instances for this weight"),
-        ("client", blocks.client, "answers 4xx: it may refuse requests that the stable accepts"),
-    ):
-        n, paired = blocks.n + blocks.throttled + blocks.client, blocks.paired
-        contrast = odds(n[paired], bad[paired], ERROR_TILTS, 0.0, ERROR_WOBBLE)
-        caps = betting.caps(blocks.length_s[paired], least_s(gate), gate.false_rollback)
-        x = betting.temper(contrast.log_e, contrast.variance, contrast.h2, caps)
-        if betting.from_any_start(x) >= -np.log(gate.false_rollback):
-            text = f"the candidate {words} ({bad[paired, CANDIDATE].sum()} answers, stable {bad[paired, STABLE].sum()})"
-            yield Reason(metric, "compare", Result.INCONCLUSIVE, None, None, None, None, text)
-    rows = ledger.rows(moment.step_started_at.timestamp(), until.timestamp())
-    recent = int(ledger.served(CANDIDATE)[rows].sum())
-    if recent < gate.min_requests:
-        text = f"{recent} of the {gate.min_requests} requests that this step needs (gate.min_requests)"
-        yield _requests(text, gate, recent)
-    quiet = blindness.stale(ledger, gate, moment, until.timestamp())
-    if quiet is not None:
-        yield Reason("telemetry", "compare", Result.INCONCLUSIVE, None, None, None, None, quiet)
-    if all(observed_only(gate, item.metric, item.rule) for item in found):
-        text = "every metric is only observed (gate.observe_only): nothing could be proven"
-        yield Reason("requests", "slo", Result.INCONCLUSIVE, None, None, None, None, text)
-
-
-def _incidents(blocks: Blocks, found: list[Evidence], gate: Gate) -> Iterable[Reason]:
-    for item in found:
-        over = item.log_e_alone
-        if over is None or item.metric == "breaker" or observed_only(gate, item.metric, item.rule):
-            continue
-        if over >= -np.log(gate.false_rollback) and item.log_e < over - 1:
-            text = f"environment incident: {item.metric} breaks the slo, and the stable is no better in the same moments"
-            yield Reason(item.metric, "slo", Result.INCONCLUSIVE, None, None, None, None, text, None, float(np.exp(over)), 1 / gate.false_rollback)
 
 
 def _alone(blocks: Blocks, moment: Moment) -> str:
@@ -173,10 +141,6 @@ def _alone(blocks: Blocks, moment: Moment) -> str:
 
 def _joined(why: Iterable[Reason]) -> str:
     return "; ".join(reason.text for reason in why) or "nothing to judge"
-
-
-def _requests(text: str, gate: Gate, seen: int = 0) -> Reason:
-    return Reason("requests", "slo", Result.INCONCLUSIVE, float(seen), None, None, float(gate.min_requests), text, gate.min_requests)
 
 
 def arm(ledger: Ledger, which: int, rows: slice) -> Arm:

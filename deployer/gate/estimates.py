@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from deployer.gate.histogram import FINE_BINS, FLOOR_MS, RATIO, Counts
-from deployer.gate.permutation import Floats, Ints
+from deployer.gate.histogram import FINE_BINS, FLOOR_MS, RATIO, Counts, slide
+from deployer.gate.permutation import Ints
 
 Z95 = 1.959964
 """Two-sided 95 %."""
@@ -49,7 +49,9 @@ def quantile_ms(fine: Counts, level: float) -> tuple[float | None, float | None,
     if not n:
         return None, None, None
     half = Z95 * np.sqrt(n * level * (1 - level))
-    found = [_at_rank(fine, rank) for rank in (np.ceil(n * level), np.floor(n * level - half), np.ceil(n * level + half) + 1)]
+    found = [
+        _at_rank(fine, rank) for rank in (np.ceil(n * level), np.floor(n * level - half), np.ceil(n * level + half) + 1)
+    ]
     return found[0], found[1], found[2]
 
 
@@ -61,7 +63,9 @@ def _at_rank(fine: Counts, rank: float) -> float | None:
 
 def quantile_ratio(candidate: Counts, stable: Counts, level: float) -> tuple[float | None, float | None, float | None]:
     """Candidate's quantile over the stable's; the interval is at least 95 %."""
-    (mine, mine_low, mine_high), (other, other_low, other_high) = (quantile_ms(arm, level) for arm in (candidate, stable))
+    (mine, mine_low, mine_high), (other, other_low, other_high) = (
+        quantile_ms(arm, level) for arm in (candidate, stable)
+    )
     return _over(mine, other), _over(mine_low, other_high), _over(mine_high, other_low)
 
 
@@ -78,7 +82,7 @@ def latency_ratio(candidate: Counts, stable: Counts) -> tuple[float | None, floa
     """
     if not candidate.any() or not stable.any():
         return None, None, None
-    edges = np.unique(np.linspace(0, candidate.shape[0], _GROUPS + 1).astype(np.int64)[:-1])
+    edges = np.unique(np.arange(_GROUPS, dtype=np.int64) * candidate.shape[0] // _GROUPS)
     arms = (np.add.reduceat(candidate, edges, axis=0), np.add.reduceat(stable, edges, axis=0))
     middle, low, high = (_crossing(arms, z) for z in (0.0, Z95, -Z95))
     return middle, low, high
@@ -100,11 +104,7 @@ def _crossing(arms: tuple[Counts, Counts], z: float) -> float:
 
 
 def _rank_z(candidate: Counts, stable: Counts, bins: int) -> float:
-    moved: Floats | Counts = np.zeros_like(stable)
-    last = FINE_BINS - 1
-    source = np.clip(np.arange(last) + bins, 0, last - 1)
-    np.add.at(moved, (slice(None), source), stable[:, :last])
-    moved[:, last] = stable[:, last]
+    moved = slide(stable, bins)
     pooled = candidate + moved
     n, pool = candidate.sum(axis=1), pooled.sum(axis=1)
     size = np.maximum(pool, 1)

@@ -182,10 +182,10 @@ def _target(
 
 def over_limit(n: Ints, bad: Ints, limit: float, tilts: Floats, wobble: tuple[float, float]) -> Contrast:
     """Contrast of one arm's share of bad answers with ``limit``, without the other arm."""
-    observed = bad.astype(np.float64)
+    observed, size = bad.astype(np.float64), n.astype(np.float64)
     share = float(bad.sum()) / max(int(n.sum()), 1)
-    h2 = betting.heterogeneity(observed, n * share, n * share * (1 - share), wobble)
-    return Contrast(betting.bernoulli(bad, n, limit, tilts), n * limit * (1 - limit), h2)
+    h2 = betting.heterogeneity(observed, size * share, size * share * (1 - share), wobble)
+    return Contrast(betting.bernoulli(bad, n, limit, tilts), size * limit * (1 - limit), h2)
 
 
 def _absolute_evidence(metric: str, weight: float, logs: tuple[float, float, float], *, stable: bool) -> Evidence:

@@ -9,7 +9,15 @@ import numpy as np
 
 from deployer.gate.blocks import Blocks
 from deployer.gate.estimates import latency_ratio, odds_ratio, quantile_ms, quantile_ratio, share_interval
-from deployer.gate.evidence import BREAKER_SHARE, QUANTILES, Evidence, named_targets, observed_only, tolerated, warm_arms
+from deployer.gate.evidence import (
+    BREAKER_SHARE,
+    QUANTILES,
+    Evidence,
+    named_targets,
+    observed_only,
+    tolerated,
+    warm_arms,
+)
 from deployer.gate.ledger import CANDIDATE, STABLE
 from deployer.gate.passing import Proof
 from deployer.gate.verdict import Reason, Result
@@ -48,6 +56,11 @@ class Case:
     def is_proven(self, proof: Proof) -> bool:
         """Whether ``proof`` is there."""
         return proof.ok and proof.log_e >= float(np.log(self.pass_at))
+
+
+def note(metric: str, text: str, result: Result = Result.INCONCLUSIVE, *, needed: int | None = None) -> Reason:
+    """A reason without an estimate."""
+    return Reason(metric, "compare", result, None, None, None, None, text, needed)
 
 
 def reasons(case: Case) -> Iterator[Reason]:
@@ -137,7 +150,8 @@ def _measured(case: Case, metric: str, rule: str) -> tuple[Interval, str]:
     if metric == "error_rate":
         n, bad = blocks.n[blocks.paired], blocks.errors[blocks.paired]
         found = odds_ratio(n, bad)
-        counts = f"errors {bad[:, CANDIDATE].sum()} of {n[:, CANDIDATE].sum()}, stable {bad[:, STABLE].sum()} of {n[:, STABLE].sum()}"
+        sums = [int(counted[:, arm].sum()) for arm in (CANDIDATE, STABLE) for counted in (bad, n)]
+        counts = "errors {} of {}, stable {} of {}".format(*sums)
         return found, counts + (f" = {found[0]:.3g}x" if found[0] else "") + _range(found)
     arms = warm_arms(blocks, case.gate, case.gate.false_rollback)
     if metric == "shift":
@@ -145,7 +159,9 @@ def _measured(case: Case, metric: str, rule: str) -> tuple[Interval, str]:
     else:
         found = quantile_ratio(arms.candidate.sum(axis=0), arms.stable.sum(axis=0), QUANTILES[metric])
     name = "latency" if metric == "shift" else metric
-    return found, f"{name} " + (f"{found[0]:.3g}x the stable's" if found[0] else "against the stable unknown") + _range(found)
+    return found, f"{name} " + (f"{found[0]:.3g}x the stable's" if found[0] else "against the stable unknown") + _range(
+        found
+    )
 
 
 def _range(found: Interval, *, percent: bool = False) -> str:
@@ -165,7 +181,10 @@ def _border(case: Case, metric: str, rule: str) -> tuple[float | None, str]:
         return BREAKER_SHARE, "a catastrophe; it would not have failed at once with fewer than one error in five"
     if rule == "slo" and metric == "error_rate":
         limit = case.slo.error_rate
-        return limit, f"over the slo {_percent(limit or 0)} and worse than the stable, if there is one; below it, no fail"
+        return (
+            limit,
+            f"over the slo {_percent(limit or 0)} and worse than the stable, if there is one; below it, no fail",
+        )
     if rule == "slo":
         limit = dict(named_targets(case.slo))[metric]
         return limit, f"over the slo {limit:g} ms and worse than the stable, if there is one; below it, no fail"

@@ -107,6 +107,15 @@ def shrink(fine: Counts, factor: float, less_ms: float) -> Counts:
     return out
 
 
+def slide(fine: Counts, bins: int) -> Counts:
+    """Counts as if every latency were RATIO ** bins times what it was; time-outs stay, ends pile up."""
+    out = np.zeros_like(fine)
+    last = FINE_BINS - 1
+    _add_columns(out, np.clip(np.arange(last, dtype=np.int64) + bins, 0, last - 1), fine[:, :last])
+    out[:, last] += fine[:, last]
+    return out
+
+
 def quantile_bins(fine: Counts, quantile: float) -> NDArray[np.int64]:
     """Lowest bin of each row with at least ``quantile`` of the row's counts at or below it (0 for an empty row)."""
     reached = np.cumsum(fine, axis=1)

@@ -92,7 +92,7 @@ class Ledger:
         np.add.at(self.raw, (rows[timed], arms[timed], bins[timed]), n[timed].astype(np.int32))
         for column, limit in enumerate(self.limits_ms):
             slow = timed & (out | (duration_ms > limit))
-            np.add.at(self.late, (rows[slow], arms[slow], column), n[slow])
+            np.add.at(self.late, (rows[slow], arms[slow], np.full(int(slow.sum()), column)), n[slow])
         for arm in (CANDIDATE, STABLE):
             worst = duration_ms[out & (arms == arm)]
             self.timeout_ms[arm] = max(self.timeout_ms[arm], int(worst.max())) if worst.size else self.timeout_ms[arm]

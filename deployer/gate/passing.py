@@ -13,7 +13,7 @@ import numpy as np
 
 from deployer.gate import betting
 from deployer.gate.blocks import Blocks, least_s
-from deployer.gate.contrast import odds, ranks
+from deployer.gate.contrast import odds, ranks, tail_slope
 from deployer.gate.evidence import (
     ERROR_WOBBLE,
     QUANTILES,
@@ -26,8 +26,7 @@ from deployer.gate.evidence import (
 )
 from deployer.gate.histogram import shrink
 from deployer.gate.ledger import CANDIDATE, STABLE
-from deployer.gate.contrast import tail_slope
-from deployer.gate.permutation import Floats
+from deployer.gate.permutation import Floats, Ints
 from deployer.gate.verdict import Moment
 from deployer.manifest.schema import Gate, Slo
 
@@ -62,7 +61,7 @@ def exposure(moment: Moment) -> float:
 
 
 def latency_bound(gate: Gate, metric: str, share: float) -> float:
-    """Factor of the stable's latency that must be ruled out: ``rule_out`` for all traffic, wider for less, and tails."""
+    """Factor of the stable's latency to be ruled out: ``rule_out`` for all traffic, wider for less and for tails."""
     excess = (gate.compare.latency.rule_out - 1) / np.sqrt(share)
     return 1 + float(excess) * {"p95": 1.4, "p99": 4.0}.get(metric, 1.0)
 
@@ -123,7 +122,7 @@ def _absolute(blocks: Blocks, slo: Slo, gate: Gate, moment: Moment) -> Iterator[
         yield Proof(metric, "slo", bound, proof.log_e, bool(bad.sum() * share <= limit * n.sum()))
 
 
-def _below(metric: str, counts: tuple[Floats, Floats], bound: float, caps: Floats, wobble: tuple[float, float]) -> Proof:
+def _below(metric: str, counts: tuple[Ints, Ints], bound: float, caps: Floats, wobble: tuple[float, float]) -> Proof:
     n, bad = counts
     part = over_limit(n, bad, bound, TILTS, wobble)
     log_e = betting.from_first(betting.temper(part.log_e, part.variance, part.h2, caps))

@@ -2,9 +2,9 @@
 
 Given a block's pooled answers, exchangeable arms make the candidate's part a simple random sample of the pool. For a
 score s of each answer, M(l) = E[exp(l * sum of s over the candidate)] under that draw; exp(l * S) / M(l) is an e-value
-(mean exactly 1), whatever the outcomes were. Two-valued scores give Fisher's noncentral hypergeometric likelihood ratio,
-ranks a rank test. Exact where small, else a saddlepoint (Daniels, Ann. Math. Statist. 25, 1954; in the form of
-Booth & Butler, Biometrika 77, 1990), whose error falls with the size of the block.
+(mean exactly 1), whatever the outcomes were. Two-valued scores give Fisher's noncentral hypergeometric likelihood
+ratio, ranks a rank test. Exact where small, else a saddlepoint (Daniels, Ann. Math. Statist. 25, 1954; in the form of
+Booth & Butler, Biometrika 77, 1990), whose error falls with the block's size.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Key = tuple[int | bytes, ...]
 
 EXACT_RANGE = 300
 """Up to so many values of k the hypergeometric sum is taken in full."""
@@ -27,7 +28,7 @@ _CLOSE = 1e-8
 
 
 def log_gamma(x: NDArray[np.floating] | Ints) -> Floats:
-    """ln Gamma(x) for x >= 1, relative error below 1e-12 (Stirling's series after shifting x above 10)."""
+    """Logarithm of Gamma(x) for x >= 1, relative error below 1e-12 (Stirling's series after shifting x above 10)."""
     values = np.asarray(x, np.float64)
     steps = np.maximum(0.0, 10.0 - np.floor(values))
     shifted = values + steps
@@ -41,7 +42,7 @@ def log_gamma(x: NDArray[np.floating] | Ints) -> Floats:
 
 
 def log_sum_exp(values: Floats, axis: int) -> Floats:
-    """ln of the sum of exp along ``axis``; -inf for nothing but -inf."""
+    """Logarithm of of the sum of exp along ``axis``; -inf for nothing but -inf."""
     top = np.max(values, axis=axis, keepdims=True)
     safe = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
@@ -52,21 +53,21 @@ _FACTORIALS = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, 4096)))])
 
 
 def log_factorial(n: Ints) -> Floats:
-    """ln n! for n >= 0: from a table, and by Stirling's series beyond it."""
+    """Logarithm of n! for n >= 0: from a table, and by Stirling's series beyond it."""
     if n.size and int(n.max()) >= _FACTORIALS.size:
         return log_gamma(n + 1)
     return _FACTORIALS[n]
 
 
 def log_choose(n: Ints, k: Ints) -> Floats:
-    """ln of the binomial coefficient; -inf outside 0 <= k <= n."""
+    """Logarithm of of the binomial coefficient; -inf outside 0 <= k <= n."""
     inside = (k >= 0) & (k <= n)
     part = np.where(inside, k, 0)
     return np.where(inside, log_factorial(n) - log_factorial(part) - log_factorial(n - part), -np.inf)
 
 
 def hypergeometric_log_mgf(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Floats:
-    """ln E[exp(tilt * k)], k the candidate's share of ``bad`` answers, shape (blocks, tilts).
+    """Compute ln E[exp(tilt * k)], k the candidate's share of ``bad`` answers, shape (blocks, tilts).
 
     Args:
         n: answers of the candidate, by block.
@@ -74,13 +75,15 @@ def hypergeometric_log_mgf(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Fl
         bad: bad answers of both, by block.
         tilt: log odds ratios.
     """
-    keys = [(*row, tilt.tobytes()) for row in zip(n.tolist(), others.tolist(), bad.tolist(), strict=True)]
-    return _remembered(_HYPERGEOMETRIC, keys, tilt.size, lambda new: _hypergeometric(n[new], others[new], bad[new], tilt))
+    keys: list[Key] = [(*row, tilt.tobytes()) for row in zip(n.tolist(), others.tolist(), bad.tolist(), strict=True)]
+    return _remembered(
+        _HYPERGEOMETRIC, keys, tilt.size, lambda new: _hypergeometric(n[new], others[new], bad[new], tilt)
+    )
 
 
 def _remembered(
-    memory: dict[tuple[object, ...], Floats],
-    keys: list[tuple[object, ...]],
+    memory: dict[Key, Floats],
+    keys: list[Key],
     width: int,
     compute: Callable[[Ints], Floats],
 ) -> Floats:
@@ -89,14 +92,14 @@ def _remembered(
         memory.clear()
     new = np.array([row for row, key in enumerate(keys) if key not in memory], np.int64)
     found = compute(new) if new.size else np.zeros((0, width))
-    fresh = {keys[row]: values for row, values in zip(new.tolist(), found, strict=True)}
+    fresh: dict[Key, Floats] = {keys[row]: found[place] for place, row in enumerate(new.tolist())}
     out = np.array([fresh[key] if key in fresh else memory[key] for key in keys]).reshape(len(keys), width)
     memory.update(fresh)
     return out
 
 
-_HYPERGEOMETRIC: dict[tuple[object, ...], Floats] = {}
-_RANKS: dict[tuple[object, ...], Floats] = {}
+_HYPERGEOMETRIC: dict[Key, Floats] = {}
+_RANKS: dict[Key, Floats] = {}
 
 
 def _hypergeometric(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Floats:
@@ -118,7 +121,7 @@ def _hypergeometric(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Floats:
 
 def _hypergeometric_sum(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Floats:
     low = np.maximum(0, bad - others)
-    k = low[:, None] + np.arange(int((np.minimum(n, bad) - low).max()) + 1)
+    k = low[:, None] + np.arange(int((np.minimum(n, bad) - low).max()) + 1, dtype=np.int64)
     weights = log_choose(n[:, None], k) + log_choose(others[:, None], bad[:, None] - k)
     weights -= log_sum_exp(weights, axis=1)[:, None]
     return log_sum_exp(weights[:, None, :] + k[:, None, :] * tilt[:, None], axis=2)
@@ -131,7 +134,7 @@ def rank_scores(counts: Ints) -> Floats:
 
 
 def rank_log_mgf(n: Ints, counts: Ints, tilt: Floats) -> Floats:
-    """ln E[exp(tilt * S)], S the candidate's sum of rank scores, shape (blocks, tilts).
+    """Compute ln E[exp(tilt * S)], S the candidate's sum of rank scores, shape (blocks, tilts).
 
     Args:
         n: answers of the candidate, by block.
@@ -140,8 +143,12 @@ def rank_log_mgf(n: Ints, counts: Ints, tilt: Floats) -> Floats:
     """
     used = counts.any(axis=0)
     bins = np.ascontiguousarray(counts[:, used])
-    keys = [(drawn, row[row > 0].tobytes(), tilt.tobytes()) for drawn, row in zip(n.tolist(), bins, strict=True)]
-    return _remembered(_RANKS, keys, tilt.size, lambda new: score_log_mgf(n[new], bins[new], rank_scores(bins[new]), tilt))
+    keys: list[Key] = [
+        (drawn, row[row > 0].tobytes(), tilt.tobytes()) for drawn, row in zip(n.tolist(), bins, strict=True)
+    ]
+    return _remembered(
+        _RANKS, keys, tilt.size, lambda new: score_log_mgf(n[new], bins[new], rank_scores(bins[new]), tilt)
+    )
 
 
 def score_log_mgf(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
@@ -172,7 +179,7 @@ def _elementary(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
     signed = np.where(flip, -1.0, 1.0)[:, None] * tilt
     sums = np.zeros((int(order.max()) + 1, n.size, tilt.size))
     sums[0] = 1.0
-    steps = np.arange(1, sums.shape[0])[:, None]
+    steps = np.arange(1, sums.shape[0], dtype=np.int64)[:, None]
     for seen in range(1, each.shape[1] + 1):  # kept as means over subsets of what was seen, so that nothing overflows
         factor = np.exp((each[:, seen - 1] - middle)[:, None] * signed)
         taken = np.where((steps <= seen) & (seen <= pool), steps / seen, 0.0)[:, :, None]
@@ -187,17 +194,18 @@ def _saddlepoint(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
     counts3 = counts[:, None, :].astype(np.float64)
     wanted = n[:, None].astype(np.float64)
     pool = counts.sum(axis=1)[:, None].astype(np.float64)
-    theta = np.log(wanted / (pool - wanted)) - (pull * counts3).sum(axis=2) / pool
-    low, high = theta - np.abs(pull).max(axis=2) * 2 - 1, theta + np.abs(pull).max(axis=2) * 2 + 1
+    theta: Floats = np.log(wanted / (pool - wanted)) - (pull * counts3).sum(axis=2) / pool
+    reach: Floats = 2 * np.abs(pull).max(axis=2) + 1
+    low, high = theta - reach, theta + reach
     for _ in range(_NEWTON):  # Newton, kept inside a shrinking bracket
-        share = 1 / (1 + np.exp(-(theta[:, :, None] + pull)))
-        gap = (counts3 * share).sum(axis=2) - wanted
+        share: Floats = 1 / (1 + np.exp(-(theta[:, :, None] + pull)))
+        gap: Floats = (counts3 * share).sum(axis=2) - wanted
         if np.all(np.abs(gap) < _CLOSE * pool):
             break
         low, high = np.where(gap < 0, theta, low), np.where(gap > 0, theta, high)
-        step = theta - gap / (counts3 * share * (1 - share)).sum(axis=2)
+        step: Floats = theta - gap / (counts3 * share * (1 - share)).sum(axis=2)
         theta = np.where((step > low) & (step < high), step, (low + high) / 2)
     share = 1 / (1 + np.exp(-(theta[:, :, None] + pull)))
-    total = -(counts3 * np.log1p(-share)).sum(axis=2) - wanted * theta
+    total: Floats = -(counts3 * np.log1p(-share)).sum(axis=2) - wanted * theta
     total -= 0.5 * np.log((counts3 * share * (1 - share)).sum(axis=2))
     return total[:, :-1] - total[:, -1:]

@@ -1,7 +1,7 @@
 """How long a step needs before the gate can decide, from the rate of requests alone. Rules of thumb, not promises.
 
-Information per request is that of an efficient test (nats); the gate's own cost (mixtures, ranks instead of likelihoods)
-is a factor measured on simulated rollouts (tests/bench/gate). Times are medians and may be off by a third.
+Information per request is that of an efficient test (nats); the gate's own cost (mixtures, ranks instead of
+likelihoods) is a factor measured on simulated rollouts (tests/bench/gate). Times are medians and may be off by a third.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from deployer.manifest.quantities import format_duration
 from deployer.manifest.schema import Gate, Slo
 
 LOCATION = 4.7
-"""Fisher information of ln latency about a common factor, a request, for a usual service. Source: GATE design, table 7."""
+"""Fisher information a request about a common factor of latency, for a usual service (ln latency sd about 0.6)."""
 TAIL = {"p95": 0.081, "p99": 0.0105}
-"""The same, seen only through answers above the quantile. Source: as above."""
+"""The same, seen only through answers above the quantile. Source of both: from the oracle of tests/bench/gate."""
 EFFICIENCY = 0.75
 FAIL_COST_NATS = 3.2
 PASS_COST_NATS = 1.4
 SLOWER = (1.2, 1.5, 2.0)
 WORSE = (5.0, 20.0)
 """Regressions that are listed: latency factors, and error shares in units of the slo."""
-PASS = "pass: "
+PROOF = "pass: "
 NEVER = 3.0
 _SHARES = {"p50": 0.5, "p95": 0.05, "p99": 0.01}
 _WEIGHTS = (1, 2, 5, 10, 20, 25, 50)
@@ -107,7 +107,9 @@ def _passes(slo: Slo, gate: Gate, traffic: Traffic) -> Iterator[Power]:
     proofs: list[Power] = []
     if slo.error_rate is not None:
         bound = min(slo.error_rate / exposed, max(slo.error_rate, ERRORS_AT_MOST))
-        proofs.append(_row("pass: error_rate", chance, EFFICIENCY * _kl(_base(slo.error_rate, traffic), bound), gate, traffic))
+        proofs.append(
+            _row("pass: error_rate", chance, EFFICIENCY * _kl(_base(slo.error_rate, traffic), bound), gate, traffic)
+        )
     for metric, _ in named_targets(slo):
         share = _SHARES[metric]
         bound = min(share * (BESIDE if traffic.beside else 1.0) / exposed, max(share, 0.75))
@@ -128,7 +130,7 @@ def _passes(slo: Slo, gate: Gate, traffic: Traffic) -> Iterator[Power]:
 def _row(question: str, chance: float, info: float, gate: Gate, traffic: Traffic) -> Power:
     if info <= 0:
         return Power(question, -1, math.inf)
-    need = math.log(1 / chance) + (PASS_COST_NATS if question.startswith(PASS) else FAIL_COST_NATS)
+    need = math.log(1 / chance) + (PASS_COST_NATS if question.startswith(PROOF) else FAIL_COST_NATS)
     requests = math.ceil(need / info)
     block_s = max(traffic.block_s, least_s(gate)) if gate.block is None else gate.block
     cap = float(caps(np.array([block_s]), least_s(gate), chance)[0])

@@ -1,7 +1,7 @@
-"""How often the gate would err, and how long it would take, at one's own traffic: made-up rollouts, judged as real ones.
+"""How often the gate would err, and how long it would take, at one's own traffic: made-up rollouts, truly judged.
 
-The stable sits at three quarters of each latency target and a tenth of the error target; minutes differ (noise shared by
-both arms), and telemetry is late. Chance comes in as a generator, so a seed gives the same answer.
+The stable sits at three quarters of each latency target and a tenth of the error target; minutes differ (noise
+shared by both arms), and telemetry is late. Chance comes in as a generator, so a seed gives the same answer.
 """
 
 from __future__ import annotations
@@ -133,7 +133,10 @@ def simulate(world: World, rng: np.random.Generator, runs: int) -> dict[str, Any
             {
                 "name": scenario.name,
                 "bad": scenario.bad,
-                **{r.value: sum(x[0] is r for x in results) / runs for r in (Result.FAIL, Result.PASS, Result.INCONCLUSIVE)},
+                **{
+                    r.value: sum(x[0] is r for x in results) / runs
+                    for r in (Result.FAIL, Result.PASS, Result.INCONCLUSIVE)
+                },
                 "median_s": float(np.median([took_s for took_s, _ in decided])) if decided else None,
                 "median_requests": int(np.median([requests for _, requests in decided])) if decided else None,
             }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -246,7 +246,7 @@ class TrafficLog:
 
 
 @contextmanager
-def _time_limit(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def _time_limit(cursor: duckdb.DuckDBPyConnection) -> Generator[None, None, None]:
     """Break off what ``cursor`` does after ``QUERY_S``; again and again, for it may just not have begun."""
     done = threading.Event()
 

@@ -98,6 +98,7 @@ def _status(client: LocalClient) -> dict[str, Any]:
 def _end(layout: Layout) -> None:
     """Ask, then terminate, then kill."""
     client = LocalClient(layout.endpoint, layout.root.parent.parent)
+    there = leftovers(layout.root)
     if client.is_running():
         with suppress(DeployerError):
             client.call("shutdown")
@@ -108,7 +109,7 @@ def _end(layout: Layout) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             _wait_gone([pid])
-    left = end_leftovers(layout.root, timeout_s=_FORCED_S)
+    left = end_leftovers(layout.root, known=there, timeout_s=_FORCED_S)
     left += [pid for pid in map(holder, (layout.keeper_lock, layout.daemon_lock)) if pid is not None]
     if left:
         raise PlatformError(

@@ -13,6 +13,7 @@ import select
 import signal
 import struct
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,39 +63,47 @@ def holder(path: Path) -> int | None:
 def leftovers(root: Path) -> list[int]:
     """Processes that a daemon of ``root`` started, or that their children started, and that still run."""
     mark = f"{MARK}={root}".encode()
-    found: list[int] = []
-    for entry in os.listdir("/proc"):  # noqa: PTH208  # names only: one Path a process would cost more than the read
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
-        with suppress(OSError):
-            if mark in Path("/proc", entry, "environ").read_bytes().split(b"\0") and not _is_dead(int(entry)):
-                found.append(int(entry))
-    return found
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in pids if pid != os.getpid() and mark in _environment(pid) and is_alive(pid)]
 
 
-def _is_dead(pid: int) -> bool:
-    """Whether ``pid`` has ended (a zombie has)."""
+def _environment(pid: int) -> list[bytes]:
+    """The environment ``pid`` was started with; empty when it is ending, or belongs to somebody else."""
     try:
-        state = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return True
-    return state in "ZX"
+        return Path("/proc", str(pid), "environ").read_bytes().split(b"\0")[:-1]
+    except OSError:
+        return []
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of that id runs."""
-    return not _is_dead(pid)
+    """Whether a process of that id runs (a zombie does not)."""
+    try:
+        state = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state not in "ZX"
 
 
-def end_leftovers(root: Path, *, timeout_s: float = 5.0) -> list[int]:
-    """Kill what is left of ``root``'s processes; those that are not gone after ``timeout_s``."""
+def end_leftovers(root: Path, *, known: Iterable[int] = (), timeout_s: float = 5.0) -> list[int]:
+    """Kill what is left of ``root``'s processes; those that are not gone after ``timeout_s``.
+
+    Args:
+        root: the state directory.
+        known: leftovers found a moment ago: one that is dying has no environment to be found by any more.
+        timeout_s: how long to wait for their end.
+    """
     deadline = time.monotonic() + timeout_s
-    while (left := leftovers(root)) and time.monotonic() < deadline:
-        for pid in left:
+    left = set(known)
+    while True:
+        found = set(leftovers(root))
+        left = found | {pid for pid in left if is_alive(pid) and not _environment(pid)}
+        if not left or time.monotonic() > deadline:
+            return sorted(left)
+        for pid in found:  # never one that is only known: its number may be a stranger's by now
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        left |= found
         pause(0.02)
-    return left
 
 
 def pause(seconds: float) -> None:

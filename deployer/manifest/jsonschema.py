@@ -1,7 +1,7 @@
 """The manifest's JSON Schema, for editors: what may be written, short forms included, and what is the default.
 
 It accepts all that the models accept. What it cannot say, the loader still checks: limits of durations, shares and
-growths (they are text here), and every rule that needs several keys.
+growths (they are text here), that 5.0 is not written for 5, and every rule that needs several keys.
 """
 
 from __future__ import annotations

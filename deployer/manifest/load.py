@@ -62,10 +62,10 @@ def load_manifest(path: Path, *, files: FileReader, env: Mapping[str, str]) -> R
         _deployment(document, sources, platform, key, endpoint) for key in ("deployment", "baseline")
     )
     if deployment and baseline and deployment.name and deployment.name == baseline.name:
-        same = Finding(("baseline",), f"baseline and deployment are both named {deployment.name}", "rename one of them")
+        same = Finding(("baseline",), "baseline and deployment have the same name", "rename one of them")
         sources.report(document, [same])
-    payloads = {text: sources.payload(document, key, text) for text, key in _named(content, _PAYLOADS).items()}
-    schemas = {text: sources.schema(document, key, text) for text, key in _named(content, _SCHEMAS).items()}
+    payloads = {text: sources.payload(document, key) for text, key in _named(content, _PAYLOADS).items()}
+    schemas = {text: sources.schema(document, key) for text, key in _named(content, _SCHEMAS).items()}
     if sources.problems or manifest is None or endpoint is None or deployment is None:
         raise InvalidManifestError(_in_order(sources.problems))
     digest = _digest(manifest, endpoint, deployment, baseline, payloads, schemas)
@@ -91,12 +91,11 @@ def _endpoint(document: Document, sources: Sources, platform: PlatformType | Non
     if part is None:
         return None
     endpoint = sources.endpoint(part, platform)
-    wanted, given = at(document.content, ("platform", "compute")), endpoint.document.get("compute")
+    wanted, given = at(document.content, ("platform", "compute")), part.content.get("compute")
     if wanted and isinstance(given, str) and given.removeprefix("azureml:") != wanted:
         message = f"compute: {shown(given)} is not the platform's compute {shown(wanted)}"
-        sources.report(
-            part.document, [Finding(("compute",), message, "make them equal, or remove this one")], part.below
-        )
+        finding = Finding(("compute",), message, "make them equal, or remove this one")
+        sources.report(part.document, [finding], part.below)
     return endpoint
 
 
@@ -107,10 +106,10 @@ def _deployment(
     if part is None:
         return None
     deployment = sources.deployment(part, platform)
-    given = deployment.document.get("endpoint_name")
-    if endpoint is not None and given is not None and given != endpoint.name:
-        message = f"endpoint_name: {shown(given)} is not the endpoint's name {shown(endpoint.name)}"
-        finding = Finding(("endpoint_name",), message, f"write {endpoint.name}, or remove the key")
+    given = part.content.get("endpoint_name")
+    if endpoint is not None and endpoint.name and given is not None and given != endpoint.name:
+        message = f"endpoint_name: {shown(given)} is not the name of this rollout's endpoint"
+        finding = Finding(("endpoint_name",), message, "make them equal, or remove the key")
         sources.report(part.document, [finding], part.below)
     return deployment
 
@@ -132,9 +131,11 @@ def _matching(content: dict[str, Any], pattern: KeyPath, path: KeyPath) -> Itera
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:
-    """By file in the order of reading, then by place."""
+    """Each once; by file in the order of reading, then by place."""
     files = list(dict.fromkeys(problem.file for problem in problems))
-    return sorted(problems, key=lambda problem: (files.index(problem.file), problem.line, problem.column))
+    return sorted(
+        dict.fromkeys(problems), key=lambda problem: (files.index(problem.file), problem.line, problem.column)
+    )
 
 
 def _digest(

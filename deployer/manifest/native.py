@@ -100,6 +100,8 @@ def _check(schema: Schema, value: Any, path: KeyPath) -> list[Finding]:
     schema = _resolved(schema)
     if "anyOf" in schema:
         return _union([_resolved(each) for each in schema["anyOf"]], value, path)
+    if value is None and "readOnly" in schema:  # the SDK drops what else such a key holds, and trips over null
+        return [Finding(path, f"{dotted(path)}: there is no value", "remove the key")]
     kinds = _kinds(schema)
     if not kinds:
         return []
@@ -146,7 +148,9 @@ def _word(schema: Schema, value: Any, path: KeyPath) -> list[Finding]:
     pattern: str | None = schema.get("pattern")
     if pattern is not None and not re.match(pattern, value):
         message = f"{dotted(path)}: {shown(value)} is no reference such as azureml:name:1"
-        return [Finding(path, message, f"a local one is written {{path: {value}}}" if path[-1] == "model" else "")]
+        return [
+            Finding(path, message, f"a local one is written {{path: {shown(value)}}}" if path[-1] == "model" else "")
+        ]
     return []
 
 
@@ -179,7 +183,7 @@ def _name(name: Any, *, lower: bool) -> Iterator[Finding]:
         hint = "use 3 to 32 letters, digits and single hyphens between them, a letter first"
         yield Finding(("name",), f"name: {shown(name)} is not a name that Azure ML takes", hint)
     elif lower and name != name.lower():
-        yield Finding(("name",), f"name: {shown(name)} has capitals", f"write {name.lower()}: Azure ML lowers them")
+        yield Finding(("name",), f"name: {shown(name)} has capitals", "write it in lower case, as Azure ML does")
 
 
 def _platform_rules(content: dict[str, Any], platform: PlatformType | None) -> Iterator[Finding]:

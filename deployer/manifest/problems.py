@@ -16,6 +16,7 @@ MAX_PROBLEMS = 100
 """Most problems that one check of one document reports: nobody reads more, and none is forgotten by the next run."""
 
 _SHOWN_MAX = 60
+_LISTED_MAX = 15
 
 
 KeyPath = tuple[str | int, ...]
@@ -98,13 +99,13 @@ def shown(value: object) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The hint for a misspelt ``word``: the nearest of ``known``, else all of them, else nothing."""
+    """The hint for a misspelt ``word``: the nearest of ``known``, else all of them if they are few."""
     options = sorted(set(known))
     lowered = {option.lower(): option for option in options}
     near = get_close_matches(word[:_SHOWN_MAX].lower(), lowered, n=1, cutoff=0.6)
     if near:
         return f"did you mean {lowered[near[0]]}?"
-    return f"known: {', '.join(options)}" if options else ""
+    return f"known: {', '.join(options)}" if 0 < len(options) <= _LISTED_MAX else ""
 
 
 def dotted(path: KeyPath) -> str:

@@ -80,7 +80,8 @@ class Sources:
         """The endpoint that ``part`` describes; only sound when no problem was found."""
         self.report(part.document, check_endpoint(part.content, platform)[:MAX_PROBLEMS], part.below)
         document = plain(part.content)
-        return EndpointSource(str(document.get("name")), document, part.path)
+        name = document.get("name")
+        return EndpointSource(name if isinstance(name, str) else "", document, part.path)
 
     def deployment(self, part: Part, platform: PlatformType | None) -> DeploymentSource:
         """The deployment that ``part`` describes; only sound when no problem was found."""
@@ -95,8 +96,9 @@ class Sources:
         digest = digest_of({"document": identity, "contents": contents})
         return DeploymentSource(document.get("name"), document, part.base_dir, digest, part.path)
 
-    def payload(self, manifest: Document, key: KeyPath, written: str) -> bytes:
+    def payload(self, manifest: Document, key: KeyPath) -> bytes:
         """The JSON file that ``key`` of the manifest names, for ``load`` also one with a JSON value a line (.jsonl)."""
+        written: str = at(manifest.content, key)
         with self._reporting(manifest, key):
             data = read(self._files, locate(self._files, self._home, written, self._home), MAX_PAYLOAD_BYTES)
             name = str(self._shown_home / written)
@@ -110,8 +112,9 @@ class Sources:
             return data
         return b""
 
-    def schema(self, manifest: Document, key: KeyPath, written: str) -> dict[str, Any]:
+    def schema(self, manifest: Document, key: KeyPath) -> dict[str, Any]:
         """The JSON schema that ``key`` of the manifest names; only sound when no problem was found."""
+        written: str = at(manifest.content, key)
         with self._reporting(manifest, key):
             data = read(self._files, locate(self._files, self._home, written, self._home), MAX_PAYLOAD_BYTES)
             schema, problem = check_schema(data, str(self._shown_home / written))
@@ -128,7 +131,8 @@ class Sources:
         script = at(part.content, _SCRIPT)
         if local.key[-1] == "code" and isinstance(script, str):
             with self._reporting(part.document, _SCRIPT, part.below):
-                self._find(Part(part.document, part.below, {}, found, None), LocalPath(_SCRIPT, script, "file"))
+                if not self._files.is_file(locate(self._files, found, script, found)):
+                    raise FieldError(f"{shown(script)} is not a file")
         return found
 
     @contextmanager

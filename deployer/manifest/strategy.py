@@ -141,18 +141,14 @@ class Canary(Model):
     @property
     def least_s(self) -> float:
         """Seconds from the first step to the end of the bake if everything passes as early as it may."""
-        total = self.bake
-        for step in self.steps:
-            match step:
-                case WeightStep():
-                    total += self.bounds(step)[0] if step.weight < 100 else 0.0
-                case MirrorStep():
-                    total += step.duration
-                case PauseStep():
-                    total += step.pause.duration or 0.0
-                case SmokeStep():
-                    pass
-        return total
+        return self.bake + sum(self._least(step) for step in self.steps)
+
+    def _least(self, step: CanaryStep) -> float:
+        if isinstance(step, WeightStep):
+            return self.bounds(step)[0] if step.weight < 100 else 0.0
+        if isinstance(step, MirrorStep):
+            return step.duration
+        return (step.pause.duration or 0.0) if isinstance(step, PauseStep) else 0.0
 
 
 class BlueGreen(Model):

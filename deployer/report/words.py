@@ -1,11 +1,13 @@
-"""Events, traffic and numbers in words: shared by every way a rollout is shown."""
+"""Events and steps in words, and text from outside made harmless: shared by every way a rollout is shown."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from typing import Any, assert_never
+from typing import assert_never
 
-from deployer.gate.verdict import Arm
+from deployer.gate.verdict import Result, Verdict
+from deployer.report.verdicts import brief, versus, why
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.events import (
     Adopted,
@@ -30,31 +32,72 @@ from deployer.rollout.events import (
     Started,
     Warmed,
 )
-from deployer.rollout.model import Outcome, Rollout
+from deployer.rollout.model import Outcome, Plan, Rollout, Step, StepKind
+
+LOG_LINES = 12
+"""Lines of a removed deployment's logs that are shown; the journal keeps all."""
+LAST_SAID = "; it last said:"
+"""Ends the line before a removed deployment's logs, in the words of ``Cleaned``."""
+_COMMANDS = ((re.compile(r"#(?=#(?:vso)?\[)", re.IGNORECASE), "# "), (re.compile(r"^(\s*):(?=:)", re.MULTILINE), r"\1: "))
+_TROUBLE = re.compile(r"error|exception|traceback|fatal|killed|failed|segmentation", re.IGNORECASE)
+_FRAME = re.compile(r'\s*File "(?:<frozen |.*/(?:site|dist)-packages/)')
+_CHATTER = re.compile(r"\[INFO\]|\[DEBUG\]|\s[ID] \[\d+\] ")
 
 
 def plain(text: str) -> str:
-    """Replace control and format characters, so that no text from outside steers a terminal; keep line ends."""
-    return "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Make text from outside harmless: it steers neither a terminal nor the CI system that reads the log.
+
+    Control and format characters (escapes, right-to-left marks) are replaced, tabs are expanded and line ends kept.
+    What a runner would take for a command is broken by a space.
+
+    Source: learn.microsoft.com/azure/devops/pipelines/scripts/logging-commands (``##vso[`` and ``##[`` in any line);
+    docs.github.com, workflow commands for GitHub Actions (``::`` at the beginning of a line). Read 2026-11-22.
+    """
+    text = text.replace("\r\n", "\n").expandtabs(4)
+    text = "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    for command, broken in _COMMANDS:
+        text = command.sub(broken, text)
+    return text
 
 
-def arm_words(arm: Arm | None) -> str:
-    """Say what one deployment did: requests, p95 and error rate."""
-    if arm is None or not arm.requests:
-        return "no requests yet"
-    p95 = "" if arm.p95_ms is None else f", p95 {arm.p95_ms:.0f} ms"
-    throttled = f", {arm.throttled} throttled" if arm.throttled else ""
-    return f"{arm.requests:,} requests{p95}, {arm.error_rate or 0:.1%} errors{throttled}"
+def first_line(text: str) -> str:
+    """Return the first line that says something, harmless."""
+    return next((line.strip() for line in plain(text).split("\n") if line.strip()), "")
 
 
-def event_words(state: Rollout, event: Event) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 (one case an event)
-    """Say what ``event`` means, as (kind, text); ``state`` is the state after it."""
+def step_name(plan: Plan, step: Step) -> str:
+    """Name a step as the tree does."""
+    if step.kind is StepKind.BAKE:
+        return "100% and bake"
+    if step.kind is StepKind.RETIRE:
+        return f"retire {plan.stable}" if plan.stable else "retire nothing"
+    return str(step)
+
+
+def phase_words(state: Rollout) -> str:
+    """Name the phase as people say it."""
+    return state.phase.value.replace("_", " ")
+
+
+def outcome_words(outcome: Outcome) -> str:
+    """Name why a rollout ended as people say it."""
+    return "platform failed" if outcome is Outcome.PLATFORM else outcome.value.replace("_", " ")
+
+
+def event_words(state: Rollout, event: Event, verdict: Verdict | None = None) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 (one case an event)
+    """Say what ``event`` means, as (kind, text).
+
+    Args:
+        state: the state after the event.
+        event: what happened.
+        verdict: the gate's latest one, so that an event that repeats it is told shortly.
+    """
     plan = state.plan
     match event:
         case Started():
-            return "start", f"rollout {plan.rollout_id} of {plan.candidate} on {plan.endpoint}"
+            return "start", f"rollout {plan.rollout_id} on {plan.endpoint}: {_change(plan)}"
         case Adopted(_, phase):
-            return "resume", f"rollout found on the endpoint, {phase.value}"
+            return "resume", f"rollout found on {plan.endpoint}, {phase.value}: {_change(plan)}"
         case Requested(_, text):
             return "deploy", text
         case Prepared():
@@ -68,12 +111,13 @@ def event_words(state: Rollout, event: Event) -> tuple[str, str]:  # noqa: C901,
         case Shifted(weight_pct, mirror_pct):
             mirrored = f", {mirror_pct}% mirrored to {plan.candidate}" if mirror_pct else ""
             return "shift", f"{in_words(plan.traffic(weight_pct))}{mirrored}, verified"
-        case Judged(verdict):
-            return "gate", f"{verdict.result.value}: {verdict.text}"
-        case Advanced(reason):
-            return "advance", reason
+        case Judged(latest):
+            reason = "" if latest.result is Result.PASS else f"\n{why(latest)}"
+            return "gate", f"{state.step} {latest.result.value}: {versus(latest)}{reason}"
+        case Advanced(reason, to):
+            return "advance", _advance(state, reason, to, verdict)
         case Paused(reason):
-            return "pause", reason
+            return "pause", f"{in_words(state.traffic)}: {brief(reason, verdict)}"
         case Resumed(reason):
             return "resume", reason
         case RequestIgnored(text):
@@ -81,15 +125,15 @@ def event_words(state: Rollout, event: Event) -> tuple[str, str]:  # noqa: C901,
         case DriftNoticed(traffic):
             return "drift", "traffic is ours again" if traffic is None else f"traffic is {in_words(traffic)}?"
         case GaveUp(outcome, reason):
-            return "rollback", f"{outcome.value.replace('_', ' ')}: {reason}"
+            repeats = verdict is not None and reason == verdict.text
+            said = f"; back to {in_words(plan.restore)}" if repeats else f": {brief(reason, verdict)}"
+            return "rollback", outcome_words(outcome) + said
         case RevertFailed(error):
-            return "rollback", f"attempt failed: {error}"
+            return "rollback", f"attempt {state.revert_attempts} failed: {error}"
         case Reverted(text):
             return "rollback", text
         case Cleaned(text):
-            return "clean", text if state.outcome is Outcome.PLATFORM else text.splitlines()[0].removesuffix(
-                "; it last said:"
-            )
+            return "clean", cleaned_words(text, with_logs=state.outcome is not Outcome.ABORTED)
         case Retired(text):
             return "retire", text
         case GotStuck(reason):
@@ -98,16 +142,45 @@ def event_words(state: Rollout, event: Event) -> tuple[str, str]:  # noqa: C901,
             assert_never(event)
 
 
-def arm_record(arm: Arm | None) -> dict[str, Any] | None:
-    """Write one deployment's numbers as JSON-able data."""
-    if arm is None:
-        return None
-    return {
-        "requests": arm.requests,
-        "errors": arm.errors,
-        "error_rate": arm.error_rate,
-        "throttled": arm.throttled,
-        "p50_ms": arm.p50_ms,
-        "p95_ms": arm.p95_ms,
-        "p99_ms": arm.p99_ms,
-    }
+def _change(plan: Plan) -> str:
+    return f"{plan.candidate} replaces {plan.stable}" if plan.stable else f"{plan.candidate} is the first"
+
+
+def _advance(state: Rollout, reason: str, to: int | None, verdict: Verdict | None) -> str:
+    plan, following = state.plan, step_name(state.plan, state.step)
+    if to is None and verdict is not None and reason == verdict.text:
+        return f"{step_name(plan, plan.steps[state.position - 1])} passed, next: {following}"
+    return f"{brief(reason, verdict)}; next: {following}"
+
+
+def cleaned_words(text: str, *, with_logs: bool) -> str:
+    """Say what was removed, with the lines of each deployment's logs that tell of trouble, if any."""
+    said: list[str] = []
+    logs: list[str] = []
+    for line in [*text.split("\n"), LAST_SAID]:
+        if line.endswith(LAST_SAID):
+            said += excerpt(logs) if with_logs else []
+            logs = []
+            said.append(line.removesuffix(LAST_SAID))
+        elif said and (logs or text.split("\n")[0].endswith(LAST_SAID)):
+            logs.append(line)
+        else:
+            said.append(line)
+    return "\n".join(said[:-1])
+
+
+def excerpt(logs: list[str], most: int = LOG_LINES) -> list[str]:
+    """Choose the lines that say what went wrong: from the first sign of trouble, without libraries and chatter."""
+    useful: list[str] = []
+    skip = False
+    for line in logs:
+        if skip or _FRAME.match(line):  # a frame of a library, and the line of code below it
+            skip = not skip
+        elif line.strip() and not _CHATTER.search(line) and line not in useful:
+            useful.append(line)
+    start = next((index for index, line in enumerate(useful) if _TROUBLE.search(line)), None)
+    if start is None:
+        return []
+    shown = useful[start : start + most]
+    left = len(logs) - len(shown)
+    return [f"  {line}" for line in shown] + ([f"  ({left} more lines in the journal)"] if left else [])

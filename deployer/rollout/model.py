@@ -213,6 +213,12 @@ class Rollout:
         """When the way back must begin; time spent paused does not count."""
         return self.started_at + timedelta(seconds=self.plan.deadline_s - self.plan.reserve_s + self.paused_s)
 
+    @property
+    def next_weight_pct(self) -> int:
+        """Live weight that a PASS of the current step leads to."""
+        later = (step.weight_pct for step in self.plan.steps[self.position + 1 :])
+        return next((weight for weight in later if weight > self.step.weight_pct), 100)
+
     def moment(self, now: datetime) -> Moment:
         """What the gate needs to know besides the samples."""
         return Moment(
@@ -224,6 +230,7 @@ class Rollout:
             looks=self.looks,
             weight_pct=self.weight_pct,
             mirrored=self.mirror_pct > 0,
+            next_weight_pct=self.next_weight_pct,
         )
 
     def enter(self, phase: Phase, at: datetime, *, position: int | None = None) -> Rollout:

@@ -18,7 +18,7 @@ from deployer.errors import TelemetryError
 from deployer.gate.samples import AnswerClass, Cell, classify
 
 STRETCH = timedelta(minutes=5)
-"""About as much is asked at once: bars of one stretch stay below the 500,000 rows of an answer up to 1,600 requests/s."""
+"""About as much is asked at once: up to 1,600 requests/s it stays below the 500,000 rows of an answer."""
 
 _NAME = re.compile(r"[a-zA-Z](?:-?[a-zA-Z0-9]){0,63}")
 _SHORTEST_BLOCK_MS, _LONGEST_BLOCK_MS = 1_000, 600_000
@@ -57,7 +57,7 @@ ANSWER_COLUMNS = ("BlockMs", "DeploymentName", "ResponseCode", "ModelStatusCode"
 def histogram(table: Table, endpoint: str, since: datetime, until: datetime, *, block_s: float) -> str:
     """Write the query that counts all answers of ``endpoint`` that ended in [since, until).
 
-    Blocks are aligned to 1970; a ``since`` inside a block leaves that first block partial (see ``is_aligned``).
+    Blocks are counted from 1970, so ``since`` and ``until`` may cut the first and the last: they hold what is inside.
 
     Args:
         table: which answers.
@@ -105,11 +105,6 @@ def block_ms(block_s: float) -> int:
             f"a block of {block_s} s cannot be counted", hint="Choose whole milliseconds between 1 s and 10 min."
         )
     return round(length_ms)
-
-
-def is_aligned(at: datetime, *, block_s: float) -> bool:
-    """Whether a block begins at ``at`` (aware): a whole number of blocks since 1970."""
-    return (_utc(at) - _EPOCH) % timedelta(milliseconds=block_ms(block_s)) == timedelta(0)
 
 
 def stretches(since: datetime, until: datetime, *, block_s: float) -> list[tuple[datetime, datetime]]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from deployer.errors import DeployerError, TelemetryError
 from deployer.gate.samples import Cell, Samples
 from deployer.ports.clock import Clock
-from deployer.telemetry.kql import Counted, Table, histogram, read_histogram
+from deployer.telemetry.kql import Counted, Table, histogram, read_histogram, stretches
 
 SKEW = timedelta(seconds=5)
 """Telemetry that claims to be complete further ahead of our clock than this lives in another time."""

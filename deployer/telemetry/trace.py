@@ -1,19 +1,19 @@
 """Recorded traffic for ``gate backtest``: a Parquet or CSV file of requests, read as counts in bounded memory.
 
-DuckDB groups the rows by look, cell of time, deployment, code and latency bin (spilling to disk if it must); Python sees
-only groups, in the order in which they became visible.
+DuckDB groups the rows by look, cell of time, deployment, code and latency bin (spilling to disk if it must); Python
+sees only groups, in the order in which they became visible.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 
 from deployer.errors import UsageError
 from deployer.gate.backtest import LAG_BINS, Arrivals, Outcome, Replay, backtest
@@ -21,6 +21,7 @@ from deployer.gate.blocks import fetch_block_s
 from deployer.gate.evidence import named_targets
 from deployer.gate.histogram import LINEAR_MS, RATIO
 from deployer.gate.ledger import CANDIDATE, STABLE, class_codes, utc
+from deployer.gate.permutation import Ints
 from deployer.gate.samples import classify
 from deployer.gate.simulate import World, picture, simulate
 from deployer.gate.verdict import Shift
@@ -37,6 +38,10 @@ class Trace:
 
     def __init__(self, path: Path, *, stable: str, candidate: str) -> None:
         self.path = path
+        if stable == candidate:
+            raise UsageError(
+                f"--stable and --candidate are both {stable}", hint="Name two deployments of the recording."
+            )
         self._arms = {stable: STABLE, candidate: CANDIDATE}
         self._scratch = tempfile.TemporaryDirectory(prefix="deployer-trace-")
         self._db = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": self._scratch.name, "threads": 2})
@@ -47,7 +52,7 @@ class Trace:
             self.close()
             raise
 
-    def __enter__(self) -> Trace:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,7 +92,7 @@ class Trace:
 
     def _check(self, stable: str, candidate: str) -> None:
         bad, names = self._db.execute(
-            "SELECT count(*) FILTER (answered_s IS NULL OR seen_s IS NULL OR deployment IS NULL OR status IS NULL OR ms IS NULL "
+            "SELECT count(*) FILTER (answered_s + seen_s + status + ms IS NULL OR deployment IS NULL "
             "OR isnan(ms) OR ms < 0), list(DISTINCT deployment) FROM trace"
         ).fetchall()[0]
         if bad:
@@ -104,8 +109,8 @@ class Trace:
     def shifts(self, candidate: str) -> tuple[tuple[Shift, ...], bool]:
         """Weight changes from the first exposure on, and whether they are recorded (else only the first is known)."""
         rows = self._db.execute(
-            "SELECT floor(answered_s) AS second, mode(weight) AS weight, min(answered_s) FROM trace WHERE weight IS NOT NULL "
-            "GROUP BY second ORDER BY second"
+            "SELECT floor(answered_s) AS second, mode(weight) AS weight, min(answered_s) FROM trace "
+            "WHERE weight IS NOT NULL GROUP BY second ORDER BY second"
         ).fetchall()
         found: list[Shift] = []
         for _, weight, first in rows:
@@ -122,12 +127,14 @@ class Trace:
         limits = ", ".join(f"CAST(ms > {limit!r} AS TINYINT)" for _, limit in named_targets(slo)) or "0"
         look = f"greatest(1, CAST(ceil((seen_s - {since_s!r}) / {every_s!r}) AS BIGINT))"
         arms = "CASE deployment " + " ".join(f"WHEN ? THEN {arm}" for arm in self._arms.values()) + " END"
-        # the smallest duration of a bin stands for it: the group is within the bin and on one side of each target
+        # the smallest duration of a bin stands for it: a group lies within one bin, on one side of each target
+        logs = f"{LINEAR_MS} + floor(ln(ms / {LINEAR_MS}) / ln({RATIO}))"
+        size = f"CASE WHEN ms < {LINEAR_MS} THEN floor(ms) ELSE {logs} END"
+        rest = "count(*) AS n FROM trace WHERE deployment IN (?, ?) GROUP BY ALL ORDER BY look"
         groups = f"""SELECT {look} AS look, floor(answered_s / {cell_s!r}) * {cell_s!r} AS cell, {arms} AS arm, status,
-            CASE WHEN ms < {LINEAR_MS} THEN floor(ms) ELSE {LINEAR_MS} + floor(ln(ms / {LINEAR_MS}) / ln({RATIO})) END AS bin,
-            [{limits}] AS over, min(ms) AS ms, count(*) AS n FROM trace WHERE deployment IN (?, ?) GROUP BY ALL ORDER BY look"""  # noqa: S608  # numbers only; names are parameters
-        lags = f"""SELECT {look} AS look, {arms} AS arm, greatest(0, least({LAG_BINS - 1}, CAST(floor(seen_s - answered_s) AS BIGINT)))
-            AS lag, count(*) AS n FROM trace WHERE deployment IN (?, ?) GROUP BY ALL ORDER BY look"""  # noqa: S608  # as above
+            {size} AS bin, [{limits}] AS over, min(ms) AS ms, {rest}"""
+        lag = f"greatest(0, least({LAG_BINS - 1}, CAST(floor(seen_s - answered_s) AS BIGINT)))"
+        lags = f"SELECT {look} AS look, {arms} AS arm, {lag} AS lag, {rest}"
         names = [*self._arms, *self._arms]
         late = _by_look(self._batches(lags, names), ("arm", "lag", "n"))
         coming = next(late, None)
@@ -138,20 +145,20 @@ class Trace:
                 coming = next(late, None)
             yield _arrivals(since_s + at * every_s, columns, seen)
 
-    def _batches(self, query: str, names: list[str]) -> Iterator[pa.RecordBatch]:
-        reader = self._db.cursor().sql(query, params=names).to_arrow_reader(_BATCH)
+    def _batches(self, query: str, names: list[str]) -> Iterator[Any]:
+        reader: Any = self._db.cursor().sql(query, params=names).to_arrow_reader(_BATCH)
         yield from reader
 
 
-def _by_look(batches: Iterator[pa.RecordBatch], names: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Regroup record batches (sorted by look) into one group a look."""
+def _by_look(batches: Iterator[Any], names: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Regroup Arrow record batches (sorted by look) into one group a look; they have no type stubs, hence Any."""
     held: list[dict[str, Any]] = []
     current = 0
     for batch in batches:
-        looks = batch.column("look").to_numpy()
-        columns = {name: batch.column(name).to_numpy() for name in names}
+        looks: Ints = batch.column("look").to_numpy()
+        columns: dict[str, Any] = {name: batch.column(name).to_numpy() for name in names}
         edges = [0, *(np.flatnonzero(np.diff(looks)) + 1).tolist(), len(looks)]
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in pairwise(edges):
             if first == last:
                 continue
             if held and int(looks[first]) != current:
@@ -177,7 +184,7 @@ def _filled(groups: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int,
         last = look
 
 
-def _arrivals(now_s: float, columns: dict[str, Any], lags: np.ndarray[Any, np.dtype[np.int64]]) -> Arrivals:
+def _arrivals(now_s: float, columns: dict[str, Any], lags: Ints) -> Arrivals:
     if not columns:
         none = np.zeros(0, np.int64)
         return Arrivals(now_s, np.zeros(0), none, none, none, none, lags)

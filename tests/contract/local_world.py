@@ -21,7 +21,13 @@ MODELS = Path(__file__).parents[1] / "models"
 
 
 def make_spec(
-    name: str, script: str = "score.py", *, version: str = "1", instances: int = 1, settings: Any = None, **environment: str
+    name: str,
+    script: str = "score.py",
+    *,
+    version: str = "1",
+    instances: int = 1,
+    settings: Any = None,
+    **environment: str,
 ) -> DeploymentSpec:
     """A version of one of the models; what differs in any argument is another version."""
     document: dict[str, Any] = {

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+
+from deployer.ports.platform import Deployment, DeploymentSpec
 from tests.contract.local_world import LocalWorld, make_spec
 from tests.contract.platform_contract import PlatformContract
 from tests.doubles.memory import MemoryPlatform
 from tests.doubles.telemetry import ManualClock
 
-from deployer.ports.platform import Deployment, DeploymentSpec
 
 class MemoryWorld:
     def __init__(self) -> None:

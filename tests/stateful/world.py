@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from doubles.memory import MemoryPlatform
+from doubles.simple_gate import judge
 from doubles.telemetry import ManualClock, MemoryTelemetry
 
 from deployer.engine.effects import Deployable
@@ -112,7 +113,9 @@ class World:
             versions = {plan.candidate: DeploymentSpec(plan.candidate, {}, self.home, self.digest)}
             if plan.baseline and plan.stable:
                 versions[plan.stable] = DeploymentSpec(plan.stable, {}, self.home, "base")
-            return Deployable(versions, {}, manifest.slo, manifest.gate)
+            return Deployable(
+                versions, {}, lambda samples, moment: judge(samples, manifest.slo, manifest.gate, moment), 1.0
+            )
 
         return Job(wanted, {"name": "digits"}, deployable, _Probe(self), None)
 

@@ -28,7 +28,15 @@ def arrivals(stream, every_s, cell_s):
         part = slice(first, last)
         lags = np.zeros((2, LAG_BINS), np.int64)
         np.add.at(lags, (arm[part], lag[part]), 1)
-        yield Arrivals(EPOCH + look * every_s, start[part], arm[part], classes[part], ms[part], np.ones(last - first, np.int64), lags)
+        yield Arrivals(
+            EPOCH + look * every_s,
+            start[part],
+            arm[part],
+            classes[part],
+            ms[part],
+            np.ones(last - first, np.int64),
+            lags,
+        )
         first = last
 
 

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
-GOOD = ("identical", "bursts", "incident", "cold_start", "slower_1", "slower_3", "faster_20", "replicas", "replica_errors", "lag_by_arm", "stall")
+GOOD = (
+    "identical",
+    "bursts",
+    "incident",
+    "cold_start",
+    "slower_1",
+    "slower_3",
+    "faster_20",
+    "replicas",
+    "replica_errors",
+    "lag_by_arm",
+    "stall",
+)
 BAD = (
-    "errors_100", "hang", "errors_0.5", "errors_1", "errors_2", "errors_5", "slower_20", "slower_50", "slower_100",
-    "tail_x3", "late_errors_20", "late_slow_2", "leak", "half_slow", "errors_bursty",
+    "errors_100",
+    "hang",
+    "errors_0.5",
+    "errors_1",
+    "errors_2",
+    "errors_5",
+    "slower_20",
+    "slower_50",
+    "slower_100",
+    "tail_x_3",
+    "late_errors_20",
+    "late_slow_2",
+    "leak",
+    "half_slow",
+    "errors_bursty",
 )
 NEITHER = ("slower_10",)
 
@@ -21,6 +47,7 @@ class Stream:
     arm: np.ndarray  # 0 candidate, 1 stable
     ms: np.ndarray
     status: np.ndarray
+    llr: np.ndarray  # ln likelihood ratio of what the candidate is against a good one, by request
 
 
 def base_ms(z):
@@ -43,65 +70,76 @@ def wander(rng, duration_s, sd, step_s=30.0, rho=0.7):
 
 
 def make(name, rps, seed, *, weight=0.1, duration_s=1800.0, lag=(30.0, 180.0)):
-    rng = np.random.default_rng([seed, rps_code(rps), sum(name.encode()) * 7919 % 100003])
-    rate = np.full(int(duration_s), rps)
+    """One rollout. Chance comes from the seed alone."""
+    rng = np.random.default_rng([seed, round(rps * 10), zlib.crc32(name.encode())])
     second = np.arange(int(duration_s))
-    if name == "bursts":
-        rate = np.where(second % 300 < 60, rps * 4, rps * 0.7)
+    rate = np.where(second % 300 < 60, rps * 4, rps * 0.7) if name == "bursts" else np.full(second.size, rps)
     counts = rng.poisson(rate)
     t = np.sort(np.repeat(second, counts) + rng.uniform(0, 1, counts.sum()))
-    n = t.size
-    arm = (rng.random(n) >= weight).astype(int)
-    mine = arm == 0
-    ms = base_ms(rng.normal(size=n)) * wander(rng, duration_s, 0.08)(t)
-    p_error = np.full(n, 0.001)
-    factor = np.ones(n)
-    if name == "bursts":
-        factor *= np.where(t % 300 < 60, 1.4, 1.0)
-        p_error = np.where(t % 300 < 60, 0.004, p_error)
-    elif name == "incident":
-        hit = (t > 700) & (t < 900)
-        factor *= np.where(hit, 2.0, 1.0)
-        p_error = np.where(hit, 0.2, p_error)
-    elif name == "cold_start":
-        factor *= np.where(mine & (t < 55), 1 + 6 * np.exp(-t / 20), 1.0)
-    elif name.startswith("slower_"):
-        factor *= np.where(mine, 1 + float(name[7:]) / 100, 1.0)
-    elif name == "faster_20":
-        factor *= np.where(mine, 0.8, 1.0)
-    elif name == "replicas":
-        for k in (0, 1):
-            factor *= np.where(arm == k, wander(rng, duration_s, 0.04 if k == 0 else 0.02, 60.0, 0.5)(t), 1.0)
-    elif name == "replica_errors":
-        p_error = 0.002 * np.where(mine, wander(rng, duration_s, 0.4, 120.0, 0.5)(t), wander(rng, duration_s, 0.2, 120.0, 0.5)(t))
-    elif name == "stall":  # the lone candidate replica hangs for 8 s, twice
-        for start in (500, 1300):
-            factor *= np.where(mine & (t > start) & (t < start + 8), 12.0, 1.0)
-    elif name == "tail_x3":
-        factor *= np.where(mine & (rng.random(n) < 0.02), 3 * 253 / 84, 1.0)
-    elif name.startswith("errors_") and name != "errors_bursty":
-        p_error = np.where(mine, float(name[7:]) / 100, p_error)
-    elif name == "errors_bursty":
-        p_error = np.where(mine & (t % 120 < 24), 0.15, p_error)
-    elif name == "late_errors_20":
-        p_error = np.where(mine & (t > 900), 0.2, p_error)
-    elif name == "late_slow_2":
-        factor *= np.where(mine & (t > 900), 2.0, 1.0)
-    elif name == "leak":
-        factor *= np.where(mine, 1 + 2 * t / 1800, 1.0)
-    elif name == "half_slow":
-        factor *= np.where(mine & (rng.random(n) < 0.5), 1.8, 1.0)
-    ms = ms * factor
-    bad = rng.random(n) < p_error
-    ms = np.where(bad, rng.uniform(3, 30, n), ms)
+    arm = (rng.random(t.size) >= weight).astype(int)
+    shared = wander(rng, duration_s, 0.08)(t)
+    factor, p_error, p_null = _candidate(name, t, arm == 0, rng, duration_s)
+    z = rng.normal(size=t.size)
+    ms = base_ms(z) * shared * factor
+    bad = rng.random(t.size) < p_error
+    llr = np.where(bad, np.log(p_error / p_null), np.log((1 - p_error) / (1 - p_null)) + _latency_llr(z, factor))
+    ms = np.where(bad, rng.uniform(3, 30, t.size), ms)
     status = np.where(bad, 500, 200)
     if name == "hang":
-        ms, status = np.where(mine, 30_000.0, ms), np.where(mine, 504, status)
-    late = rng.uniform(*lag, n)
+        ms, status = np.where(arm == 0, 30_000.0, ms), np.where(arm == 0, 504, status)
+        llr = np.full(t.size, np.log(1 / 0.001))
+    late = rng.uniform(*lag, t.size)
     if name == "lag_by_arm":
-        late = np.where(mine, late * 1.5 + np.where(ms > 150, 60.0, 0.0), late)
-    return Stream(t, t + late, arm, ms, status)
+        late = np.where(arm == 0, late * 1.5 + np.where(ms > 150, 60.0, 0.0), late)
+    return Stream(t, t + late, arm, ms, status, np.where(arm == 0, llr, 0.0))
 
 
-def rps_code(rps):
-    return int(rps * 10)
+def _candidate(name, t, mine, rng, duration_s):
+    """Latency factor, share of errors, and that of a good candidate, by request."""
+    one, base = np.ones(t.size), np.full(t.size, 0.001)
+    amount = float(name.rpartition("_")[2]) if name.rpartition("_")[2].replace(".", "").isdigit() else 0.0
+    burst, incident = t % 300 < 60, (t > 700) & (t < 900)
+    if name == "bursts":
+        busy = np.where(burst, 0.004, base)
+        return np.where(burst, 1.4, 1.0), busy, busy
+    if name == "incident":
+        broken = np.where(incident, 0.2, base)
+        return np.where(incident, 2.0, 1.0), broken, broken
+    if name == "replicas":
+        speeds = [wander(rng, duration_s, sd, 60.0, 0.5)(t) for sd in (0.04, 0.02)]
+        return np.where(mine, *speeds), base, base
+    if name == "replica_errors":
+        rates = [0.002 * wander(rng, duration_s, sd, 120.0, 0.5)(t) for sd in (0.4, 0.2)]
+        return one, np.where(mine, *rates), base
+    factors = {
+        "cold_start": lambda: 1 + 6 * np.exp(-t / 20) * (t < 55),
+        "slower": lambda: one + amount / 100,
+        "faster": lambda: one - amount / 100,
+        "late_slow": lambda: np.where(t > 900, amount, 1.0),
+        "leak": lambda: 1 + 2 * t / 1800,
+        "half_slow": lambda: np.where(rng.random(t.size) < 0.5, 1.8, 1.0),
+        "tail_x": lambda: np.where(rng.random(t.size) < 0.02, 9.0, 1.0),
+        "stall": lambda: np.where(((t > 500) & (t < 508)) | ((t > 1300) & (t < 1308)), 12.0, 1.0),
+    }
+    rates = {
+        "errors": lambda: np.full(t.size, min(amount / 100, 0.999)),
+        "late_errors": lambda: np.where(t > 900, amount / 100, 0.001),
+        "errors_bursty": lambda: np.where(t % 120 < 24, 0.15, 0.001),
+    }
+    kind = name if name in factors or name in rates else name.rpartition("_")[0]
+    factor = np.where(mine, factors[kind](), 1.0) if kind in factors else one
+    return factor, np.where(mine, rates[kind](), base) if kind in rates else base, base
+
+
+def _latency_llr(z, factor):
+    """ln density ratio of the latency, with the true factor known, against the same request without it."""
+    x = np.log(base_ms(z) * factor)
+    grid = np.linspace(-6, 8, 4000)
+    logs = np.log(base_ms(grid))
+    slopes = np.gradient(logs, grid)
+    there = np.interp(x, logs, grid)
+
+    def log_density(at):
+        return -0.5 * at**2 - np.log(np.interp(at, grid, slopes))
+
+    return log_density(z) - log_density(there)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 
 def init():
@@ -26,5 +27,5 @@ def run(raw_data):
         "child": child,
         "version": os.environ.get("VERSION"),
         "environment": dict(os.environ) if asked.get("environment") else None,
-        "model": os.listdir(os.environ["AZUREML_MODEL_DIR"]),
+        "model": [path.name for path in Path(os.environ["AZUREML_MODEL_DIR"]).iterdir()],
     }

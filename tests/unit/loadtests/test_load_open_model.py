@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,11 +22,15 @@ OK = saying(reply(200, {"predictions": [3]}))
 pytestmark = pytest.mark.local
 
 
-def run(server: Scripted, payload: Path, *options: str, **variables: str) -> list[dict[str, Any]]:
+def command(server: Scripted, payload: Path, *options: str) -> list[str]:
     headless = ["--headless", "--only-summary", "--loglevel", "WARNING"]
     asked = ["--host", server.url, "--payload", str(payload), *options]
+    return [sys.executable, "-m", "locust", "-f", "loadtests/scoring.py", *headless, *asked]
+
+
+def run(server: Scripted, payload: Path, *options: str, **variables: str) -> list[dict[str, Any]]:
     ended = subprocess.run(
-        [sys.executable, "-m", "locust", "-f", "loadtests/scoring.py", *headless, *asked],
+        command(server, payload, *options),
         cwd=ROOT,
         env={**os.environ, **variables},
         capture_output=True,
@@ -46,13 +51,16 @@ def payload(tmp_path: Path) -> Path:
 
 def test_a_stalled_server_is_seen_as_its_users_see_it(payload: Path) -> None:
     """Coordinated omission: 1 s of 4 is frozen, so a quarter of the arrivals wait, up to 1 s: p95 is 0.8 s."""
-    started = time.monotonic()
+    started, in_flight, most = 0.0, 0, 0
 
     def stalling(sock: socket.socket, _asked: Asked) -> None:
-        nonlocal started
-        started = started if len(server.asked) > 1 else time.monotonic()
+        nonlocal started, in_flight, most
+        started = started or time.monotonic()
+        in_flight += 1
+        most = max(most, in_flight)
         at = time.monotonic() - started
         time.sleep(2 - at if 1 < at < 2 else 0)
+        in_flight -= 1
         sock.sendall(reply(200, {}))
 
     with serving(stalling) as server:
@@ -60,12 +68,33 @@ def test_a_stalled_server_is_seen_as_its_users_see_it(payload: Path) -> None:
     assert 650 < summary["p95_ms"] < 950
     assert summary["p50_ms"] < 50
     assert (summary["failed"], summary["sent"]) == (0, summary["answered"])
+    assert most > 30, "the client's own pool must not hold requests back"
+
+
+def test_a_generator_that_was_frozen_counts_its_own_delay_and_distrusts_itself(payload: Path) -> None:
+    with serving(OK) as server:
+        locust = subprocess.Popen(
+            command(server, payload, "--shape", "stages:3s@60"),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        while len(server.asked) < 20:
+            assert locust.poll() is None
+            time.sleep(0.01)
+        locust.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        locust.send_signal(signal.SIGCONT)
+        out, _ = locust.communicate(timeout=30)
+    summary = json.loads(out.splitlines()[-1])
+    assert 650 < summary["p95_ms"] < 1000
+    assert "late (p99): this machine is too busy" in summary["unhealthy"]
 
 
 def test_one_line_a_second_from_the_start_and_a_summary_at_the_end(payload: Path) -> None:
     with serving(OK) as server:
         *lines, summary = run(
-            server, payload, "--run-time", "3s", DEPLOYER_LOAD_RPS="30", DEPLOYER_LOAD_KEY="canary-secret-7f3a"
+            server, payload, "--shape", "stages:2.5s@30", DEPLOYER_LOAD_SEED="1", DEPLOYER_LOAD_KEY="canary-secret-7f3a"
         )
     assert [round(line["t"]) for line in lines] == [0, 1, 2]
     assert summary["sent"] == summary["answered"] == len(server.asked)

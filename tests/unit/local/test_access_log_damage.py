@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -72,12 +73,8 @@ def flip(file: Path, position: int) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    "damage", [garbage, empty, half, flipped_header, flipped_block, damaged_wal, another_version]
-)
-def test_a_damaged_database_is_set_aside_and_the_log_is_read_anew(
-    place: Place, damage: Callable[[Path], None]
-) -> None:
+@pytest.mark.parametrize("damage", [garbage, empty, half, flipped_header, flipped_block, damaged_wal, another_version])
+def test_a_damaged_database_is_set_aside_and_the_log_is_read_anew(place: Place, damage: Callable[[Path], None]) -> None:
     damage(place.database)
     assert len(place.ids()) == 200
     (aside,) = place.database.parent.glob("traffic.duckdb.broken-*[0-9]")
@@ -89,23 +86,30 @@ def test_a_damaged_database_is_set_aside_and_the_log_is_read_anew(
     assert datetime.fromisoformat(incident["since"]).year == 1970
 
 
-def test_damage_that_shows_only_while_reading_is_an_error_then_set_aside(place: Place) -> None:
+def test_what_was_complete_in_a_damaged_database_is_unknown_until_the_log_is_read_anew(place: Place) -> None:
+    place.log.poll()
+    place.log.close()
+    garbage(place.database)
+    place.live.unlink()
+    assert place.log.query("print 1")["complete_until"] is None
+
+
+def test_damage_that_shows_only_while_reading_is_set_aside_after_one_error_at_most(place: Place) -> None:
     place.write("".join(log_line(T0, request_id=f"{n:06}", path=f"/{n}") for n in range(200, 20_000)))
     place.log.poll()
     place.log.close()
     flip(place.database, place.database.stat().st_size // 2)
     place.log = place.open()
-    try:
-        ids = place.ids()
-    except TelemetryError as exc:
-        assert "orrupt" in exc.message
-        ids = place.ids()
-    assert len(ids) == 20_000
+    with suppress(TelemetryError):
+        place.ids()
+    assert len(place.ids()) == 20_000
     assert "damaged" in place.log.query("print 1")["incidents"][0]["text"]
 
 
 def test_a_database_that_another_process_holds_is_left_alone(place: Place) -> None:
-    held = f"import duckdb, sys; con = duckdb.connect({str(place.database)!r}); print('up', flush=True); sys.stdin.read()"
+    held = (
+        f"import duckdb, sys; con = duckdb.connect({str(place.database)!r}); print('up', flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen([sys.executable, "-c", held], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
@@ -117,6 +121,16 @@ def test_a_database_that_another_process_holds_is_left_alone(place: Place) -> No
     place.clock.advance(1)
     assert len(place.ids()) == 200
     assert list(place.database.parent.glob("*.broken-*")) == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["FROM read_text('/etc/hostname')", "COPY (SELECT 1) TO 'stolen.csv'", "ATTACH 'other.duckdb'", "INSTALL httpfs"],
+)
+def test_even_raw_sql_reaches_nothing_but_the_tables(place: Place, sql: str) -> None:
+    place.log.poll()
+    with closing(place.log._store.reader()) as reader, pytest.raises(duckdb.PermissionException):
+        reader.execute(sql)
 
 
 def test_a_database_without_a_directory_is_an_error_with_a_hint(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+
 import pytest
 from doubles.access_log import T0, Place
 from doubles.envoy_log import log_line
@@ -268,4 +269,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 def test_in_any_order_each_line_is_counted_once(tmp_path: Path) -> None:
     AnyOrder.home = tmp_path
-    run_state_machine_as_test(AnyOrder, settings=settings(max_examples=15, stateful_step_count=15, deadline=None))
+    run_state_machine_as_test(AnyOrder, settings=settings(max_examples=10, stateful_step_count=12, deadline=None))

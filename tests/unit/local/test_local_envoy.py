@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-from tests.contract.local_world import Answer, LocalWorld, make_spec
 
 from deployer.local.processes import holder, leftovers
+from tests.contract.local_world import Answer, LocalWorld, make_spec
 
 pytestmark = pytest.mark.local
 
@@ -292,7 +292,9 @@ def test_workers_answer_side_by_side(world: LocalWorld):
     world.ask(pin="red")
     started = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        assert [answer.code for answer in pool.map(lambda _: world.ask({"sleep": 0.5}, pin="red"), range(2))] == [200] * 2
+        assert [answer.code for answer in pool.map(lambda _: world.ask({"sleep": 0.5}, pin="red"), range(2))] == [
+            200
+        ] * 2
     assert time.monotonic() - started < 0.95
 
 

@@ -1,6 +1,7 @@
 import os
 import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -167,7 +168,7 @@ def test_on_a_full_disk_the_ballast_makes_room_for_the_way_back(small_disk: Path
     layout.prepare()
     write_atomic(layout, layout.record, "old")
     layout.ballast.write_bytes(b"x" * (1 << 19))
-    with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space"):
+    with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
         while True:
             filler.write(b"x" * 4096)
     write_atomic(layout, layout.record, "new" * 4096)

@@ -22,7 +22,9 @@ def test_a_request_arrives_as_it_was_sent():
 
 
 def test_a_result_arrives_as_it_was_sent():
-    assert decode_answer(encode_result({"rows": [[1, None, "\N{SNOWMAN}\n"]]})) == {"rows": [[1, None, "\N{SNOWMAN}\n"]]}
+    assert decode_answer(encode_result({"rows": [[1, None, "\N{SNOWMAN}\n"]]})) == {
+        "rows": [[1, None, "\N{SNOWMAN}\n"]]
+    }
 
 
 @pytest.mark.parametrize("kind", [ConflictError, TelemetryError, PlatformError])

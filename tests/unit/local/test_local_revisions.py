@@ -100,7 +100,16 @@ def _no_code(base: Path) -> None:
 
 @pytest.mark.parametrize(
     "spoil",
-    [_file_outside, _directory_outside, _link_to_itself, _nested_link_outside, _broken_link, _pipe, _no_script, _no_code],
+    [
+        _file_outside,
+        _directory_outside,
+        _link_to_itself,
+        _nested_link_outside,
+        _broken_link,
+        _pipe,
+        _no_script,
+        _no_code,
+    ],
 )
 def test_what_cannot_be_copied_safely_is_refused_and_leaves_nothing(layout: Layout, base: Path, spoil: Any):
     spoil(base)

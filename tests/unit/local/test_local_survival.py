@@ -13,13 +13,13 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.contract.local_world import LocalWorld, make_spec
 
 from deployer.errors import DeployerError, PlatformError, TransientError
 from deployer.local import lifecycle
 from deployer.local.keeper import start_keeper
 from deployer.local.layout import Layout
 from deployer.local.processes import holder, is_alive, leftovers
+from tests.contract.local_world import LocalWorld, make_spec
 
 pytestmark = pytest.mark.local
 
@@ -239,7 +239,11 @@ def test_the_way_back_does_not_wait_for_a_deployment_that_is_drained(world: Loca
     asking = subprocess.Popen(
         ["curl", "--silent", "--json", '{"sleep": 3}', world.platform.scoring_target().url]
         + ["-H", "azureml-model-deployment: red"]
-        + [part for name, value in world.platform.scoring_target().headers.items() for part in ("-H", f"{name}: {value}")],
+        + [
+            part
+            for name, value in world.platform.scoring_target().headers.items()
+            for part in ("-H", f"{name}: {value}")
+        ],
         stdout=subprocess.PIPE,
     )
     time.sleep(0.3)
@@ -294,9 +298,10 @@ def test_a_frozen_daemon_is_a_passing_failure_and_not_a_hang(world: LocalWorld):
     daemon = status(world)["daemon_pid"]
     os.kill(daemon, signal.SIGSTOP)
     try:
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(TransientError, match="no answer to observe"):
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr("deployer.local.client._ANSWER_S", 0.3)
-            world.observe()
+            with pytest.raises(TransientError, match="no answer to observe"):
+                world.observe()
     finally:
         os.kill(daemon, signal.SIGCONT)
     assert world.observe().traffic == {"blue": 80, "green": 20}

@@ -59,7 +59,9 @@ def test_an_instance_has_until_its_last_probe_answered_to_become_ready() -> None
     assert source(readiness_probe=probe).ready_within_s() == 1 + 5 * 2 + 3
 
 
-@pytest.mark.parametrize("model", ["azureml:m:1", "azureml://registries/r/models/m/versions/1", {"path": "azureml://datastores/d/m"}])
+@pytest.mark.parametrize(
+    "model", ["azureml:m:1", "azureml://registries/r/models/m/versions/1", {"path": "azureml://datastores/d/m"}]
+)
 def test_registered_models_are_references(model: Any) -> None:
     assert source(model=model).model_path is None
     assert source(model=model).model_reference == (model if isinstance(model, str) else model["path"])
@@ -69,7 +71,9 @@ def test_a_registered_code_asset_is_no_directory() -> None:
     assert source(code_configuration={"code": "azureml:c:1", "scoring_script": "s.py"}).code_dir is None
 
 
-@pytest.mark.parametrize(("text", "local"), [("./m", True), ("m", True), ("azureml:m:1", False), ("https://x/y", False), ("runs:/1", False)])
+@pytest.mark.parametrize(
+    ("text", "local"), [("./m", True), ("m", True), ("azureml:m:1", False), ("https://x/y", False), ("runs:/1", False)]
+)
 def test_local_is_what_has_no_scheme(text: str, local: bool) -> None:
     assert is_local(text) is local
 

@@ -47,7 +47,9 @@ def test_only_relative_paths_are_taken(home: Path, written: str) -> None:
         locate(DISK, home, written, home)
 
 
-@pytest.mark.parametrize("written", ["../outside.json", "sub/../../outside.json", "..", "link.json", "linked/outside.json"])
+@pytest.mark.parametrize(
+    "written", ["../outside.json", "sub/../../outside.json", "..", "link.json", "linked/outside.json"]
+)
 def test_no_path_leads_out(home: Path, written: str) -> None:
     (home / "link.json").symlink_to(home.parent / "outside.json")
     (home / "linked").symlink_to(home.parent)
@@ -67,7 +69,7 @@ def test_a_link_that_stays_inside_is_followed(home: Path) -> None:
         ("zzzzzzz", "create it, or correct the path"),
         ("nowhere/ok.json", "create it, or correct the path"),
         ("ok.json/x", "create it, or correct the path"),
-        ("../outsid.json", "create it, or correct the path"),
+        ("../outsde.json", "create it, or correct the path"),
         ("a\0b", "create it, or correct the path"),
         ("circle", "create it, or correct the path"),
     ],
@@ -135,7 +137,11 @@ def test_the_fingerprint_is_of_names_and_contents(home: Path) -> None:
 
 def test_contents_cannot_slip_from_one_file_into_the_next(tmp_path: Path) -> None:
     prints: set[str] = set()
-    for name, contents in (("one", {"a": "ab", "b": ""}), ("two", {"a": "a", "b": "b"}), ("three", {"ab": "", "b": ""})):
+    for name, contents in (
+        ("one", {"a": "ab", "b": ""}),
+        ("two", {"a": "a", "b": "b"}),
+        ("three", {"ab": "", "b": ""}),
+    ):
         (tmp_path / name).mkdir()
         for file, text in contents.items():
             (tmp_path / name / file).write_text(text)

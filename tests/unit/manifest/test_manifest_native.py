@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from documents import DEPLOYMENT, ENDPOINT, changed
+from manifest_documents import DEPLOYMENT, ENDPOINT, changed
 
 import deployer.manifest.native
 from deployer.manifest.native import check_deployment, check_endpoint
@@ -49,12 +49,19 @@ EVERYTHING: dict[str, Any] = {
     "app_insights_enabled": True,
     "instance_type": "Standard_DS3_v2",
     "instance_count": 2,
-    "request_settings": {"request_timeout_ms": 180000, "max_concurrent_requests_per_instance": 2, "max_queue_wait_ms": 1},
+    "request_settings": {
+        "request_timeout_ms": 180000,
+        "max_concurrent_requests_per_instance": 2,
+        "max_queue_wait_ms": 1,
+    },
     "liveness_probe": {"initial_delay": 0, "period": 1, "timeout": 1, "success_threshold": 1, "failure_threshold": 1},
     "readiness_probe": {"period": 5},
     "scale_settings": {"type": "Default"},
     "data_collector": {
-        "collections": {"model_inputs": {"enabled": "True", "data": {"name": "x"}}, "out": {"enabled": "false", "data": "azureml:d:1"}},
+        "collections": {
+            "model_inputs": {"enabled": "True", "data": {"name": "x"}},
+            "out": {"enabled": "false", "data": "azureml:d:1"},
+        },
         "sampling_rate": 0.5,
         "rolling_rate": "Hour",
         "request_logging": {"capture_headers": ["x-a"]},
@@ -78,9 +85,11 @@ def test_kubernetes_has_keys_of_its_own() -> None:
     assert said(check_deployment(document, KUBERNETES)) == []
     assert said(check_deployment(document, LOCAL)) == []
     assert said(check_deployment(document, None)) == []
-    assert said(check_endpoint({**ENDPOINT, "compute": "azureml:aks"}, KUBERNETES)) == []
-    assert said(check_endpoint({**ENDPOINT, "compute": "azureml:aks"}, LOCAL)) == []
-    assert said(check_endpoint({**ENDPOINT, "compute": "azureml:aks"}, MANAGED))[0].startswith("unknown key compute")
+    assert said(check_endpoint({**ENDPOINT, "compute": "azureml:cluster"}, KUBERNETES)) == []
+    assert said(check_endpoint({**ENDPOINT, "compute": "azureml:cluster"}, LOCAL)) == []
+    assert said(check_endpoint({**ENDPOINT, "compute": "azureml:cluster"}, MANAGED))[0].startswith(
+        "unknown key compute"
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,28 +126,37 @@ def test_endpoints_that_are_refused(changes: dict[str, Any], refusal: str) -> No
 @pytest.mark.parametrize(
     ("changes", "refusal"),
     [
-        ({"name": "Green"}, "name: 'Green' has capitals (write green: Azure ML lowers them)"),
+        ({"name": "Green"}, "name: 'Green' has capitals (write it in lower case, as Azure ML does)"),
         ({"name": "green\n"}, f"name: 'green\\n' {NAME}"),
         ({"instance_type": ...}, "instance_type is missing (add it)"),
-        ({"enviroment": "x"}, "unknown key enviroment (did you mean environment?)"),
+        ({"environmnt": "x"}, "unknown key environmnt (did you mean environment?)"),
         ({"instance_count": "two"}, "instance_count: 'two' is not a whole number"),
         ({"instance_count": "2"}, "instance_count: '2' is not a whole number (remove the quotes)"),
         ({"instance_count": 1.0}, "instance_count: 1.0 is not a whole number"),
         ({"instance_count": True}, "instance_count: true is not a whole number"),
         ({"instance_count": 0}, "instance_count: 0 is below 1"),
         ({"instance_count": 1001}, "instance_count: 1001 is over 1000"),
-        ({"app_insights_enabled": "yes"}, "app_insights_enabled: 'yes' is not true or false (write true or false, without quotes)"),
+        (
+            {"app_insights_enabled": "yes"},
+            "app_insights_enabled: 'yes' is not true or false (write true or false, without quotes)",
+        ),
         ({"app_insights_enabled": 1}, "app_insights_enabled: 1 is not true or false"),
         ({"request_settings": {"request_timeout_ms": 0}}, "request_settings.request_timeout_ms: 0 is below 1"),
-        ({"request_settings": {"request_timeout_ms": 180001}}, "request_settings.request_timeout_ms: 180001 is over 180000, the most"),
-        ({"request_settings": {"request_timeout_ms": 300001}}, "request_settings.request_timeout_ms: 300001 is over 300000"),
+        (
+            {"request_settings": {"request_timeout_ms": 180001}},
+            "request_settings.request_timeout_ms: 180001 is over 180000, the most",
+        ),
+        (
+            {"request_settings": {"request_timeout_ms": 300001}},
+            "request_settings.request_timeout_ms: 300001 is over 300000",
+        ),
         ({"request_settings": 5000}, "request_settings: 5000 is not a mapping"),
         ({"readiness_probe": {"period": 0}}, "readiness_probe.period: 0 is below 1"),
         ({"liveness_probe": {"initial_delay": -1}}, "liveness_probe.initial_delay: -1 is below 0"),
         ({"liveness_probe": {"periods": 1}}, "unknown key liveness_probe.periods (did you mean period?)"),
         (
             {"model": "./model.pkl"},
-            "model: './model.pkl' is no reference such as azureml:name:1 (a local one is written {path: ./model.pkl})",
+            "model: './model.pkl' is no reference such as azureml:name:1 (a local one is written {path: './model.pkl'})",
         ),
         ({"model": 5}, 'model: 5 is not text or a mapping (put it in quotes: "5")'),
         ({"model": {"path": 5}}, 'model.path: 5 is not text (put it in quotes: "5")'),
@@ -146,14 +164,23 @@ def test_endpoints_that_are_refused(changes: dict[str, Any], refusal: str) -> No
         ({"environment": "sklearn"}, "environment: 'sklearn' is no reference such as azureml:name:1"),
         ({"environment": {"imag": "x"}}, "unknown key environment.imag (did you mean image?)"),
         ({"environment": {"inference_config": {}}}, None),
-        ({"environment_variables": {"A": True}}, 'environment_variables.A: true is not text (put it in quotes: "true")'),
+        (
+            {"environment_variables": {"A": True}},
+            'environment_variables.A: true is not text (put it in quotes: "true")',
+        ),
         ({"environment_variables": {"A": 1.5}}, 'environment_variables.A: 1.5 is not text (put it in quotes: "1.5")'),
         ({"environment_variables": {"A": None}}, "environment_variables.A: there is no value, text is needed"),
         ({"environment_variables": []}, "environment_variables: a list is not a mapping"),
         ({"code_configuration": {"code": "src"}}, "code_configuration.scoring_script is missing (code needs it)"),
-        ({"code_configuration": {"scoring_script": "s.py"}}, "code_configuration.code is missing (scoring_script needs it)"),
+        (
+            {"code_configuration": {"scoring_script": "s.py"}},
+            "code_configuration.code is missing (scoring_script needs it)",
+        ),
         ({"code_configuration": "src"}, "code_configuration: 'src' is not a mapping"),
-        ({"type": "kubernetes"}, "type: 'kubernetes' does not fit platform managed (remove it, or change the manifest's platform)"),
+        (
+            {"type": "kubernetes"},
+            "type: 'kubernetes' does not fit platform managed (remove it, or change the manifest's platform)",
+        ),
         ({"type": "x"}, None),
         (
             {"scale_settings": {"type": "target_utilization"}},
@@ -165,8 +192,12 @@ def test_endpoints_that_are_refused(changes: dict[str, Any], refusal: str) -> No
             {"data_collector": {"collections": {"a": {"enabled": True}}}},
             'data_collector.collections.a.enabled: true is not text (put it in quotes: "true")',
         ),
-        ({"data_collector": {"sampling_rate": "1"}}, "data_collector.sampling_rate: '1' is not a number (remove the quotes)"),
+        (
+            {"data_collector": {"sampling_rate": "1"}},
+            "data_collector.sampling_rate: '1' is not a number (remove the quotes)",
+        ),
         ({"resources": {}}, "unknown key resources"),
+        ({"creation_context": None}, "creation_context: there is no value (remove the key)"),
     ],
 )
 def test_managed_deployments_that_are_refused(changes: dict[str, Any], refusal: str | None) -> None:
@@ -191,11 +222,29 @@ def test_unknown_keys_are_found_at_the_key_and_values_at_the_value() -> None:
 SCHEMA = json.loads(Path(deployer.manifest.native.__file__).with_name("azureml_schema.json").read_text())
 CORPUS: list[dict[str, Any]] = [
     {**DEPLOYMENT, "name": "green", "endpoint_name": "digits"},
-    {**EVERYTHING, "scale_settings": {"type": "default"}, "egress_public_network_access": "disabled", "data_collector": {}},
+    {
+        **EVERYTHING,
+        "scale_settings": {"type": "default"},
+        "egress_public_network_access": "disabled",
+        "data_collector": {},
+    },
     *(
         {**DEPLOYMENT, "name": "green", "endpoint_name": "digits", key: value}
         for key in ("model", "environment", "scale_settings", "instance_count", "tags", "readiness_probe", "nonsense")
-        for value in (None, True, 5, 1.5, "x", "azureml:a:1", [], {}, {"path": "m"}, {"type": "default"}, {"period": 1}, {"image": 1})
+        for value in (
+            None,
+            True,
+            5,
+            1.5,
+            "x",
+            "azureml:a:1",
+            [],
+            {},
+            {"path": "m"},
+            {"type": "default"},
+            {"period": 1},
+            {"image": 1},
+        )
     ),
 ]
 

@@ -36,8 +36,14 @@ def test_lines_are_checked_one_by_one() -> None:
 
 
 def test_a_schema_is_read() -> None:
-    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"type": ["string", "null"]}}}
-    data = b'{"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"type": ["string", "null"]}}}'
+    schema = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/a"}},
+        "$defs": {"a": {"type": ["string", "null"]}},
+    }
+    data = (
+        b'{"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"type": ["string", "null"]}}}'
+    )
     assert check_schema(data, "f") == (schema, None)
 
 
@@ -47,8 +53,14 @@ def test_a_schema_is_read() -> None:
         (b"{", "f:1:2: this is not JSON"),
         (b"[]", "f:1:1: a list is not a JSON schema (write an object, as {})"),
         (b"true", "f:1:1: true is not a JSON schema (write an object, as {})"),
-        (b'{"type": "objct"}', "f:1:1: this is not a JSON schema: 'objct' is not valid under any of the given schemas (at #/type)"),
-        (b'{"properties": {"a": {"pattern": "("}}}', "f:1:1: this is not a JSON schema: '(' is not a 'regex' (at #/properties/a/pattern)"),
+        (
+            b'{"type": "objct1"}',
+            "f:1:1: this is not a JSON schema: 'objct1' is not valid under any of the given schemas (at #/type)",
+        ),
+        (
+            b'{"properties": {"a": {"pattern": "("}}}',
+            "f:1:1: this is not a JSON schema: '(' is not a 'regex' (at #/properties/a/pattern)",
+        ),
         (b'{"$ref": "http://169.254.169.254/"}', "f:1:1: $ref 'http://169.254.169.254/' leads out of the file"),
         (b'{"allOf": [{"$ref": "other.json"}]}', "f:1:1: $ref 'other.json' leads out of the file"),
         (b'{"$dynamicRef": "file:///etc/passwd"}', "f:1:1: $ref 'file:///etc/passwd' leads out of the file"),

@@ -88,7 +88,8 @@ def test_what_is_refused_is_read_differently_or_is_no_finite_decimal_number(text
     overflow = old_value(text) in (float("inf"), float("-inf"))
     hexadecimal = re.fullmatch(r"[-+]?0x[0-9a-fA-F_]+", text)
     leading_zero = re.fullmatch(r"[-+]?0[0-9]+", text)  # 00, 007: the same number to both, octal to the eye
-    assert not alike or infinite or long or overflow or hexadecimal or leading_zero or text == "<<"
+    underscores = re.fullmatch(r"[-+]?[0-9._]+(?:[eE][-+]?[0-9]+)?", text)  # 08_: a number to the eye
+    assert not alike or infinite or long or overflow or hexadecimal or leading_zero or underscores or text == "<<"
     assert refused.hint
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from documents import BLUE_GREEN, FULL, MANIFEST, changed
+from manifest_documents import BLUE_GREEN, FULL, MANIFEST, changed
 
 from deployer.manifest.problems import did_you_mean
 from deployer.manifest.schema import (
@@ -112,9 +112,7 @@ def test_block_and_settle_take_durations_within_their_limits(value: str) -> None
 
 
 HINT = "write a weight as 25, or one of {weight: 25}, {mirror: 10%, for: 10m}, {pause: {}}, {smoke: {}}"
-MAIN_KEYS = (
-    "known: baseline, deployment, endpoint, env, gate, load, name, platform, slo, smoke, strategy, tags, version, warmup"
-)
+MAIN_KEYS = "known: baseline, deployment, endpoint, env, gate, load, name, platform, slo, smoke, strategy, tags, version, warmup"
 
 
 @pytest.mark.parametrize(
@@ -131,16 +129,25 @@ MAIN_KEYS = (
             {"name": "a\n"},
             "name: 'a\\n' is not a name (use letters, digits and single hyphens between them, a letter first)",
         ),
-        ({"platfrom": "local"}, "unknown key platfrom (did you mean platform?)"),
+        ({"platfrm": "local"}, "unknown key platfrm (did you mean platform?)"),
         ({"zzzzzz": 1}, f"unknown key zzzzzz ({MAIN_KEYS})"),
-        ({"platform": "manged"}, "platform: 'manged' is not one of local, managed, kubernetes (did you mean managed?)"),
+        ({"platform": "mangd"}, "platform: 'mangd' is not one of local, managed, kubernetes (did you mean managed?)"),
         ({"platform": 5}, "platform: 5 is not a mapping"),
-        ({"platform__type": "x"}, "platform.type: 'x' is not one of local, managed, kubernetes (known: kubernetes, local, managed)"),
-        ({"platform": "managed"}, "platform: platform managed needs subscription_id, resource_group, workspace (add it)"),
-        ({"platform__type": "kubernetes"}, "platform: platform kubernetes needs compute (add it)"),
-        ({"platform__type": "local"}, "platform: platform local takes no subscription_id, resource_group, workspace (remove it)"),
         (
-            {"platform__compute": "aks"},
+            {"platform__type": "x"},
+            "platform.type: 'x' is not one of local, managed, kubernetes (known: kubernetes, local, managed)",
+        ),
+        (
+            {"platform": "managed"},
+            "platform: platform managed needs subscription_id, resource_group, workspace (add it)",
+        ),
+        ({"platform__type": "kubernetes"}, "platform: platform kubernetes needs compute (add it)"),
+        (
+            {"platform__type": "local"},
+            "platform: platform local takes no subscription_id, resource_group, workspace (remove it)",
+        ),
+        (
+            {"platform__compute": "cluster"},
             "platform: platform managed takes no compute (remove it, or use type: kubernetes)",
         ),
         ({"env": ["a"]}, "env[0]: 'a' is not a name (use capital letters, digits and underscores, no digit first)"),
@@ -155,24 +162,45 @@ MAIN_KEYS = (
         ({"slo__latency": {}}, "slo.latency: latency names no target (give at least one of p50, p95, p99)"),
         ({"slo__latency__p95": "10s"}, "slo.latency: p95 is above p99: quantiles rise"),
         ({"slo__latency__p95": "0s"}, "slo.latency.p95: '0s' must be over 0ms"),
-        ({"slo__latency__p95": 300}, "slo.latency.p95: 300 is not a duration: it has no unit (write 300ms, 300s or 300m)"),
+        (
+            {"slo__latency__p95": 300},
+            "slo.latency.p95: 300 is not a duration: it has no unit (write 300ms, 300s or 300m)",
+        ),
         ({"slo__error_rate": "100%"}, "slo.error_rate: '100%' must be under 100%"),
         ({"slo__error_rate": "0%"}, "slo.error_rate: '0%' must be over 0%"),
         ({"slo__error_rate": 0.01}, "slo.error_rate: 0.01 is not a share (write it in percent, as 1% or 0.5%)"),
-        ({"strategy__canary": ...}, "strategy: strategy needs canary or blue_green (write canary: {steps: [5, 25, 50]})"),
+        (
+            {"strategy__canary": ...},
+            "strategy: strategy needs canary or blue_green (write canary: {steps: [5, 25, 50]})",
+        ),
         ({"strategy__blue_green": {}}, "strategy: strategy has both canary and blue_green (remove one)"),
-        ({"strategy__on_fail": "rolback"}, "strategy.on_fail: 'rolback' is not one of rollback, freeze (did you mean rollback?)"),
-        ({"strategy__retire": 5}, "strategy.retire: 5 is not one of delete, scale_down, keep (known: delete, keep, scale_down)"),
+        (
+            {"strategy__on_fail": "rolback"},
+            "strategy.on_fail: 'rolback' is not one of rollback, freeze (did you mean rollback?)",
+        ),
+        (
+            {"strategy__retire": 5},
+            "strategy.retire: 5 is not one of delete, scale_down, keep (known: delete, keep, scale_down)",
+        ),
         (
             {"strategy__deadline": "59m"},
             "strategy: the deadline is shorter than the least time of steps and bake (1h) (raise it, or shorten bake)",
         ),
-        ({"strategy__canary__bake": "5s"}, "bake is shorter than one look of the gate: nothing would be judged at 100 %"),
+        (
+            {"strategy__canary__bake": "5s"},
+            "bake is shorter than one look of the gate: nothing would be judged at 100 %",
+        ),
         ({"strategy__canary__steps": []}, "strategy.canary: there is no step (write steps: [5, 25, 50])"),
-        ({"strategy__canary__steps": 5}, "strategy.canary.steps: 5 is not a list (write [a, b], or lines that start with a dash)"),
+        (
+            {"strategy__canary__steps": 5},
+            "strategy.canary.steps: 5 is not a list (write [a, b], or lines that start with a dash)",
+        ),
         ({"strategy__canary__steps": [25, 5]}, "strategy.canary: weights must rise: 5 follows 25"),
         ({"strategy__canary__steps": [5, 5]}, "strategy.canary: weights must rise: 5 follows 5"),
-        ({"strategy__canary__steps": [100, {"pause": {}}]}, "strategy.canary: nothing may follow weight 100: bake comes after it"),
+        (
+            {"strategy__canary__steps": [100, {"pause": {}}]},
+            "strategy.canary: nothing may follow weight 100: bake comes after it",
+        ),
         (
             {"strategy__canary__steps": [5, {"mirror": "10%", "for": "1m"}]},
             "strategy.canary: mirror comes before the first weight: a deployment takes live or mirrored traffic, not both",
@@ -192,7 +220,7 @@ MAIN_KEYS = (
         ({"strategy__canary__steps": [True]}, f"strategy.canary.steps[0]: true is not a step ({HINT})"),
         ({"strategy__canary__steps": ["5%"]}, f"strategy.canary.steps[0]: '5%' is not a step ({HINT})"),
         (
-            {"strategy__canary__steps": [{"wieght": 5}]},
+            {"strategy__canary__steps": [{"weigt": 5}]},
             "strategy.canary.steps[0]: a step says one of weight, mirror, pause, smoke (did you mean weight?)",
         ),
         (
@@ -203,14 +231,23 @@ MAIN_KEYS = (
             {"strategy__canary__steps": [{"weight": 5, "pause": {}}]},
             "strategy.canary.steps[0]: weight and pause in one step (make them steps of their own)",
         ),
-        ({"strategy__canary__steps": [{"weight": 5, "mn": "1m"}]}, "unknown key strategy.canary.steps[0].mn (did you mean min?)"),
+        (
+            {"strategy__canary__steps": [{"weight": 5, "mn": "1m"}]},
+            "unknown key strategy.canary.steps[0].mn (did you mean min?)",
+        ),
         ({"strategy__canary__steps": [{"mirror": "10%"}]}, "strategy.canary.steps[0].for is missing"),
         (
             {"strategy__canary__steps": [{"mirror": "60%", "for": "1m"}]},
             "strategy.canary.steps[0].mirror: '60%' is over 50%",
         ),
-        ({"strategy__canary__steps": [{"pause": {"fro": "1m"}}]}, "unknown key strategy.canary.steps[0].pause.fro (did you mean for?)"),
-        ({"smoke": []}, "a smoke step without smoke requests (add smoke: [{request: samples/ok.json}], or remove the step)"),
+        (
+            {"strategy__canary__steps": [{"pause": {"fohr": "1m"}}]},
+            "unknown key strategy.canary.steps[0].pause.fohr (did you mean for?)",
+        ),
+        (
+            {"smoke": []},
+            "a smoke step without smoke requests (add smoke: [{request: samples/ok.json}], or remove the step)",
+        ),
         ({"gate__block": "0.5s"}, "gate.block: '0.5s' is below 1s"),
         ({"gate__block": "11m"}, "gate.block: '11m' is over 10m"),
         ({"gate__min_requests": 0}, "gate.min_requests: 0 is below 1"),
@@ -219,7 +256,10 @@ MAIN_KEYS = (
             {"gate__compare__latency": {"tolerate": "+30%"}},
             "gate.compare.latency: tolerate must be below rule_out: between them lies what the gate may decide either way",
         ),
-        ({"gate__compare__latency": "25%"}, "gate.compare.latency: '25%' is not a growth (write how much worse, as +25% or 1.25x)"),
+        (
+            {"gate__compare__latency": "25%"},
+            "gate.compare.latency: '25%' is not a growth (write how much worse, as +25% or 1.25x)",
+        ),
         (
             {"gate__observe_only": ["p51"]},
             "gate.observe_only[0]: 'p51' is not one of p50, p95, p99, error_rate, compare (did you mean p95?)",
@@ -247,6 +287,7 @@ def test_nobody_reads_more_than_so_many() -> None:
 
 
 def test_suggestions_are_the_nearest_word_or_all_or_nothing() -> None:
-    assert did_you_mean("Plattform", ["platform", "gate"]) == "did you mean platform?"
+    assert did_you_mean("Platfrm", ["platform", "gate"]) == "did you mean platform?"
     assert did_you_mean("xyz", ["b", "a"]) == "known: a, b"
     assert did_you_mean("xyz", []) == ""
+    assert did_you_mean("xyz", [f"option {n}" for n in range(16)]) == ""

@@ -225,6 +225,12 @@ def test_what_would_exhaust_the_machine_is_refused_at_once(loader: str, text: st
     assert problem in found[0]
 
 
+def test_the_keys_of_an_alias_count_too() -> None:
+    keys = ",".join(f"k{n}: 1" for n in range(100))
+    assert problems(f"x: &x {{{keys}}}\nz: [{','.join(['*x'] * 90)}]\n") == []
+    assert TOO_MANY in problems(f"x: &x {{{keys}}}\nz: [{','.join(['*x'] * 110)}]\n")[0]
+
+
 def test_a_bomb_of_258_bytes_is_refused_at_once() -> None:
     text = bomb(6, 8).replace("x", "1")[:-1]
     text += "#" * (258 - len(text)) if len(text) < 258 else ""
@@ -253,7 +259,7 @@ PLAIN = st.recursive(
         st.lists(inner, max_size=3),
         st.dictionaries(st.text(st.characters(min_codepoint=32, max_codepoint=0x7E), max_size=6), inner, max_size=3),
     ),
-    max_leaves=10,
+    max_leaves=5,
 )
 
 

@@ -29,7 +29,13 @@ def test_no_text_obeys_a_terminal() -> None:
 
 def test_json_has_every_field() -> None:
     first, second = json.loads(render(PROBLEMS, "json"))["problems"]
-    assert first == {"file": "manifests/a.yaml", "line": 14, "column": 3, "message": "weight: 120 is over 100", "hint": ""}
+    assert first == {
+        "file": "manifests/a.yaml",
+        "line": 14,
+        "column": 3,
+        "message": "weight: 120 is over 100",
+        "hint": "",
+    }
     assert second["message"] == PROBLEMS[1].message
 
 
@@ -59,8 +65,8 @@ def test_sarif_names_tool_rule_message_and_place() -> None:
 
 
 def test_sarif_of_an_absolute_path_is_a_file_uri() -> None:
-    result = json.loads(render([Problem("/tmp/a b.yaml", 1, 1, "x")], "sarif"))["runs"][0]["results"][0]
-    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "file:///tmp/a%20b.yaml"
+    result = json.loads(render([Problem("/ci/a b.yaml", 1, 1, "x")], "sarif"))["runs"][0]["results"][0]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "file:///ci/a%20b.yaml"
 
 
 @pytest.mark.parametrize("format_", FORMATS)

@@ -26,8 +26,16 @@ def test_kinds(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     (tmp_path / "link").symlink_to("a")
     os.mkfifo(tmp_path / "pipe")
-    found = {name: (DISK.is_file(tmp_path / name), DISK.is_dir(tmp_path / name)) for name in ("a", "link", "pipe", ".", "no")}
-    assert found == {"a": (True, False), "link": (True, False), "pipe": (False, False), ".": (False, True), "no": (False, False)}
+    found = {
+        name: (DISK.is_file(tmp_path / name), DISK.is_dir(tmp_path / name)) for name in ("a", "link", "pipe", ".", "no")
+    }
+    assert found == {
+        "a": (True, False),
+        "link": (True, False),
+        "pipe": (False, False),
+        ".": (False, True),
+        "no": (False, False),
+    }
 
 
 def test_names_come_sorted(tmp_path: Path) -> None:

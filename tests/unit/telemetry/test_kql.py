@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb_kql
@@ -15,8 +16,17 @@ from hypothesis import strategies as st
 from deployer.errors import TelemetryError
 from deployer.gate.samples import AnswerClass, Cell
 from deployer.local import traffic_table
-from deployer.telemetry.kql import ANSWER_COLUMNS, Table, answer_class, histogram, is_aligned, read_histogram
+from deployer.telemetry.kql import (
+    ANSWER_COLUMNS,
+    STRETCH,
+    Table,
+    answer_class,
+    histogram,
+    read_histogram,
+    stretches,
+)
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 T1 = T0 + timedelta(minutes=5)
 AZURE = json.loads((Path(__file__).parents[2] / "doubles/amlonlineendpointtrafficlog.json").read_text())["columns"]
@@ -38,7 +48,7 @@ HOSTILE = [
     "x;y",
     "x\0",
     "xé",
-    "ｘ",
+    "\uff58",
     "x\u2028",
     "x\u202e",
     "'; .drop table T",
@@ -77,10 +87,9 @@ def test_a_table_that_is_none_of_ours_never_gets_into_a_query() -> None:
 
 
 def test_every_column_of_the_query_is_written_as_azure_documents_it() -> None:
-    words = set(re.findall(r"\b[A-Z]\w+", histogram(Table.LIVE, "x", T0, T1, block_s=10)))
-    ours = {"Ended", "BlockMs", Table.LIVE}
-    stamps = {word for word in words if re.fullmatch(r"T\d+|Z", word)}
-    assert words - ours - stamps <= set(AZURE)
+    words = set(re.findall(r"[A-Za-z_]\w*", histogram(Table.LIVE, "x", T0, T1, block_s=10)))
+    documented = {column.casefold(): column for column in AZURE}
+    assert {documented.get(word.casefold(), word) for word in words} == words
     assert words & set(AZURE) == {
         "TimeGenerated",
         "EndpointName",
@@ -129,16 +138,31 @@ def test_a_block_is_written_in_milliseconds(block_s: float, block_ms: int) -> No
 
 @given(
     block_ms=st.integers(1_000, 600_000),
-    number=st.integers(0, 2_000_000),
-    inside_ms=st.integers(0, 599_999),
+    begin_ms=st.integers(0, 10**12),
+    length_ms=st.integers(0, 10**8),
 )
-def test_a_block_begins_where_a_whole_number_of_blocks_since_1970_ends(
-    block_ms: int, number: int, inside_ms: int
-) -> None:
-    edge = datetime(1970, 1, 1, tzinfo=UTC) + number * timedelta(milliseconds=block_ms)
-    assert is_aligned(edge, block_s=block_ms / 1000)
-    within = inside_ms % block_ms
-    assert is_aligned(edge + timedelta(milliseconds=within), block_s=block_ms / 1000) == (within == 0)
+def test_stretches_cover_the_time_once_and_cut_no_block(block_ms: int, begin_ms: int, length_ms: int) -> None:
+    since = EPOCH + timedelta(milliseconds=begin_ms)
+    until = since + timedelta(milliseconds=length_ms)
+    parts = stretches(since, until, block_s=block_ms / 1000)
+    assert parts[0][0] == since
+    assert parts[-1][1] == until
+    for (_, end), (start, _) in pairwise(parts):
+        assert end == start
+        assert (start - EPOCH) % timedelta(milliseconds=block_ms) == timedelta(0)
+    longest = max(timedelta(milliseconds=block_ms), 1.5 * STRETCH)
+    assert all(end - start <= longest for start, end in parts)
+
+
+@pytest.mark.parametrize(("since", "until"), [(T0, T1.replace(tzinfo=None)), (T0.replace(tzinfo=None), T1)])
+def test_stretches_of_a_time_that_means_nothing_are_refused(since: datetime, until: datetime) -> None:
+    with pytest.raises(TelemetryError):
+        stretches(since, until, block_s=10)
+
+
+def test_whole_stretches_are_the_same_whatever_was_asked_for() -> None:
+    later = [stretches(T0 + timedelta(seconds=7), T0 + timedelta(minutes=m), block_s=10) for m in (16, 17, 33)]
+    assert later[0][:-1] == later[1][:-1] == later[2][: len(later[0]) - 1]
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,38 @@ def test_one_query_is_enough_while_nothing_is_missing(source: ScriptedSource) ->
     assert len(source.asked) == 2
 
 
+def test_what_has_settled_is_not_asked_again(source: ScriptedSource) -> None:
+    asked = []
+    for minute in (4, 6, 7, 8):
+        source.asked.clear()
+        source.fetch_at(60 * minute)
+        asked.append(len(source.asked))
+    assert asked == [1, 2, 2, 1]
+
+
+def test_what_has_settled_is_asked_again_when_it_is_all_that_is_asked(source: ScriptedSource) -> None:
+    source.fetch_at(600)
+    source.asked.clear()
+    source.telemetry.fetch(T0, at(300), block_s=1)
+    assert len(source.asked) == 1
+
+
+def test_what_was_read_with_a_problem_is_asked_again(source: ScriptedSource) -> None:
+    source.said["problem"] = "partial"
+    source.fetch_at(600)
+    source.said["problem"] = None
+    source.asked.clear()
+    source.fetch_at(600)
+    assert len(source.asked) == 2
+
+
+def test_blocks_of_another_length_are_asked_for_anew(source: ScriptedSource) -> None:
+    source.fetch_at(600)
+    source.asked.clear()
+    source.telemetry.fetch(T0, at(600), block_s=2)
+    assert len(source.asked) == 2
+
+
 @pytest.mark.parametrize(
     "error",
     [OSError("disk"), ValueError("text"), KeyError("rows"), PlatformError("down", hint="Start it."), MemoryError()],
@@ -201,8 +233,8 @@ def test_a_router_that_started_again_is_counted_on(source: ScriptedSource) -> No
     source.fetch_at(10, blue=100)
     source.fetch_at(20, blue=110)
     source.epoch = ("2", at(21))
-    source.fetch_at(30, blue=5)
-    assert source.fetch_at(40, blue=5).expected == {"blue": 15}
+    source.fetch_at(30, blue=111)
+    assert source.fetch_at(40, blue=111).expected == {"blue": 10 + 111}
 
 
 def test_a_deployment_made_anew_under_its_name_is_counted_on(source: ScriptedSource) -> None:

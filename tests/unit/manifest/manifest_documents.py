@@ -7,6 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from deployer.manifest.load import InvalidManifestError, RolloutSpec, load_manifest
+from deployer.stores.files import DiskFiles
+
 MANIFEST: dict[str, Any] = {
     "version": 1,
     "name": "digits",
@@ -113,3 +118,17 @@ def project(directory: Path, **files: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return directory / "rollout.yaml"
+
+
+def load(path: Path, **env: str) -> RolloutSpec:
+    """Load from the real disk."""
+    return load_manifest(path, files=DiskFiles(), env=env)
+
+
+def problems(path: Path, **env: str) -> list[str]:
+    """What is wrong with a project, one line each, without its directory."""
+    with pytest.raises(InvalidManifestError) as caught:
+        load(path, **env)
+    assert caught.value.message == "\n".join(map(str, caught.value.problems))
+    assert caught.value.exit_code == 3
+    return [str(problem).replace(f"{path.parent}/", "") for problem in caught.value.problems]

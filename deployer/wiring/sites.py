@@ -1,4 +1,4 @@
-"""The only module that names concrete adapters: from a manifest's words to objects that reach the world."""
+"""Reaching an endpoint: the platform, telemetry, journal and load that a manifest or a name asks for."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ from deployer.engine.runner import WantedLoad
 from deployer.engine.signals import Signals
 from deployer.errors import ManifestError, PlanError, UsageError
 from deployer.manifest.azureml import DeploymentSource
-from deployer.manifest.load import RolloutSpec, load_manifest
-from deployer.manifest.problems import InvalidManifestError, Problem
+from deployer.manifest.load import RolloutSpec
 from deployer.manifest.schema import NAME_PATTERN, PlatformType
 from deployer.ports.platform import DeploymentSpec
 from deployer.rollout.model import Plan
 from deployer.rollout.plan import Version, Wanted
 from deployer.stores.file import FileJournal
-from deployer.stores.files import DiskFiles
+from deployer.wiring.checks import load
 
 
 def home(env: Mapping[str, str] = os.environ) -> Path:
@@ -74,18 +73,9 @@ class Reached:
             return self.job()
         path = manifest_of(self.site)
         try:
-            return _job(load_manifest(Path(path), files=DiskFiles(), env=os.environ), self.site) if path else None
+            return _job(load(Path(path)), self.site) if path else None
         except ManifestError:
             return None  # it was changed or moved since
-
-
-def problems_of(manifest: Path) -> Sequence[Problem]:
-    """Check one manifest; empty when it is valid."""
-    try:
-        load_manifest(manifest, files=DiskFiles(), env=os.environ)
-    except InvalidManifestError as exc:
-        return exc.problems
-    return ()
 
 
 def reach(target: str, *, want_manifest: bool = False) -> Reached:
@@ -97,7 +87,7 @@ def reach(target: str, *, want_manifest: bool = False) -> Reached:
     """
     path = Path(target)
     if want_manifest or path.suffix in (".yaml", ".yml") or path.is_file():
-        spec = load_manifest(path, files=DiskFiles(), env=os.environ)
+        spec = load(path)
         site, signals = _site(spec.manifest.platform.type, spec.endpoint.name)
         return Reached(site, spec, signals)
     if not re.fullmatch(NAME_PATTERN, target):
@@ -180,6 +170,10 @@ def _job(spec: RolloutSpec, site: Site) -> Job:
 
 
 def _deployable(spec: RolloutSpec, plan: Plan) -> Deployable:
+    from deployer.gate.blocks import fetch_block_s  # noqa: PLC0415 - numpy is slow to import, and only rollouts judge
+    from deployer.gate.decide import judge  # noqa: PLC0415
+
+    slo, gate = spec.manifest.slo, spec.manifest.gate
     sources = {plan.candidate: spec.deployment}
     if plan.baseline and plan.stable and spec.baseline:
         sources[plan.stable] = spec.baseline
@@ -188,8 +182,8 @@ def _deployable(spec: RolloutSpec, plan: Plan) -> Deployable:
         workers={
             name: source.request_settings.max_concurrent_requests_per_instance for name, source in sources.items()
         },
-        slo=spec.manifest.slo,
-        gate=spec.manifest.gate,
+        judge=lambda samples, moment: judge(samples, slo, gate, moment),
+        block_s=fetch_block_s(gate),
     )
 
 

@@ -1,4 +1,4 @@
-"""The gate, first form: exact binomial bounds on the shares of bad answers, for the absolute targets.
+"""A gate that is quick and sound, for tests of the engine: exact binomial bounds on the shares of bad answers.
 
 Two kinds of share are judged: errors among the answers, and answers slower than each latency target (a p95 of 300 ms
 says that at most 5 % are slower). For each, the one-sided Clopper-Pearson bounds (Biometrika 26, 1934) hold with a

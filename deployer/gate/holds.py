@@ -1,0 +1,76 @@
+"""What forbids a PASS without being the candidate's fault, or without being proven to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import numpy as np
+
+from deployer.gate import betting, blindness
+from deployer.gate.blocks import Blocks, least_s
+from deployer.gate.contrast import odds
+from deployer.gate.evidence import ERROR_TILTS, ERROR_WOBBLE, QUANTILES, Evidence, named_targets, observed_only
+from deployer.gate.explain import note
+from deployer.gate.ledger import CANDIDATE, STABLE, Ledger
+from deployer.gate.permutation import Ints
+from deployer.gate.verdict import Moment, Reason
+from deployer.manifest.schema import Gate, Slo
+
+
+def found_holds(
+    ledger: Ledger, blocks: Blocks, found: list[Evidence], slo: Slo, gate: Gate, moment: Moment, until: datetime
+) -> Iterator[Reason]:
+    """Every reason not to promote yet, the one to be said first in front."""
+    yield from _incidents(blocks, found, slo, gate)
+    yield from _refused(blocks, gate)
+    rows = ledger.rows(moment.step_started_at.timestamp(), until.timestamp())
+    recent = int(ledger.served(CANDIDATE)[rows].sum())
+    if recent < gate.min_requests:
+        text = f"{recent} of the {gate.min_requests} requests that this step needs (gate.min_requests)"
+        yield note("requests", text, needed=gate.min_requests)
+    stopped = blindness.stale(ledger, gate, moment, until.timestamp())
+    if stopped is not None:
+        yield note("telemetry", stopped)
+    if all(observed_only(gate, item.metric, item.rule) for item in found):
+        yield note("requests", "every metric is only observed (gate.observe_only): nothing can be proven")
+
+
+def _incidents(blocks: Blocks, found: list[Evidence], slo: Slo, gate: Gate) -> Iterator[Reason]:
+    """Absolute targets that are broken without evidence that the candidate is worse than the stable beside it."""
+    for item in found:
+        over = item.log_e_alone
+        if over is None or item.metric == "breaker" or observed_only(gate, item.metric, item.rule):
+            continue
+        if over < -np.log(gate.false_rollback) or item.log_e > over - 1:
+            continue
+        if _stable_breaks(blocks, item.metric, slo):
+            text = f"environment incident: the stable breaks the slo of {item.metric} too, in the same moments"
+        else:
+            text = f"{item.metric} breaks the slo; that it is worse than the stable is not shown yet"
+        yield note(item.metric, text)
+
+
+def _stable_breaks(blocks: Blocks, metric: str, slo: Slo) -> bool:
+    """Whether the stable's share of bad answers is over the target's."""
+    if metric == "error_rate":
+        return bool(blocks.errors[:, STABLE].sum() > (slo.error_rate or 0.0) * blocks.n[:, STABLE].sum())
+    column = [name for name, _ in named_targets(slo)].index(metric)
+    late, timed = blocks.late[:, STABLE, column].sum(), blocks.timed(STABLE).sum()
+    return bool(late > (1 - QUANTILES[metric]) * timed)
+
+
+def _refused(blocks: Blocks, gate: Gate) -> Iterator[Reason]:
+    """Answers that are not the model's (429, other 4xx), if the candidate gives more of them than the stable."""
+    every: Ints = blocks.n + blocks.throttled + blocks.client
+    paired = blocks.paired
+    caps = betting.caps(blocks.length_s[paired], least_s(gate), gate.false_rollback)
+    for metric, bad, words in (
+        ("throttled", blocks.throttled, "is throttled (429): too few instances for this weight"),
+        ("client", blocks.client, "answers 4xx: it may refuse requests that the stable accepts"),
+    ):
+        contrast = odds(every[paired], bad[paired], ERROR_TILTS, 0.0, ERROR_WOBBLE)
+        x = betting.temper(contrast.log_e, contrast.variance, contrast.h2, caps)
+        if betting.from_any_start(x) >= -np.log(gate.false_rollback):
+            mine, other = int(bad[paired, CANDIDATE].sum()), int(bad[paired, STABLE].sum())
+            yield note(metric, f"the candidate {words} ({mine} answers, stable {other})")

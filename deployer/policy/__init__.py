@@ -1,1 +1,0 @@
-"""What the manifest must satisfy beyond being well formed. Pure."""

@@ -1,0 +1,1 @@
+"""The only package that names concrete adapters: from a manifest's words to objects that reach the world."""

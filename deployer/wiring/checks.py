@@ -1,0 +1,29 @@
+"""Checking manifests: what ``validate`` needs, and nothing that is slow to import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from deployer.manifest.load import RolloutSpec, load_manifest
+from deployer.manifest.problems import InvalidManifestError, Problem
+from deployer.stores.files import DiskFiles
+
+
+def load(manifest: Path) -> RolloutSpec:
+    """Load a manifest and every file it names.
+
+    Raises:
+        InvalidManifestError: it or one of them is wrong.
+    """
+    return load_manifest(manifest, files=DiskFiles(), env=os.environ)
+
+
+def problems_of(manifest: Path) -> Sequence[Problem]:
+    """Check one manifest; empty when it is valid."""
+    try:
+        load(manifest)
+    except InvalidManifestError as exc:
+        return exc.problems
+    return ()
