@@ -57,6 +57,8 @@ class Job:
     """Absolute path it was read from."""
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     """The user's tags for the endpoint."""
+    check: Callable[[Plan], None] = lambda _: None
+    """Raises PlanError for a plan that could never be decided at the known rate."""
 
     @property
     def rps(self) -> float | None:
@@ -64,7 +66,9 @@ class Job:
         return self.load.rps if self.load else None
 
 
-def preview(site: Site, job: Job, endpoint: Endpoint | None, *, rollout_id: str, skip_gate: str | None) -> Plan | str:
+def preview(
+    job: Job, platform: Platform, endpoint: Endpoint | None, *, rollout_id: str, skip_gate: str | None
+) -> Plan | str:
     """Compile the plan from ``endpoint``, or name the deployment that already serves the version. Writes nothing.
 
     Raises:
@@ -73,8 +77,18 @@ def preview(site: Site, job: Job, endpoint: Endpoint | None, *, rollout_id: str,
     live = is_live(job.wanted, endpoint)
     if live is not None:
         return live
-    capabilities = site.platform.capabilities
+    capabilities = platform.capabilities
     return compile_plan(job.wanted, endpoint, capabilities, rollout_id=rollout_id, rps=job.rps, skip_gate=skip_gate)
+
+
+def _sound_plan(
+    site: Site, job: Job, endpoint: Endpoint | None, *, rollout_id: str, skip_gate: str | None
+) -> Plan | str:
+    """The same, for a rollout that is about to start: a plan that can never be decided is refused."""
+    found = preview(job, site.platform, endpoint, rollout_id=rollout_id, skip_gate=skip_gate)
+    if isinstance(found, Plan):
+        job.check(found)
+    return found
 
 
 def roll_out(
@@ -94,7 +108,7 @@ def roll_out(
     """
     endpoint = site.platform.observe()
     if _active(endpoint) is None:
-        found = preview(site, job, endpoint, rollout_id=rollout_id, skip_gate=skip_gate)
+        found = _sound_plan(site, job, endpoint, rollout_id=rollout_id, skip_gate=skip_gate)
         if isinstance(found, str):
             return Ended(ExitCode.OK, f"nothing to do: {found} already serves this version with 100%")
     if endpoint is None:
@@ -122,7 +136,7 @@ def _with_lease(
         if old.phase is not Phase.ROLLED_BACK:
             return ended(old)
         endpoint = site.platform.observe()
-    found = preview(site, job, endpoint, rollout_id=rollout_id, skip_gate=skip_gate)
+    found = _sound_plan(site, job, endpoint, rollout_id=rollout_id, skip_gate=skip_gate)
     if isinstance(found, str):
         return Ended(ExitCode.OK, f"nothing to do: {found} already serves this version with 100%")
     if job.tags:

@@ -16,7 +16,7 @@ LARGEST = 600.0
 CAP = 2 / 3
 """Part of the evidence needed that one shortest block may bring: one stall of one replica must not decide."""
 RESTART_SPAN = (10.0, 2000.0)
-"""A fault that starts in block b is given prior mass as 1 / (10 + b), up to so many blocks."""
+"""A fault that starts in block b is given prior mass of about 1 / (10 + b), up to so many blocks."""
 
 
 def caps(length_s: Floats, least_s: float, chance: float) -> Floats:
@@ -39,7 +39,9 @@ def from_any_start(x: Floats) -> float:
     R <- (R + prior(b)) * exp(x_b); E = mean over alternatives of R + the prior of blocks to come.
     """
     blocks, alternatives = x.shape
-    prior = 0.5 / np.log1p(RESTART_SPAN[1] / RESTART_SPAN[0]) / (RESTART_SPAN[0] + np.arange(blocks, dtype=np.float64))
+    offset, most = RESTART_SPAN
+    at = np.arange(blocks, dtype=np.float64)
+    prior = np.where(at < most, 0.5 * np.log1p(1 / (offset + at)) / np.log1p(most / offset), 0.0)
     if blocks:
         prior[0] += 0.5
     later = max(1 - prior.sum(), 0.0)

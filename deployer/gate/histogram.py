@@ -53,11 +53,6 @@ def fine_bins(value_ms: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.where(np.isinf(value_ms), FINE_BINS - 1, bins)
 
 
-def upper_edge_ms(bins: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Upper edge in ms of fine bins (``inf`` for the last)."""
-    return np.where(bins >= FINE_BINS - 1, np.inf, FLOOR_MS * RATIO ** (bins + 1.0))
-
-
 @lru_cache(maxsize=1)
 def _parts_of_linear() -> NDArray[np.int64]:
     values = np.arange(LINEAR_MS)[:, None] + (np.arange(_PARTS) + 0.5) / _PARTS
@@ -114,9 +109,3 @@ def slide(fine: Counts, bins: int) -> Counts:
     _add_columns(out, np.clip(np.arange(last, dtype=np.int64) + bins, 0, last - 1), fine[:, :last])
     out[:, last] += fine[:, last]
     return out
-
-
-def quantile_bins(fine: Counts, quantile: float) -> NDArray[np.int64]:
-    """Lowest bin of each row with at least ``quantile`` of the row's counts at or below it (0 for an empty row)."""
-    reached = np.cumsum(fine, axis=1)
-    return np.argmax(reached >= quantile * reached[:, -1:] - 1e-9, axis=1)

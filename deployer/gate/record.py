@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter
 
@@ -57,9 +57,10 @@ class Record:
         Raises:
             ValueError: not a record of this version.
         """
-        document = json.loads(text)
-        if not isinstance(document, dict) or document.get("version") != VERSION:
+        document: Any = json.loads(text)
+        if not isinstance(document, dict) or document.get("version") != VERSION:  # pyright: ignore[reportUnknownMemberType]  # JSON
             raise ValueError(f"not a record of a look of the gate, version {VERSION}")
+        document = cast("dict[str, Any]", document)
         return Record(
             samples_from_data(document["samples"]),
             _slo(document["slo"]),
@@ -106,7 +107,7 @@ def samples_from_data(data: Mapping[str, Any]) -> Samples:
     starts = [datetime.fromisoformat(start) for start in data["starts"]]
     names = data["deployments"]
     cells = tuple(Cell(starts[at], names[who], AnswerClass(answer), ms, n) for at, who, answer, ms, n in data["cells"])
-    until = data["complete_until"]
+    until: str | None = data["complete_until"]
     complete = datetime.fromisoformat(until) if until else None
     return Samples(cells, data["block_s"], complete, dict(data["expected"]), data["problem"])
 
@@ -123,8 +124,10 @@ def _gate(data: Mapping[str, Any]) -> Gate:
         error_rate=ErrorMargin.model_construct(**data["compare"]["error_rate"]),
     )
     source = data["telemetry"]["source"]
-    telemetry = Telemetry.model_construct(
-        **{**data["telemetry"], "source": TelemetrySource(source) if source else None}
-    )
-    parts = {"compare": compare, "telemetry": telemetry, "observe_only": tuple(data["observe_only"])}
-    return Gate.model_construct(**{**data, **parts})
+    where = {**data["telemetry"], "source": TelemetrySource(source) if source else None}
+    parts = {
+        "compare": compare,
+        "telemetry": Telemetry.model_construct(None, **where),
+        "observe_only": tuple(data["observe_only"]),
+    }
+    return Gate.model_construct(None, **{**data, **parts})

@@ -190,8 +190,8 @@ class TrafficLog:
     def _take(self, log: _Log, piece: Piece, started: datetime) -> int:
         rows, bad = _read_lines(piece.lines)
         since, seen = log.seen or ALWAYS, log.seen
-        lost = [f"a line of {log.tail.path.name} could not be read"] * bad + ([piece.lost] if piece.lost else [])
-        incidents = [Incident(since, _latest(since, started), what) for what in lost]
+        lost = {f"a line of {log.tail.path.name} could not be read": bad, piece.lost or "": int(piece.lost is not None)}
+        incidents = [Incident(since, _latest(since, started), what, times) for what, times in lost.items() if times]
         if rows and isinstance(last := rows[-1][0], datetime):  # lines come in the order in which answers ended
             seen = _latest(seen, min(last.replace(tzinfo=UTC), started - LAG))
         self._store.add(log.table, rows, Progress(piece.position, seen), incidents)
@@ -225,7 +225,7 @@ class TrafficLog:
 
     def _fail(self, exc: Exception) -> None:
         """Say what is wrong, and make sure that memory agrees with the database before going on."""
-        self._problem = str(exc).splitlines()[0]
+        self._problem = _first_line(exc)
         self._retry_at = self._monotonic() + _RETRY_S
         self._forget_progress()
         if isinstance(exc, duckdb.Error):
@@ -236,13 +236,14 @@ class TrafficLog:
                 self._store.close()  # for good, or until the next poll opens it
 
     def _refused(self, exc: Exception) -> TelemetryError:
-        said = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         if isinstance(exc, duckdb.InterruptException):
             return TelemetryError(f"the query took over {QUERY_S:g} s", hint="Ask for a shorter stretch of time.")
         if isinstance(exc, duckdb.Error):
             with self._lock:
                 self._store.suspect(exc)
-        return TelemetryError(f"the query cannot be run: {said}", hint="Use tables and columns of the traffic log.")
+        return TelemetryError(
+            f"the query cannot be run: {_first_line(exc)}", hint="Use tables and columns of the traffic log."
+        )
 
 
 @contextmanager
@@ -281,6 +282,10 @@ def _read_lines(lines: bytes) -> tuple[list[tuple[object, ...]], int]:
 
 def _latest(one: datetime | None, other: datetime) -> datetime:
     return other if one is None else max(one, other)
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0]
 
 
 def _times(what: str, times: int) -> str:

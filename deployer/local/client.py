@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -112,7 +113,13 @@ class LocalClient:
         return connection
 
     def _start_keeper(self) -> None:
-        start_keeper(self.layout)
+        try:
+            start_keeper(self.layout)
+        except (OSError, subprocess.SubprocessError) as exc:
+            raise TransientError(
+                f"no process can be started for endpoint {self.layout.endpoint}: {exc}",
+                hint="Check free memory and the number of processes, then repeat.",
+            ) from exc
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             with suppress(OSError):

@@ -236,7 +236,7 @@ def _cluster(layout: Layout, target: Target) -> Json:
 
 
 def _limits(target: Target) -> Json:
-    """Accept at least what Azure accepts, twice the requests that are sent at the same time, and refuse from 3 times on.
+    """Accept at least what Azure does, twice the requests that are sent at the same time; refuse from 3 times on.
 
     A request waits while its connection is made, and the model server takes a new connection for each. With
     ``max_pending_requests`` no larger than ``max_connections``, two requests that came within 0.3 ms were refused on an
@@ -278,17 +278,10 @@ def _connection_manager(layout: Layout, listener: str) -> Json:
         "local_reply_config": {"mappers": [_mapper("UT", 408), _mapper("UO", 429)]},
     }
     if listener == "live":
-        config["use_remote_address"] = True
-        config["early_header_mutation_extensions"] = [_own_request_ids()]
+        config["use_remote_address"] = True  # an outsider: its x-request-id and x-envoy-* headers count for nothing
     else:
         config["preserve_external_request_id"] = True
     return {"name": "http", "typed_config": config}
-
-
-def _own_request_ids() -> Json:
-    """Drop the client's ``x-request-id``: two requests must never count as one."""
-    kind = "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
-    return {"name": "own-request-ids", "typed_config": {"@type": kind, "mutations": [{"remove": "x-request-id"}]}}
 
 
 def _mapper(flag: str, code: int) -> Json:

@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS deployer_logs ("table" VARCHAR, inode UBIGINT, "offse
 CREATE TABLE IF NOT EXISTS deployer_incidents (since TIMESTAMP, until TIMESTAMP, what VARCHAR, times BIGINT);
 """
 _NOTE_AGAIN = f"""
-UPDATE deployer_incidents SET until = greatest(until, $until), times = times + 1
+UPDATE deployer_incidents SET until = greatest(until, $until), times = times + $times
 WHERE what = $what AND since <= $until AND until >= $since - INTERVAL {_MERGE}
 """  # noqa: S608 (a constant)
 _CROWDED = """
@@ -59,6 +59,7 @@ class Incident:
     since: datetime
     until: datetime
     what: str
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,11 @@ class TrafficStore:
     def note(self, incident: Incident) -> None:
         """Keep ``incident``; one like it that ended less than 10 s before is prolonged instead."""
         con = self._opened()
-        values = {"since": _naive(incident.since), "until": _naive(incident.until), "what": incident.what}
+        since, until = _naive(incident.since), _naive(incident.until)
+        values = {"since": since, "until": until, "what": incident.what, "times": incident.times}
         prolonged = con.execute(_NOTE_AGAIN, values).fetchone()
         if prolonged is None or prolonged[0] == 0:
-            con.execute("INSERT INTO deployer_incidents VALUES ($since, $until, $what, 1)", values)
+            con.execute("INSERT INTO deployer_incidents VALUES ($since, $until, $what, $times)", values)
 
     def forget(self, before: datetime, keep_rows: int) -> None:
         """Drop answers from before ``before``, and the oldest minutes of a table of over ``keep_rows``; note both."""

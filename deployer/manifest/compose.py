@@ -156,7 +156,7 @@ class Composer:
         return _sized(mark, content, [(index, item.mark, item) for index, item in enumerate(items)])
 
     def _mapping(self, mark: Mark, depth: int) -> _Node:
-        children: dict[str, tuple[str, Mark, _Node]] = {}
+        children: dict[str, tuple[str | int, Mark, _Node]] = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             key_mark = _mark(event)
             key = self._key(event, depth)
@@ -166,7 +166,7 @@ class Composer:
                 self._report(key_mark, f"the key {shown(key)} is given twice", f"it is also in line {first.line}")
             elif key is not None:
                 children[key] = (key, key_mark, value)
-        content = {key: value.content for key, _, value in children.values()}
+        content = {key: value.content for key, (_, _, value) in children.items()}
         return _sized(mark, content, list(children.values()))
 
     def _key(self, event: yaml.NodeEvent, depth: int) -> str | None:
@@ -195,16 +195,11 @@ def _mark(event: yaml.Event) -> Mark:
     return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
 
 
-def _sized(mark: Mark, content: Any, children: list[Any]) -> _Node:
-    nodes = [child for _, _, child in children]
-    keys = len(children) if isinstance(content, dict) else 0
-    return _Node(
-        mark,
-        content,
-        tuple(children),
-        1 + keys + sum(node.nodes for node in nodes),
-        sum(node.characters for node in nodes),
-    )
+def _sized(mark: Mark, content: Any, children: list[tuple[str | int, Mark, _Node]]) -> _Node:
+    keys = [step for step, _, _ in children if isinstance(step, str)]
+    nodes = 1 + len(keys) + sum(child.nodes for _, _, child in children)
+    characters = sum(map(len, keys)) + sum(child.characters for _, _, child in children)
+    return _Node(mark, content, tuple(children), nodes, characters)
 
 
 def _place(node: _Node, path: KeyPath, keys: dict[KeyPath, Mark], values: dict[KeyPath, Mark]) -> None:

@@ -71,9 +71,8 @@ def check_endpoint(content: dict[str, Any], platform: PlatformType | None) -> li
     kubernetes = platform is PlatformType.KUBERNETES or (platform is not PlatformType.MANAGED and "compute" in content)
     schema = _definitions()["KubernetesOnlineEndpoint" if kubernetes else "ManagedOnlineEndpoint"]
     owned = [key for key in ("traffic", "mirror_traffic") if key in content]
-    rest = {key: value for key, value in content.items() if key not in owned}
     return [
-        *_object(schema, rest, (), required=("name",)),
+        *_object(schema, content, (), required=("name",)),
         *_name(content.get("name"), lower=False),
         *(Finding((key,), f"{key} is not yours to set: the rollout owns it", "remove it", key=True) for key in owned),
     ]

@@ -7,10 +7,14 @@ from typing import Any
 
 from deployer.manifest.quantities import format_duration
 from deployer.ports.views import Past
-from deployer.report.words import arm_record, plain
+from deployer.report.verdicts import verdict_record
+from deployer.report.words import first_line
 from deployer.rollout.describe import describe
 from deployer.rollout.ending import Ended
 from deployer.rollout.model import Plan, Rollout
+
+TEXT_LENGTH = 120
+"""Characters that a line of the history says of each rollout."""
 
 
 def state_record(state: Rollout) -> dict[str, Any]:
@@ -28,29 +32,7 @@ def state_record(state: Rollout) -> dict[str, Any]:
         "step": {"index": state.position, "of": len(state.plan.steps), "name": str(state.step)},
         "started_at": state.started_at.isoformat(),
         "looks": state.looks,
-        "verdict": None
-        if verdict is None
-        else {
-            "result": verdict.result.value,
-            "text": verdict.text,
-            "at": verdict.at.isoformat(),
-            "candidate": arm_record(verdict.candidate),
-            "stable": arm_record(verdict.stable),
-            "reasons": [
-                {
-                    "metric": reason.metric,
-                    "rule": reason.rule,
-                    "result": reason.result.value,
-                    "estimate": reason.estimate,
-                    "lower": reason.lower,
-                    "upper": reason.upper,
-                    "limit": reason.limit,
-                    "text": reason.text,
-                    "needed": reason.needed,
-                }
-                for reason in verdict.reasons
-            ],
-        },
+        "verdict": verdict_record(verdict) if verdict is not None else None,
         "warnings": list(state.warnings),
     }
 
@@ -119,11 +101,20 @@ def history_record(rows: Sequence[Past]) -> dict[str, Any]:
 
 
 def history_text(rows: Sequence[Past]) -> str:
-    """Say an endpoint's history, oldest first."""
+    """Say an endpoint's history, oldest first, a line each."""
     if not rows:
         return "no rollouts are known on this machine"
+    actors = max(len(first_line(row.actor)) for row in rows)
     return "\n".join(
-        f"{row.at:%Y-%m-%d %H:%M:%S}  {row.outcome:<19} {format_duration(row.seconds):>7}  "
-        f"{row.actor}  {plain(row.text).splitlines()[0]}"
+        f"{row.at:%Y-%m-%d %H:%M:%S}  {row.outcome.replace('_', ' '):<19} {_took(row.seconds):>7}  "
+        f"{first_line(row.actor):<{actors}}  {_cut(first_line(row.text))}"
         for row in rows
     )
+
+
+def _took(seconds: float) -> str:
+    return format_duration(seconds) if seconds else ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_LENGTH else f"{text[: TEXT_LENGTH - 1]}…"

@@ -12,6 +12,7 @@ from rich.text import Text
 from deployer.errors import ExitCode
 from deployer.ports.clock import Clock
 from deployer.ports.views import Status
+from deployer.report.listeners import Lines
 from deployer.report.output import Output
 from deployer.report.records import state_record
 from deployer.report.story import Story
@@ -19,27 +20,62 @@ from deployer.report.tree import tree
 from deployer.report.words import plain
 from deployer.rollout.endpoint import in_words
 
+LOOK_S = 0.5
+"""How often ``--watch`` looks."""
+
 
 def show_status(look: Callable[[], Status], clock: Clock, out: Output, *, watch: bool) -> ExitCode:
-    """Print the status; with ``watch`` again and again until no rollout is under way."""
+    """Print the status; with ``watch`` keep looking until nobody runs a rollout, and print the last one.
+
+    On a terminal the tree is redrawn in place, elsewhere each new event is a line; JSON is one document at the end.
+    """
     status = look()
-    if not watch or out.as_json:
+    if watch and _is_running(status):
         if out.as_json:
-            out.result(status_record(status), "")
+            status = _follow(look, clock, status, lambda _: None)
+        elif not out.is_live:
+            status = _follow(look, clock, status, _Follower(out).show)
         else:
-            out.console.print(render(status, clock))
-        return ExitCode.OK
-    with Live(render(status, clock), console=out.console, refresh_per_second=4) as live:
-        while status.marks is not None and status.marks.is_active and status.runner is not None:
-            clock.sleep(0.5)
-            status = look()
-            live.update(render(status, clock))
+            with Live(render(status, clock), console=out.console, refresh_per_second=4) as live:
+                _follow(look, clock, status, lambda new: live.update(render(new, clock)))
+            return ExitCode.OK
+    if out.as_json:
+        out.result(status_record(status), "")
+    else:
+        out.drawing(render(status, clock))
     return ExitCode.OK
+
+
+def _is_running(status: Status) -> bool:
+    return status.marks is not None and status.marks.is_active and status.runner is not None
+
+
+def _follow(look: Callable[[], Status], clock: Clock, status: Status, show: Callable[[Status], None]) -> Status:
+    """Look again and again while somebody runs the rollout; return the last look."""
+    while _is_running(status):
+        show(status)
+        clock.sleep(LOOK_S)
+        status = look()
+    show(status)
+    return status
+
+
+class _Follower:
+    """Prints each event of a journal once, as it comes."""
+
+    def __init__(self, out: Output) -> None:
+        self._lines = Lines(out.console)
+        self._seen = 0
+
+    def show(self, status: Status) -> None:
+        for state, event, at in status.steps[self._seen :]:
+            self._lines.on_event(state, event, at)
+        self._seen = len(status.steps)
 
 
 def render(status: Status, clock: Clock) -> RenderableType:
     """Draw one look."""
-    endpoint = status.endpoint
+    endpoint, marks = status.endpoint, status.marks
     parts: list[RenderableType] = []
     if status.steps:
         story = Story()
@@ -47,21 +83,31 @@ def render(status: Status, clock: Clock) -> RenderableType:
             story.add(state, event, at)
         last, _, at = status.steps[-1]
         parts.append(tree(last, story, endpoint, at if last.is_final else clock.now()))
-    elif status.marks is not None:
-        parts.append(Text(f"rollout {status.marks.rollout_id}: {status.marks.phase.value} (journal elsewhere)"))
-    parts.append(Text.assemble((endpoint.name, "bold"), f"  {endpoint.scoring_url}"))
-    parts.append(Text(plain(f"  traffic   {in_words(endpoint.traffic)}")))
-    if endpoint.mirror:
-        parts.append(Text(plain(f"  mirror    {in_words(endpoint.mirror)}")))
-    for deployment in endpoint.deployments.values():
-        ready = f"{deployment.instances_ready}/{deployment.instances_wanted} instances"
-        line = f"  {deployment.name:<9} {deployment.state.value}, {ready} {deployment.message}".rstrip()
-        parts.append(Text(plain(line)))
-    if status.good is not None:
-        parts.append(Text(plain(f"  last good {status.good.name} (revision {status.good.number})")))
-    if status.marks is not None and status.marks.is_active and status.runner is None:
-        parts.append(Text("  nobody runs this rollout now: run deployer rollout MANIFEST, or abort", style="yellow"))
+    elif marks is not None:
+        where = "its journal is on another machine"
+        parts.append(Text(plain(f"rollout {marks.rollout_id}: {marks.phase.value.replace('_', ' ')} ({where})")))
+    parts.append(Text.assemble((plain(endpoint.name), "bold"), f"  {plain(endpoint.scoring_url)}"))
+    parts += [Text(plain(f"  {name:<11}{said}")) for name, said in _facts(status)]
+    if marks is not None and marks.is_active and status.runner is None:
+        hint = "  nobody runs this rollout now: run deployer rollout MANIFEST to go on, or deployer abort"
+        parts.append(Text(hint, style="yellow"))
     return Group(*parts)
+
+
+def _facts(status: Status) -> list[tuple[str, str]]:
+    endpoint = status.endpoint
+    facts = [("traffic", in_words(endpoint.traffic))]
+    if endpoint.mirror:
+        facts.append(("mirror", in_words(endpoint.mirror)))
+    for found in endpoint.deployments.values():
+        ready = f"{found.state.value}, {found.instances_ready}/{found.instances_wanted} instances"
+        facts.append((found.name, f"{ready}  {found.message}".rstrip()))
+    for name, revision in (("last good", status.good), ("before it", status.previous)):
+        if revision is not None:
+            facts.append((name, f"{revision.name} (revision {revision.number}, since {revision.at:%Y-%m-%d %H:%M})"))
+    if status.runner is not None and status.marks is not None and status.marks.is_active:
+        facts.append(("run by", status.runner))
+    return facts
 
 
 def status_record(status: Status) -> dict[str, Any]:

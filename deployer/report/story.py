@@ -1,37 +1,91 @@
-"""What happened at each step so far: the fold of a journal for people's eyes."""
+"""What happened at each step so far, and on the way back: the fold of a journal for people's eyes."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from deployer.report.words import event_words
-from deployer.rollout.events import Advanced, Cleaned, Event, GotStuck, Judged, Reverted, Shifted
-from deployer.rollout.model import Rollout
+from deployer.gate.verdict import Verdict
+from deployer.report.verdicts import versus
+from deployer.report.words import event_words, first_line, outcome_words
+from deployer.rollout.events import (
+    Adopted,
+    Advanced,
+    Cleaned,
+    Deployed,
+    Event,
+    GotStuck,
+    Judged,
+    Prepared,
+    Requested,
+    Retired,
+    Reverted,
+    RevertFailed,
+    Smoked,
+    Warmed,
+)
+from deployer.rollout.model import WAY_BACK, Rollout
+
+TOLD = (Adopted, Requested, Prepared, Deployed, Smoked, Warmed, Advanced, Retired)
+"""Events whose words stay beside their step."""
+TOLD_BACK = (Requested, RevertFailed, Reverted, Cleaned, GotStuck)
+"""The same for the way back."""
 
 
 class Story:
-    """One line and the times of each step, gathered from events."""
+    """One line and the times of each step, and the way back, gathered from events."""
 
     def __init__(self) -> None:
         self.lines: dict[int, str] = {}
         self.began: dict[int, datetime] = {}
         self.done: dict[int, datetime] = {}
-        self._position = 0
+        self.back: list[str] = []
+        """What was done to bring traffic back, in order."""
+        self.back_began: datetime | None = None
+        self.back_done: datetime | None = None
+        self.verdict: Verdict | None = None
+        """The gate's latest."""
+        self._position: int | None = None
 
     def add(self, state: Rollout, event: Event, at: datetime) -> None:
         """Take in one event; ``state`` is the state after it."""
-        self.began.setdefault(self._position, at)
-        if not isinstance(event, (Judged, Shifted, Reverted, Cleaned, GotStuck)):
-            kind, text = event_words(state, event)
-            self.lines[self._position] = text if kind != "start" else ""
-        if state.position != self._position:
-            self.done[self._position] = at
-            self._position = state.position
-            self.began[self._position] = at
+        before = state.position if self._position is None else self._position
+        self.began.setdefault(before, at)
+        if isinstance(event, Judged):
+            self.verdict = event.verdict
+        if state.phase in WAY_BACK:
+            self._add_back(state, event, before, at)
+        elif isinstance(event, TOLD):
+            self.lines[before] = self._told(state, event)
+        if state.position != before:
+            self.done[before] = self.began[state.position] = at
         if state.is_final:
-            self.done[self._position] = at
+            self.done.setdefault(state.position, at)
+        self._position = state.position
 
     def seconds(self, position: int, now: datetime) -> float | None:
         """How long the step took, or takes so far; None: not begun."""
         began = self.began.get(position)
-        return None if began is None else (self.done.get(position, now) - began).total_seconds()
+        return None if began is None else _seconds(began, self.done.get(position, now))
+
+    def back_seconds(self, now: datetime) -> float | None:
+        """How long the way back took, or takes so far; None: not begun."""
+        return None if self.back_began is None else _seconds(self.back_began, self.back_done or now)
+
+    def _told(self, state: Rollout, event: Event) -> str:
+        passed = isinstance(event, Advanced) and self.verdict is not None and event.reason == self.verdict.text
+        if passed and self.verdict is not None:
+            return f"{self.verdict.result.value}: {versus(self.verdict)}"
+        return first_line(event.reason if isinstance(event, Advanced) else event_words(state, event)[1])
+
+    def _add_back(self, state: Rollout, event: Event, position: int, at: datetime) -> None:
+        if self.back_began is None:
+            self.back_began = self.done[position] = at
+            self.lines[position] = outcome_words(state.outcome) if state.outcome else ""
+        if isinstance(event, TOLD_BACK):
+            self.back.append(first_line(event_words(state, event)[1]))
+        if state.is_final:
+            self.back_done = at
+
+
+def _seconds(began: datetime, done: datetime) -> float:
+    return max((done - began).total_seconds(), 0.0)

@@ -14,14 +14,29 @@ NO_REQUESTS = "no requests yet"
 
 def why(verdict: Verdict) -> str:
     """Say the most important of the reasons that made ``verdict``; its own text when none is known."""
-    said = [reason for reason in verdict.reasons if reason.result is verdict.result and reason.text in verdict.text]
+    said = _said(verdict)
     if not said:
         return verdict.text
     if verdict.result is Result.PASS:
         names = list(dict.fromkeys(METRICS.get(reason.metric, reason.metric) for reason in said))
         return f"{', '.join(names)} proven within the limits"
-    first = max(said, key=_missing) if verdict.result is Result.INCONCLUSIVE else said[0]
-    return first.text + (f" (and {len(said) - 1} more)" if len(said) > 1 else "")
+    return said[0].text + (f" (and {len(said) - 1} more)" if len(said) > 1 else "")
+
+
+def is_news(before: Verdict, verdict: Verdict) -> bool:
+    """Whether ``verdict`` has another main reason than ``before``: the same one with other numbers is no news."""
+    return _about(before) != _about(verdict)
+
+
+def _about(verdict: Verdict) -> tuple[str, ...]:
+    first = next(iter(_said(verdict)), None)
+    return (verdict.result, verdict.text) if first is None else (verdict.result, first.metric, first.rule)
+
+
+def _said(verdict: Verdict) -> list[Reason]:
+    """Reasons that made the verdict, the most important first: the one farthest from a proof, else the gate's first."""
+    said = [reason for reason in verdict.reasons if reason.result is verdict.result and reason.text in verdict.text]
+    return sorted(said, key=_missing, reverse=True) if verdict.result is Result.INCONCLUSIVE else said
 
 
 def _missing(reason: Reason) -> float:

@@ -36,9 +36,12 @@ from deployer.rollout.model import Outcome, Plan, Rollout, Step, StepKind
 
 LOG_LINES = 12
 """Lines of a removed deployment's logs that are shown; the journal keeps all."""
-LAST_SAID = "; it last said:"
-"""Ends the line before a removed deployment's logs, in the words of ``Cleaned``."""
-_COMMANDS = ((re.compile(r"#(?=#(?:vso)?\[)", re.IGNORECASE), "# "), (re.compile(r"^(\s*):(?=:)", re.MULTILINE), r"\1: "))
+_COMMANDS = (
+    (re.compile(r"#(?=#(?:vso)?\[)", re.IGNORECASE), "# "),
+    (re.compile(r"^(\s*):(?=:)", re.MULTILINE), r"\1: "),
+)
+_REMOVED = re.compile(r"^(\S+ removed)(?:; it last said:)?$", re.MULTILINE)
+"""The line before a removed deployment's logs, in the words of ``Cleaned``."""
 _TROUBLE = re.compile(r"error|exception|traceback|fatal|killed|failed|segmentation", re.IGNORECASE)
 _FRAME = re.compile(r'\s*File "(?:<frozen |.*/(?:site|dist)-packages/)')
 _CHATTER = re.compile(r"\[INFO\]|\[DEBUG\]|\s[ID] \[\d+\] ")
@@ -155,32 +158,24 @@ def _advance(state: Rollout, reason: str, to: int | None, verdict: Verdict | Non
 
 def cleaned_words(text: str, *, with_logs: bool) -> str:
     """Say what was removed, with the lines of each deployment's logs that tell of trouble, if any."""
-    said: list[str] = []
-    logs: list[str] = []
-    for line in [*text.split("\n"), LAST_SAID]:
-        if line.endswith(LAST_SAID):
-            said += excerpt(logs) if with_logs else []
-            logs = []
-            said.append(line.removesuffix(LAST_SAID))
-        elif said and (logs or text.split("\n")[0].endswith(LAST_SAID)):
-            logs.append(line)
-        else:
-            said.append(line)
-    return "\n".join(said[:-1])
+    before, *parts = _REMOVED.split(text)
+    said = [before.strip()] if before.strip() else []
+    for removed, logs in zip(parts[::2], parts[1::2], strict=True):
+        said += [removed, *(excerpt(logs) if with_logs else [])]
+    return "\n".join(said)
 
 
-def excerpt(logs: list[str], most: int = LOG_LINES) -> list[str]:
+def excerpt(logs: str, most: int = LOG_LINES) -> list[str]:
     """Choose the lines that say what went wrong: from the first sign of trouble, without libraries and chatter."""
     useful: list[str] = []
-    skip = False
-    for line in logs:
-        if skip or _FRAME.match(line):  # a frame of a library, and the line of code below it
-            skip = not skip
-        elif line.strip() and not _CHATTER.search(line) and line not in useful:
+    in_library = False
+    for line in logs.split("\n"):
+        in_library = bool(_FRAME.match(line)) or (in_library and line.startswith("    "))
+        if line.strip() and not in_library and not _CHATTER.search(line) and line not in useful:
             useful.append(line)
     start = next((index for index, line in enumerate(useful) if _TROUBLE.search(line)), None)
     if start is None:
         return []
     shown = useful[start : start + most]
-    left = len(logs) - len(shown)
+    left = len(logs.strip("\n").split("\n")) - len(shown)
     return [f"  {line}" for line in shown] + ([f"  ({left} more lines in the journal)"] if left else [])

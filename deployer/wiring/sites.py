@@ -57,15 +57,24 @@ class Reached:
         """Type of the platform, in the manifest's word."""
         return self.spec.manifest.platform.type.value if self.spec else PlatformType.LOCAL.value
 
-    def job(self) -> Job:
-        """Make the manifest ready for the engine.
+    @property
+    def the_spec(self) -> RolloutSpec:
+        """The manifest.
 
         Raises:
             UsageError: the endpoint was reached by name.
         """
         if self.spec is None:
             raise UsageError("this needs a manifest", hint="Give the manifest file instead of the endpoint's name.")
-        return _job(self.spec, self.site)
+        return self.spec
+
+    def job(self) -> Job:
+        """Make the manifest ready for the engine.
+
+        Raises:
+            UsageError: the endpoint was reached by name.
+        """
+        return _job(self.the_spec, self.site)
 
     def known_job(self) -> Job | None:
         """The job, from the manifest given or from the one that the rollout under way was started from here."""
@@ -166,7 +175,15 @@ def _job(spec: RolloutSpec, site: Site) -> Job:
         load=load,
         manifest=str(spec.path.absolute()),
         tags=manifest.tags,
+        check=lambda plan: _check(spec, plan),
     )
+
+
+def _check(spec: RolloutSpec, plan: Plan) -> None:
+    from deployer.rollout.power import refuse_hopeless  # noqa: PLC0415 - numpy is slow to import
+    from deployer.wiring.gate import step_powers  # noqa: PLC0415
+
+    refuse_hopeless(step_powers(spec, plan))
 
 
 def _deployable(spec: RolloutSpec, plan: Plan) -> Deployable:

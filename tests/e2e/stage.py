@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -24,7 +25,7 @@ import psutil
 
 from deployer.local import lifecycle
 from deployer.platforms.local import LocalPlatform
-from deployer.ports.platform import Endpoint
+from deployer.ports.platform import DeploymentSpec, Endpoint
 
 MODEL = Path(__file__).with_name("model")
 ENDPOINT = "tiny"
@@ -109,6 +110,7 @@ class Stage:
         self.home = home
         self.endpoint = endpoint
         self._running: list[Running] = []
+        self._marks = {str(home)}
         shutil.copytree(MODEL, folder / "model")
         (folder / "sample.json").write_text("{}")
 
@@ -155,7 +157,7 @@ class Stage:
             "deployment": deployment({"VERSION": "2"} | dict(environment or {})),
             "baseline": deployment({"VERSION": "1"}),
             "slo": {"latency": {"p50": "1s"}, "error_rate": "30%"},
-            "strategy": {"canary": {"steps": [20], "each": {"min": "2s", "max": "40s"}, "bake": "2s"}, "deadline": "3m"},
+            "strategy": canary(20),
             "gate": {"compare": {"latency": "10x"}, "min_requests": 20, "look": "500ms", "warm_up": "1s"},
             "smoke": [{"request": "sample.json"}],
             "load": {"rps": 40, "request": "sample.json"},
@@ -164,12 +166,15 @@ class Stage:
         path.write_text(json.dumps({key: value for key, value in (content | changes).items() if value is not None}))
         return path
 
-    def slow_gate(self, **changes: Any) -> dict[str, Any]:
-        """Changes to a manifest that keep it at 20 % for as long as a test needs."""
-        canary = {"steps": [20], "each": {"min": "60s", "max": "90s"}, "bake": "2s"}
-        return {"strategy": {"canary": canary, "deadline": "5m"}, **changes}
-
     # ---- the endpoint
+
+    def seed(self) -> None:
+        """Make the endpoint, with version 1 as blue at 100 %: what a test of something else may take for granted."""
+        document = deployment({"VERSION": "1"}) | {"name": "blue"}
+        self.platform.ensure_endpoint({"name": self.endpoint, "auth_mode": "key"})
+        self.platform.create_deployment(DeploymentSpec("blue", document, self.folder, "1" * 64))
+        until(lambda: self.observe().deployments["blue"].instances_ready)
+        self.platform.set_traffic({"blue": 100}, {})
 
     @property
     def platform(self) -> LocalPlatform:
@@ -179,6 +184,12 @@ class Stage:
         found = self.platform.observe()
         assert found is not None
         return found
+
+    def event(self, kind: str) -> datetime:
+        """When the latest rollout journalled its last event of this kind."""
+        journals = sorted((self.home / "journal" / "local" / self.endpoint).glob("*.jsonl"))
+        entries = [json.loads(line) for line in journals[-1].read_text().splitlines()]
+        return datetime.fromisoformat([each["at"] for each in entries if each["event"]["type"] == kind][-1])
 
     def traffic(self) -> dict[str, int]:
         """What Envoy does now, as ``deployer status`` tells."""
@@ -198,22 +209,39 @@ class Stage:
 
     # ---- the end
 
-    def left(self) -> list[str]:
-        """Every process that works for this stage: by what it was told, or by where it talks to."""
-        marks = [str(self.home), *(f"127.0.0.1:{port}/" for port in self._ports())]
-        return [told for told in processes() if any(mark in told for mark in marks)]
+    def at_work(self) -> dict[int, str]:
+        """Every process that works for this stage, by its id: told of its home, or of where its endpoint listens."""
+        records = (self.home / "local").glob("*/endpoint.json")
+        ports = [json.loads(record.read_text())["port"] for record in records]
+        self._marks |= {f"127.0.0.1:{port}/" for port in ports}
+        return {pid: told for pid, told in processes() if any(mark in told for mark in self._marks)}
+
+    def load_generators(self) -> list[int]:
+        return [pid for pid, told in self.at_work().items() if "locust" in told]
+
+    def strangers(self) -> dict[int, str]:
+        """What works for this stage and belongs to no running part of it."""
+        parts = self.parts()
+        deployments = parts["deployments"].values()
+        known = {parts["keeper_pid"], parts["daemon_pid"], parts["router_pid"]}
+        known |= {instance["pid"] for each in deployments for instance in each["instances"]}
+        for pid in list(known):
+            known |= {child.pid for child in psutil.Process(pid).children(recursive=True)}
+        return {pid: told for pid, told in self.at_work().items() if pid not in known}
 
     def end(self) -> None:
         """End everything, and fail if anything stays."""
-        marks = [str(self.home), *(f"127.0.0.1:{port}/" for port in self._ports())]
+        self.at_work()
         for running in self._running:
             running.kill()
-        lifecycle.down(self.home, forget=True)
-        until(lambda: not [told for told in processes() if any(mark in told for mark in marks)], 5)
+        if self.home.is_dir():
+            lifecycle.down(self.home, forget=True)
+        until(lambda: not self.at_work(), 5)
 
-    def _ports(self) -> list[int]:
-        records = (self.home / "local").glob("*/endpoint.json")
-        return [json.loads(record.read_text())["port"] for record in records]
+
+def canary(*steps: Any, least: str = "2s") -> dict[str, Any]:
+    """A strategy: ``least`` is how long each weight is held at least."""
+    return {"canary": {"steps": list(steps), "each": {"min": least, "max": "60s"}, "bake": "3s"}, "deadline": "4m"}
 
 
 def deployment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -230,17 +258,15 @@ def deployment(environment: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def processes() -> Iterator[str]:
-    """Command line and environment of every other process that can be read, each as one text."""
+def processes() -> Iterator[tuple[int, str]]:
+    """Every other process that can be looked into: its id, and its command line and environment as one text."""
     for process in psutil.process_iter():
         if process.pid == os.getpid():
             continue
         with suppress(psutil.Error):
-            told = " ".join([f"{process.pid}", *process.cmdline()])
+            told = [*process.cmdline(), *(f"{name}={value}" for name, value in process.environ().items())]
             if process.status() != psutil.STATUS_ZOMBIE:
-                with suppress(psutil.Error):
-                    told += " " + " ".join(f"{name}={value}" for name, value in process.environ().items())
-                yield told
+                yield process.pid, " ".join(told)
 
 
 def until(is_so: Callable[[], object], timeout_s: float = 30) -> float:

@@ -65,7 +65,9 @@ def using(target: ScoringTarget, rps: float = RPS) -> Iterator[Users]:
         due = time.monotonic()
         while not done.is_set():
             users.answers.append(ask(target))
-            due = max(due + 1 / rps, time.monotonic() - 1.0)  # after a long answer: no more than a second of them at once
+            due = max(
+                due + 1 / rps, time.monotonic() - 1.0
+            )  # after a long answer: no more than a second of them at once
             done.wait(max(0.0, due - time.monotonic()))
 
     thread = Thread(target=work, daemon=True)

@@ -166,6 +166,13 @@ def test_unreadable_lines_one_after_the_other_are_one_incident(place: Place) -> 
     assert datetime.fromisoformat(far["since"]) == T0 + timedelta(seconds=100.3) - LAG
 
 
+def test_very_many_unreadable_lines_are_one_incident_too(place: Place) -> None:
+    place.write("\n" * 300_000 + log_line(T0))
+    assert place.log.poll() == 1
+    (incident,) = place.log.query("print 1")["incidents"]
+    assert incident["text"].endswith("(300000 times)")
+
+
 def test_sizes_beyond_what_azure_can_hold_are_cut(place: Place) -> None:
     place.write(log_line(T0, bytes_in=2**40))
     assert place.log.query(f"{traffic_table.LIVE} | project RequestPayloadSize")["rows"] == [[2**31 - 1]]
@@ -237,7 +244,7 @@ def test_a_query_that_is_wrong_or_writes_is_refused_and_harms_nothing(place: Pla
 
 
 def test_every_kind_of_value_is_json(place: Place) -> None:
-    kql = "print a=1s, b=real(nan), c=dynamic([1,{'x':2}]), d=datetime(2026-01-01), e=true, f=decimal(1.5), g=int(null)"
+    kql = "print a=1s, b=real(nan), c=dynamic([1,{'x':2}]), d=datetime(2026-01-01), e=true, f=decimal(1.5), g=now()"
     answer = place.log.query(kql)
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
     assert answer["rows"][0][1] is None

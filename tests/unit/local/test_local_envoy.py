@@ -150,6 +150,7 @@ def test_a_client_cannot_change_limits_retries_or_request_ids(world: LocalWorld)
             "x-envoy-retry-on": "5xx",
             "x-envoy-max-retries": "5",
             "x-request-id": "mine",
+            "x-forwarded-for": "10.0.0.1",  # to Envoy, whoever comes from there may set limits
         },
     )
     assert answer.code == 200
@@ -281,6 +282,24 @@ def test_instances_share_the_requests(world: LocalWorld):
     world.await_ready("blue", 2)
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda _: world.ask({"sleep": 0.1}), range(8)))
+    assert {answer.code for answer in answers} == {200}
+    assert len({answer.json["pid"] for answer in answers}) == 2
+
+
+def test_an_instance_never_gets_the_socket_of_one_that_is_drained(world: LocalWorld):
+    world.platform.scale_deployment("blue", 2)
+    world.await_ready("blue", 2)
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(world.ask, {"sleep": 0.8}) for _ in range(2)]
+        time.sleep(0.2)
+        drained = pool.submit(world.platform.scale_deployment, "blue", 1)
+        time.sleep(0.2)
+        world.platform.scale_deployment("blue", 2)
+        assert [each.result().code for each in asked] == [200, 200]
+        drained.result()
+    world.await_ready("blue", 2)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: world.ask({"sleep": 0.2}), range(4)))
     assert {answer.code for answer in answers} == {200}
     assert len({answer.json["pid"] for answer in answers}) == 2
 

@@ -115,9 +115,11 @@ def test_one_of_two_instances_down_is_degraded_and_users_do_not_notice(world: Lo
 
 def test_a_killed_daemon_takes_everything_along_and_all_of_it_comes_back(world: LocalWorld):
     before = world.observe()
-    there = leftovers(layout_of(world).root)
-    kill(status(world)["daemon_pid"])
+    there, found = leftovers(layout_of(world).root), status(world)
+    kill(found["daemon_pid"])
     until(lambda: not any(map(is_alive, there)), 3)
+    until(lambda: holder(layout_of(world).daemon_lock))  # by the keeper, not by a call of ours
+    assert holder(layout_of(world).keeper_lock) == found["keeper_pid"]
     assert_as_before(world, before)
 
 
@@ -237,7 +239,7 @@ def test_the_way_back_does_not_wait_for_a_deployment_that_is_drained(world: Loca
     world.platform.create_deployment(make_spec("red", settings={"request_timeout_ms": 20_000}))
     world.await_ready("red")
     asking = subprocess.Popen(
-        ["curl", "--silent", "--json", '{"sleep": 3}', world.platform.scoring_target().url]
+        ["curl", "--silent", "--json", '{"sleep": 5}', world.platform.scoring_target().url]
         + ["-H", "azureml-model-deployment: red"]
         + [
             part
@@ -254,7 +256,7 @@ def test_the_way_back_does_not_wait_for_a_deployment_that_is_drained(world: Loca
     started = time.monotonic()
     world.platform.set_traffic({"blue": 100}, {})
     assert time.monotonic() - started < 1
-    assert deleting.wait(15) == 0
+    assert deleting.wait(20) == 0
     assert b'"pid"' in asking.communicate(timeout=5)[0]
     assert "red" not in world.observe().deployments
 

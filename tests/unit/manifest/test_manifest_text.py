@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from deployer.manifest import compose
 from deployer.manifest.compose import MAX_CHARACTERS, MAX_DEPTH, MAX_NODES
 from deployer.manifest.document import Mark
-from deployer.manifest.problems import MAX_PROBLEMS, Finding
+from deployer.manifest.expansion import expand
+from deployer.manifest.problems import MAX_PROBLEMS, FieldError, Finding
+from deployer.manifest.quantities import parse_duration, parse_growth, parse_share
 from deployer.manifest.text import MAX_BYTES, read_yaml
 
 
@@ -209,6 +211,7 @@ TOO_MANY = f"more than {MAX_NODES} values or {MAX_CHARACTERS} characters once al
         (bomb(4, 9), TOO_MANY),
         (bomb(20, 9), TOO_MANY),
         ("x: &x " + "y" * 200_000 + "\nz: [*x, *x, *x, *x, *x, *x]\n", TOO_MANY),
+        ("x: &x {? " + "y" * 200_000 + " : 1}\nz: [*x, *x, *x, *x, *x, *x]\n", TOO_MANY),
         ("x: [" + "1," * (MAX_NODES + 1) + "]\n", TOO_MANY),
         ("[" * 200_000, f"nested deeper than {MAX_DEPTH} levels"),
         ("{a: " * 50_000, f"nested deeper than {MAX_DEPTH} levels"),
@@ -216,13 +219,29 @@ TOO_MANY = f"more than {MAX_NODES} values or {MAX_CHARACTERS} characters once al
         ("? " * 100_000, f"nested deeper than {MAX_DEPTH} levels"),
         ("\t\n" * 100_000, "a tab"),
     ],
-    ids=["bomb", "deep bomb", "long text", "many values", "lists", "mappings", "dashes", "keys", "tabs"],
+    ids=["bomb", "deep bomb", "long text", "long key", "many values", "lists", "mappings", "dashes", "keys", "tabs"],
 )
 def test_what_would_exhaust_the_machine_is_refused_at_once(loader: str, text: str, problem: str) -> None:
     start = time.process_time()
     found = problems(text)
     assert time.process_time() - start < 2.0
     assert problem in found[0]
+
+
+LONG = ("1", "1_", "1:", "0", ".", "1-", "1e", "${", "$", "2024-01-01 ")
+
+
+@pytest.mark.parametrize("piece", LONG)
+def test_no_scalar_takes_long_to_understand(piece: str) -> None:
+    start = time.process_time()
+    scalar = piece * (200_000 // len(piece)) + "x"
+    read_yaml(f"a: '{scalar}'\nb: x\n".encode(), "m.yaml")
+    problems(f"a: {scalar}\n")
+    for quantity in (parse_duration, parse_share, parse_growth):
+        with pytest.raises(FieldError):
+            quantity(scalar)
+    expand({"env": ["A"], "a": scalar}, {})
+    assert time.process_time() - start < 1.0
 
 
 def test_the_keys_of_an_alias_count_too() -> None:

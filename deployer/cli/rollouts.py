@@ -1,40 +1,18 @@
-"""The command line: parse, wire, call the engine once, exit with its code.
+"""Commands about rollouts and endpoints."""
 
-Nothing heavy is imported at the top: ``--help`` answers in a blink, and every command imports what it needs.
-"""
-
-# ruff: noqa: PLC0415, FBT002 - imports inside the commands (see above); options are booleans with defaults
+# ruff: noqa: PLC0415, FBT002 - imports inside the commands (see base.py); options are booleans with defaults
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deployer.errors import DeployerError, ExitCode, UsageError
-
-app = typer.Typer(
-    name="deployer",
-    help="Get a new model version in front of users safely: gated rollouts that put everything back by themselves.",
-    epilog="Exit codes: 0 done, 2-5 nothing changed, 10-13 changed and restored, 20 paused, 30 and 1 a human must act.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
-local_app = typer.Typer(help="The embedded platform on this machine.", no_args_is_help=True)
-app.add_typer(local_app, name="local")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Target = Annotated[str, typer.Argument(metavar="ENDPOINT|MANIFEST", help="Name of an endpoint, or a manifest file.")]
-LocalEndpoint = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of a local endpoint.")]
-ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The rollout manifest.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
+from deployer.cli.base import Debug, Json, ManifestFile, Reason, Target, app, run, style
+from deployer.errors import ExitCode, UsageError
 
 
 class ProblemFormat(StrEnum):
@@ -82,10 +60,10 @@ def rollout(
                 take_over=take_over,
                 skip_gate=reason if skip_gate else None,
             )
-        out.result(ended_record(done), done.text, _style(done.exit_code))
+        out.result(ended_record(done), done.text, style(done.exit_code))
         return done.exit_code
 
-    _run(body, as_json=json, debug=debug)
+    run(body, as_json=json, debug=debug)
 
 
 @app.command(epilog="Example: deployer validate --format github manifests/*/*.yaml")
@@ -110,7 +88,7 @@ def validate(
             typer.echo(f"{len(manifests)} valid")
         return ExitCode.MANIFEST if problems else ExitCode.OK
 
-    _run(body, as_json=json, debug=debug)
+    run(body, as_json=json, debug=debug)
 
 
 @app.command(epilog="Example: deployer plan manifests/local/quickstart.yaml")
@@ -119,17 +97,21 @@ def plan(manifest: ManifestFile, json: Json = False, debug: Debug = False) -> No
 
     def body() -> ExitCode:
         from deployer.engine.operations import preview
+        from deployer.report.gate import power_record, power_text
         from deployer.report.output import Output
         from deployer.report.records import plan_record, plan_text
         from deployer.wiring import sites
+        from deployer.wiring.gate import step_powers
 
         reached = sites.reach(str(manifest), want_manifest=True)
         job = reached.job()
-        found = preview(reached.site, job, reached.site.platform.observe(), rollout_id="plan", skip_gate=None)
-        Output(as_json=json).result(plan_record(found, job.rps), plan_text(found))
+        found = preview(job, reached.site.platform, reached.site.platform.observe(), rollout_id="plan", skip_gate=None)
+        powers = step_powers(reached.the_spec, found)
+        record = plan_record(found, job.rps) | {"power": power_record(powers)}
+        Output(as_json=json).result(record, "\n".join(filter(None, (plan_text(found), power_text(powers)))))
         return ExitCode.OK
 
-    _run(body, as_json=json, debug=debug)
+    run(body, as_json=json, debug=debug)
 
 
 @app.command(epilog="Example: deployer status digits --watch")
@@ -151,7 +133,7 @@ def status(
         reached.signals.install()
         return show_status(lambda: look(reached.site), reached.site.clock, Output(as_json=json), watch=watch)
 
-    _run(body, as_json=json, debug=debug)
+    run(body, as_json=json, debug=debug)
 
 
 def _ask(kind: str, target: str, reason: str, *, json: bool, debug: bool) -> None:
@@ -168,10 +150,10 @@ def _ask(kind: str, target: str, reason: str, *, json: bool, debug: bool) -> Non
         request = Request(RequestKind(kind), reached.site.actor, reason)
         with out.listener() as listener:
             done = ask(reached.site, request, reached.known_job(), listener)
-        out.result(ended_record(done), done.text, _style(done.exit_code))
+        out.result(ended_record(done), done.text, style(done.exit_code))
         return done.exit_code
 
-    _run(body, as_json=json, debug=debug)
+    run(body, as_json=json, debug=debug)
 
 
 @app.command(epilog="Example: deployer promote digits --full --reason 'checked by hand'")
@@ -226,10 +208,10 @@ def rollback(
         reached.signals.install()
         with out.listener() as listener:
             done = roll_back(reached.site, listener, to=to, reason=reason, force=force)
-        out.result(ended_record(done), done.text, _style(done.exit_code))
+        out.result(ended_record(done), done.text, style(done.exit_code))
         return done.exit_code
 
-    _run(body, as_json=json, debug=debug)
+    run(body, as_json=json, debug=debug)
 
 
 @app.command(epilog="Example: deployer history digits")
@@ -246,85 +228,7 @@ def history(target: Target, json: Json = False, debug: Debug = False) -> None:
         Output(as_json=json).result(history_record(rows), history_text(rows))
         return ExitCode.OK
 
-    _run(body, as_json=json, debug=debug)
-
-
-@local_app.command("status", epilog="Example: deployer local status")
-def local_status(json: Json = False, debug: Debug = False) -> None:
-    """List the local endpoints and what runs of them. Starts nothing."""
-
-    def body() -> ExitCode:
-        from deployer.local import lifecycle
-        from deployer.report.local import local_text
-        from deployer.report.output import Output
-        from deployer.wiring import sites
-
-        found = lifecycle.status(sites.home())
-        Output(as_json=json).result({"exit_code": 0, "endpoints": found}, local_text(found))
-        return ExitCode.OK
-
-    _run(body, as_json=json, debug=debug)
-
-
-@local_app.command("up", epilog="Example: deployer local up digits")
-def local_up(endpoint: LocalEndpoint, json: Json = False, debug: Debug = False) -> None:
-    """Start an endpoint that was brought down, as it was."""
-
-    def body() -> ExitCode:
-        from deployer.local import lifecycle
-        from deployer.report.local import local_text
-        from deployer.report.output import Output
-        from deployer.wiring import sites
-
-        found = lifecycle.up(sites.home(), endpoint) | {"endpoint": endpoint, "running": True}
-        Output(as_json=json).result({"exit_code": 0, "endpoints": [found]}, local_text([found]))
-        return ExitCode.OK
-
-    _run(body, as_json=json, debug=debug)
-
-
-@local_app.command("down", epilog="Example: deployer local down --forget")
-def local_down(
-    endpoint: Annotated[str | None, typer.Argument(metavar="[ENDPOINT]", help="Its name; all when left out.")] = None,
-    forget: Annotated[bool, typer.Option("--forget", help="Also remove deployments, traffic and telemetry.")] = False,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """End every process of the local platform; what is recorded stays, unless it is forgotten."""
-
-    def body() -> ExitCode:
-        from deployer.local import lifecycle
-        from deployer.report.output import Output
-        from deployer.wiring import sites
-
-        names = lifecycle.down(sites.home(), endpoint, forget=forget)
-        text = f"{', '.join(names) or 'nothing'} {'forgotten' if forget else 'down'}"
-        Output(as_json=json).result({"exit_code": 0, "endpoints": names, "forgotten": forget}, text)
-        return ExitCode.OK
-
-    _run(body, as_json=json, debug=debug)
-
-
-@local_app.command("logs", epilog="Example: deployer local logs digits --part green-0 --lines 200")
-def local_logs(
-    endpoint: LocalEndpoint,
-    part: Annotated[str | None, typer.Option("--part", help="daemon, envoy, or an instance such as blue-0.")] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=100_000, help="How many of the last.")] = 100,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Show the last lines that an endpoint's parts printed."""
-
-    def body() -> ExitCode:
-        from deployer.local import lifecycle
-        from deployer.report.output import Output
-        from deployer.wiring import sites
-
-        text = lifecycle.logs(sites.home(), endpoint, part=part, lines=lines)
-        Output(as_json=json).result({"exit_code": 0, "endpoint": endpoint, "part": part, "text": text}, text)
-        return ExitCode.OK
-
-    _run(body, as_json=json, debug=debug)
+    run(body, as_json=json, debug=debug)
 
 
 def _detach(*, as_json: bool) -> ExitCode:
@@ -344,43 +248,3 @@ def _confirm(platform: str, *, yes: bool) -> None:
         return
     if not typer.confirm(f"Change a live endpoint on platform {platform}?"):
         raise UsageError("not confirmed", hint="Run again with --yes.")
-
-
-def _style(code: ExitCode) -> str:
-    return "bold green" if code is ExitCode.OK else "bold yellow" if code is ExitCode.PAUSED else "bold red"
-
-
-def _run(body: Callable[[], ExitCode], *, as_json: bool, debug: bool) -> None:
-    """Run a command's body and leave with its exit code, whatever happens in it."""
-    try:
-        code = body()
-    except DeployerError as exc:
-        if debug:
-            raise
-        from deployer.report.output import Output
-
-        Output(as_json=as_json).error(exc)
-        code = exc.exit_code
-    except (typer.Exit, typer.Abort):
-        raise
-    except Exception as exc:
-        if debug:
-            raise
-        from deployer.report.output import Output
-
-        Output(as_json=as_json).bug(exc)
-        code = ExitCode.BUG
-    raise typer.Exit(int(code))
-
-
-def main() -> None:
-    """Run the command line."""
-    try:
-        app()
-    except DeployerError as exc:  # only with --debug
-        sys.excepthook(type(exc), exc, exc.__traceback__)
-        sys.exit(int(exc.exit_code))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,44 @@
+"""The gate beside a rollout: on recorded traffic, on simulated traffic, and before a plan is carried out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from deployer.gate.backtest import Outcome
+from deployer.manifest.load import RolloutSpec
+from deployer.manifest.schema import PlatformType
+from deployer.rollout.model import Plan
+from deployer.rollout.power import StepPower, power_of
+from deployer.telemetry.trace import replay_trace, run_simulation
+from deployer.wiring.checks import load
+
+LOCAL_MS = 5.0
+"""Median latency taken for the local platform: its models answer in milliseconds."""
+
+
+def backtest(manifest: Path, telemetry: Path, *, stable: str, candidate: str, every_s: float) -> Outcome:
+    """Replay recorded requests through the gate of ``manifest``."""
+    spec = load(manifest).manifest
+    least_s = spec.strategy.canary.each.min if spec.strategy.canary else 0.0
+    return replay_trace(
+        spec.slo, spec.gate, telemetry, stable=stable, candidate=candidate, every_s=every_s, least_s=least_s
+    )
+
+
+def simulate(manifest: Path, *, rps: float, weight_pct: int, duration_s: float, runs: int, seed: int) -> dict[str, Any]:
+    """Simulate the gate of ``manifest`` at a rate of requests."""
+    spec = load(manifest).manifest
+    return run_simulation(
+        spec.slo, spec.gate, rps=rps, weight_pct=weight_pct, duration_s=duration_s, runs=runs, seed=seed
+    )
+
+
+def step_powers(spec: RolloutSpec, plan: Plan | str) -> tuple[StepPower, ...]:
+    """Say what the gate can decide at each step; empty when the rate is unknown or there is nothing to decide."""
+    manifest = spec.manifest
+    rps = manifest.load.rps if manifest.load else None
+    if isinstance(plan, str) or rps is None or plan.skip_gate is not None:
+        return ()
+    typical_ms = LOCAL_MS if manifest.platform.type is PlatformType.LOCAL else None
+    return power_of(plan, manifest.slo, manifest.gate, rps, typical_ms=typical_ms)

@@ -1,0 +1,128 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployer.gate import permutation
+from deployer.gate.permutation import (
+    hypergeometric_log_mgf,
+    log_choose,
+    log_factorial,
+    log_gamma,
+    log_sum_exp,
+    rank_log_mgf,
+    rank_scores,
+    score_log_mgf,
+)
+
+TILTS = np.array([-2.0, -0.25, 0.5, 1.0, 5.0])
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def enumerated(values, drawn, tilts):
+    """ln of the mean of exp(tilt * sum) over every subset, by brute force."""
+    sums = np.array([sum(chosen) for chosen in itertools.combinations(values, drawn)])
+    return np.array([np.log(np.mean(np.exp(tilt * sums))) for tilt in tilts])
+
+
+def test_log_gamma_agrees_with_the_library_to_twelve_digits():
+    x = np.concatenate([np.linspace(1, 12, 100), np.geomspace(12, 1e12, 50)])
+    expected = np.array([math.lgamma(value) for value in x])
+    assert np.allclose(log_gamma(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_factorials_agree_across_the_end_of_the_table():
+    n = ints(0, 1, 5, 4094, 4095, 4096, 10**8)
+    expected = np.array([math.lgamma(value + 1) for value in n.tolist()])
+    assert np.allclose(log_factorial(n), expected, rtol=1e-12)
+    assert np.allclose(log_factorial(n[:4]), expected[:4], rtol=1e-12)
+
+
+def test_impossible_draws_have_no_weight():
+    assert log_choose(ints(5, 5, 5), ints(-1, 6, 2)).tolist()[:2] == [-np.inf, -np.inf]
+    assert log_choose(ints(5), ints(2))[0] == pytest.approx(math.log(10))
+
+
+def test_a_sum_of_nothing_is_minus_infinity():
+    assert log_sum_exp(np.array([-np.inf, -np.inf]), axis=0) == -np.inf
+    assert log_sum_exp(np.array([1000.0, 1000.0]), axis=0) == pytest.approx(1000 + math.log(2))
+
+
+@given(st.integers(0, 6), st.integers(0, 6), st.data())
+def test_bad_answers_agree_with_every_labelling(n, others, data):
+    bad = data.draw(st.integers(0, n + others))
+    values = [1.0] * bad + [0.0] * (n + others - bad)
+    found = hypergeometric_log_mgf(ints(n), ints(others), ints(bad), TILTS)[0]
+    assert np.allclose(found, enumerated(values, n, TILTS), atol=1e-10)
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=5), st.data())
+def test_rank_sums_agree_with_every_labelling(counts, data):
+    pool = sum(counts)
+    n = data.draw(st.integers(0, pool))
+    scores = rank_scores(ints(counts))[0]
+    values = np.repeat(scores, counts).tolist()
+    found = rank_log_mgf(ints(n), ints(counts), TILTS)[0]
+    assert np.allclose(found, enumerated(values, n, TILTS), atol=1e-9)
+
+
+def test_a_wide_block_is_approximated_closely(monkeypatch):
+    args = (ints(60, 500), ints(540, 4500), ints(300, 900))
+    exact = permutation._hypergeometric_sum(*args, TILTS)
+    monkeypatch.setattr(permutation, "EXACT_RANGE", 0)
+    close = permutation._hypergeometric(*args, TILTS)
+    assert np.abs(close - exact).max() < 2e-3
+
+
+def test_ranks_of_a_middling_block_are_approximated_closely(monkeypatch):
+    rng = np.random.default_rng(3)
+    counts = rng.integers(0, 6, (1, 40))
+    scores, tilts = rank_scores(counts), np.array([-1.0, 0.25, 1.0, 2.0])
+    exact = permutation._elementary(ints(25), counts, scores, tilts)
+    close = permutation._saddlepoint(ints(25), counts, scores, tilts)
+    assert np.abs(close - exact).max() < 5e-3
+
+
+def test_the_larger_arm_is_expanded_by_its_complement():
+    counts = ints([2, 3, 1, 4])
+    scores = rank_scores(counts)
+    values = np.repeat(scores[0], counts[0]).tolist()
+    assert np.allclose(score_log_mgf(ints(8), counts, scores, TILTS)[0], enumerated(values, 8, TILTS), atol=1e-10)
+
+
+def test_mixed_blocks_are_each_taken_their_own_way():
+    counts = np.array([[3, 2, 5], [200, 300, 500], [1, 1, 0], [4, 0, 0]])
+    together = rank_log_mgf(ints(4, 300, 2, 0), counts, TILTS)
+    alone = np.concatenate([rank_log_mgf(ints(n), counts[[k]], TILTS) for k, n in enumerate((4, 300, 2, 0))])
+    assert np.allclose(together, alone)
+    assert np.allclose(together[3], 0)
+    assert np.allclose(together[2], 0)  # everything was drawn: its sum is that of all, 0
+
+
+def test_extreme_counts_stay_finite():
+    found = hypergeometric_log_mgf(
+        ints(10**7, 1, 10**8, 0, 5), ints(9 * 10**7, 10**8, 1, 7, 0), ints(10**5, 10**8, 3, 3, 5), TILTS
+    )
+    assert np.isfinite(found).all()
+    ranked = rank_log_mgf(ints(10**7), ints([5 * 10**7, 4 * 10**7, 10**7]), TILTS)
+    assert np.isfinite(ranked).all()
+
+
+def test_a_tilt_of_nothing_changes_nothing():
+    assert np.allclose(hypergeometric_log_mgf(ints(3), ints(9), ints(4), np.array([0.0])), 0, atol=1e-12)
+
+
+def test_memory_changes_no_result_and_is_emptied_when_full(monkeypatch):
+    args = (ints(*range(1, 30)), ints(*range(31, 60)), ints(*range(2, 31)))
+    first = hypergeometric_log_mgf(*args, TILTS)
+    again = hypergeometric_log_mgf(*args, TILTS)
+    monkeypatch.setattr(permutation, "_REMEMBERED", 3)
+    emptied = hypergeometric_log_mgf(*args, TILTS)
+    assert np.array_equal(first, again)
+    assert np.array_equal(first, emptied)
