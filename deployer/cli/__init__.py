@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 from deployer.cli import gate, local, rollouts
-from deployer.cli.base import app
+from deployer.cli.base import app, usage_problem
 from deployer.errors import DeployerError
 
 __all__ = ["app", "gate", "local", "main", "rollouts"]
@@ -15,6 +16,12 @@ def main() -> None:
     """Run the command line."""
     try:
         app()
+    except SystemExit as exc:
+        if usage_problem(exc.code) and "--json" in sys.argv:
+            sys.stdout.write(
+                json.dumps({"error": {"message": "usage: see standard error"}, "exit_code": exc.code}) + "\n"
+            )
+        raise
     except DeployerError as exc:  # only with --debug
         sys.excepthook(type(exc), exc, exc.__traceback__)
         sys.exit(int(exc.exit_code))

@@ -31,6 +31,15 @@ ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The roll
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
 
 
+_answers: list[ExitCode] = []
+"""Exit codes of the commands that ran in this process: none while the command line itself is wrong."""
+
+
+def usage_problem(code: object) -> bool:
+    """Whether the process ends with ``code`` because typer did not understand the command line."""
+    return code == ExitCode.USAGE and not _answers
+
+
 def style(code: ExitCode) -> str:
     """Colour of a command's last line."""
     return "bold green" if code is ExitCode.OK else "bold yellow" if code is ExitCode.PAUSED else "bold red"
@@ -56,4 +65,5 @@ def run(body: Callable[[], ExitCode], *, as_json: bool, debug: bool) -> None:
 
         Output(as_json=as_json).bug(exc)
         code = ExitCode.BUG
+    _answers.append(code)
     raise typer.Exit(int(code))

@@ -40,7 +40,7 @@ def rollout(
     def body() -> ExitCode:
         from deployer.engine.operations import roll_out
         from deployer.report.output import Output
-        from deployer.report.records import ended_record
+        from deployer.report.records import ended_record, ended_text
         from deployer.wiring import sites
 
         if skip_gate and not reason:
@@ -60,7 +60,7 @@ def rollout(
                 take_over=take_over,
                 skip_gate=reason if skip_gate else None,
             )
-        out.result(ended_record(done), done.text, style(done.exit_code))
+        out.result(ended_record(done), ended_text(done), style(done.exit_code))
         return done.exit_code
 
     run(body, as_json=json, debug=debug)
@@ -83,7 +83,7 @@ def validate(
         chosen = "json" if json else output.value
         text = render(problems, chosen)
         if text:
-            typer.echo(text)
+            typer.echo(text, nl=False)
         if not problems and chosen == "text":
             typer.echo(f"{len(manifests)} valid")
         return ExitCode.MANIFEST if problems else ExitCode.OK
@@ -130,7 +130,6 @@ def status(
         from deployer.wiring import sites
 
         reached = sites.reach(target)
-        reached.signals.install()
         return show_status(lambda: look(reached.site), reached.site.clock, Output(as_json=json), watch=watch)
 
     run(body, as_json=json, debug=debug)
@@ -140,7 +139,7 @@ def _ask(kind: str, target: str, reason: str, *, json: bool, debug: bool) -> Non
     def body() -> ExitCode:
         from deployer.engine.operations import ask
         from deployer.report.output import Output
-        from deployer.report.records import ended_record
+        from deployer.report.records import ended_record, ended_text
         from deployer.rollout.model import Request, RequestKind
         from deployer.wiring import sites
 
@@ -150,7 +149,7 @@ def _ask(kind: str, target: str, reason: str, *, json: bool, debug: bool) -> Non
         request = Request(RequestKind(kind), reached.site.actor, reason)
         with out.listener() as listener:
             done = ask(reached.site, request, reached.known_job(), listener)
-        out.result(ended_record(done), done.text, style(done.exit_code))
+        out.result(ended_record(done), ended_text(done), style(done.exit_code))
         return done.exit_code
 
     run(body, as_json=json, debug=debug)
@@ -200,7 +199,7 @@ def rollback(
     def body() -> ExitCode:
         from deployer.engine.rollback import roll_back
         from deployer.report.output import Output
-        from deployer.report.records import ended_record
+        from deployer.report.records import ended_record, ended_text
         from deployer.wiring import sites
 
         out = Output(as_json=json)
@@ -208,7 +207,7 @@ def rollback(
         reached.signals.install()
         with out.listener() as listener:
             done = roll_back(reached.site, listener, to=to, reason=reason, force=force)
-        out.result(ended_record(done), done.text, style(done.exit_code))
+        out.result(ended_record(done), ended_text(done), style(done.exit_code))
         return done.exit_code
 
     run(body, as_json=json, debug=debug)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first one brings traffic back, the same one again leaves at once."""
+"""SIGINT, SIGTERM and SIGHUP: the first one brings traffic back, the same one again leaves at once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Signals:
         self._first: signal.Signals | None = None
 
     def install(self) -> None:
-        """Handle SIGINT and SIGTERM from now on."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Handle them from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

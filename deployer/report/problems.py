@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from deployer.errors import ExitCode
 from deployer.manifest.problems import Problem
 
 RULE = "manifest"
@@ -28,7 +29,9 @@ def _text(problems: Sequence[Problem]) -> str:
 
 
 def _json(problems: Sequence[Problem]) -> str:
-    return json.dumps({"problems": [asdict(problem) for problem in problems]}, indent=2) + "\n"
+    code = ExitCode.MANIFEST if problems else ExitCode.OK
+    record = {"exit_code": int(code), "problems": [asdict(problem) for problem in problems]}
+    return json.dumps(record, indent=2) + "\n"
 
 
 def _sarif(problems: Sequence[Problem]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from deployer.manifest.quantities import format_duration
 from deployer.ports.views import Past
-from deployer.report.verdicts import verdict_record
+from deployer.report.verdicts import brief, verdict_record
 from deployer.report.words import first_line
 from deployer.rollout.describe import describe
 from deployer.rollout.ending import Ended
@@ -41,6 +41,11 @@ def ended_record(done: Ended) -> dict[str, Any]:
     """Write how a command ended."""
     record: dict[str, Any] = {"exit_code": int(done.exit_code), "text": done.text}
     return record | ({"rollout": state_record(done.state)} if done.state else {"rollout": None})
+
+
+def ended_text(done: Ended) -> str:
+    """Say in a line or two how a command ended: of the gate's reasons only the most important one."""
+    return brief(done.text, done.state.verdict if done.state else None)
 
 
 def plan_record(found: Plan | str, rps: float | None) -> dict[str, Any]:

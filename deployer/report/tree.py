@@ -45,7 +45,7 @@ def tree(
     for position, step in enumerate(state.plan.steps):
         branch = root.add(_step_line(state, story, position, step, now))
         if position == state.position and state.phase not in (Phase.PROMOTED, Phase.PAUSED):
-            for part in _detail(state, endpoint, now, waiting):
+            for part in _detail(state, endpoint, waiting):
                 branch.add(part)
     if state.phase is Phase.PAUSED:
         root.add(_pause(state, now))
@@ -111,7 +111,7 @@ def _clock(state: Rollout, now: datetime) -> str:
     return f"decides within {left}" + (f", not before {format_duration(least_s)}" if least_s > 0 else "")
 
 
-def _detail(state: Rollout, endpoint: Endpoint | None, now: datetime, waiting: str) -> Iterable[RenderableType]:
+def _detail(state: Rollout, endpoint: Endpoint | None, waiting: str) -> Iterable[RenderableType]:
     """What is drawn below the current step: the evidence, and on the way back the evidence it was given up for."""
     verdict = state.verdict
     back = state.phase in WAY_BACK

@@ -89,6 +89,13 @@ def test_ranks_of_a_middling_block_are_approximated_closely(monkeypatch):
     assert np.abs(close - exact).max() < 5e-3
 
 
+def test_a_solver_that_is_cut_short_still_answers(monkeypatch):
+    counts = ints([200, 300, 500])
+    exact = score_log_mgf(ints(300), counts, rank_scores(counts), TILTS)
+    monkeypatch.setattr(permutation, "_NEWTON", 4)
+    assert np.abs(score_log_mgf(ints(300), counts, rank_scores(counts), TILTS) - exact).max() < 1
+
+
 def test_the_larger_arm_is_expanded_by_its_complement():
     counts = ints([2, 3, 1, 4])
     scores = rank_scores(counts)
