@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +24,8 @@ from deployer.local.router import Router
 _POLL_MIN_S, _POLL_MAX_S = 0.05, 0.2
 _REOPEN_S = 5.0
 _ROTATE_BYTES = 64 << 20
+_ROTATE_EVERY_S = 30.0
+"""The reader leaves a rotated log a second after its last line, and only the last one is kept for it."""
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -77,11 +81,11 @@ class Traffic:
 
     async def rotate(self, router: Router) -> None:
         """Start new access logs when one is large. What is still unread in the old ones is read from them."""
-        live, shadow = self.files
-        for path in (live, shadow):
+        for path in self.files:
             with suppress(OSError):
-                if path.stat().st_size > _ROTATE_BYTES:
-                    path.replace(path.with_suffix(".log.1"))
+                old = path.with_suffix(".log.1")
+                if path.stat().st_size > _ROTATE_BYTES and _age_s(old) > _ROTATE_EVERY_S:
+                    path.replace(old)
                     await router.reopen_logs()
 
     async def _follow(self) -> None:
@@ -112,3 +116,11 @@ class Traffic:
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _age_s(path: Path) -> float:
+    """Seconds since ``path`` was written; infinite when it does not exist."""
+    try:
+        return time.time() - path.stat().st_mtime  # noqa: TID251  # files are stamped by this clock
+    except FileNotFoundError:
+        return math.inf

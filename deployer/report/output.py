@@ -29,52 +29,64 @@ class Output:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a character that a terminal cannot show is no reason to fail
                 stream.reconfigure(errors="replace")
-        self.console = _console(sys.stdout)
-        self._errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+        self._stdout = Unfailing(sys.stdout)
+        self.console = _console(self._stdout)
+        self._errors = _console(Unfailing(sys.stderr))
 
     @property
     def is_live(self) -> bool:
         """Stdout is a terminal that can be redrawn."""
-        return sys.stdout.isatty() and not self.console.is_dumb_terminal
+        return self._stdout.isatty() and not self.console.is_dumb_terminal
 
     def listener(self) -> Quiet:
         """Choose how a running rollout is shown: a live tree on a terminal, lines elsewhere, nothing for JSON."""
         if self.as_json:
             return Quiet()
-        console = _console(cast("TextIO", Unfailing(sys.stdout)))
-        return LiveTree(console) if self.is_live else Lines(console)
+        return LiveTree(self.console) if self.is_live else Lines(self.console)
 
     def result(self, record: Mapping[str, Any], text: str, style: str = "") -> None:
         """Print a command's result: ``record`` as the JSON document, or ``text``."""
         if self.as_json:
-            sys.stdout.write(document(record))
+            self._stdout.write(document(record))
         else:
             self.console.print(Text(plain(text), style=style), soft_wrap=not self.is_live)
+        self._finish()
 
     def drawing(self, drawn: RenderableType) -> None:
         """Print something drawn: as wide as the terminal, WIDTH columns elsewhere."""
-        if sys.stdout.isatty():
+        if self._stdout.isatty():
             self.console.print(drawn)
-            return
-        with self.console.capture() as capture:
-            self.console.print(drawn, width=max(WIDTH, self.console.width))
-        sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+        else:
+            canvas = Console(file=io.StringIO(), width=max(WIDTH, self.console.width), highlight=False, emoji=False)
+            with canvas.capture() as capture:
+                canvas.print(drawn)
+            self._stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+        self._finish()
 
     def error(self, error: DeployerError) -> None:
         """Print what went wrong and what to do next; with JSON, as the document."""
         if self.as_json:
             self.result(error_record(error), "")
-        self._errors.print(Text.assemble(("error: ", "bold red"), plain(error.message)))
-        if error.hint:
-            self._errors.print(Text.assemble(("  next: ", "bold"), plain(error.hint)))
+        self._complain("error", error.message, error.hint)
 
     def bug(self, error: Exception) -> None:
         """Print an unexpected failure in one line."""
         hint = "check where traffic stands with `deployer status`; run again with --debug."
         if self.as_json:
             self.result({"error": {"message": repr(error), "hint": hint}, "exit_code": int(ExitCode.BUG)}, "")
-        self._errors.print(Text.assemble(("bug: ", "bold red"), plain(repr(error))))
-        self._errors.print(Text.assemble(("  next: ", "bold"), hint))
+        self._complain("bug", repr(error), hint)
+
+    def _complain(self, kind: str, message: str, hint: str) -> None:
+        self._errors.print(Text.assemble((f"{kind}: ", "bold red"), plain(message)), soft_wrap=True)
+        if hint:
+            self._errors.print(Text.assemble(("  next: ", "bold"), plain(hint)), soft_wrap=True)
+
+    def _finish(self) -> None:
+        """Say so when stdout did not take everything; the exit code stays, for it tells of the traffic."""
+        self._stdout.flush()
+        failure = self._stdout.failure
+        if failure is not None and not isinstance(failure, BrokenPipeError):  # who reads no more wants no more
+            self._complain("error", f"stdout took only a part: {failure}", "Free disk space; ask again with status.")
 
 
 class Unfailing:
@@ -85,7 +97,8 @@ class Unfailing:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._is_broken = False
+        self.failure: Exception | None = None
+        """What broke it; None: nothing so far."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -100,12 +113,12 @@ class Unfailing:
         self._try(self._stream.flush)
 
     def _try(self, call: Callable[[], object]) -> None:
-        if self._is_broken:
+        if self.failure is not None:
             return
         try:
             call()
-        except (OSError, ValueError):  # ValueError: it is closed
-            self._is_broken = True
+        except (OSError, ValueError) as exc:  # ValueError: it is closed
+            self.failure = exc
             with suppress(OSError, ValueError):  # what is still in its buffer must not fail at the end of the process
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self._stream.fileno())
@@ -125,5 +138,5 @@ def error_record(error: DeployerError) -> dict[str, Any]:
     return {"error": {"message": error.message, "hint": error.hint}, "exit_code": int(error.exit_code)}
 
 
-def _console(stream: TextIO) -> Console:
-    return Console(file=stream, highlight=False, emoji=False, markup=False)
+def _console(stream: Unfailing) -> Console:
+    return Console(file=cast("TextIO", stream), highlight=False, emoji=False, markup=False)

@@ -40,6 +40,8 @@ class Story:
         self.done: dict[int, datetime] = {}
         self.back: list[str] = []
         """What was done to bring traffic back, in order."""
+        self.last_words: list[str] = []
+        """What the removed deployments' logs say went wrong."""
         self.back_began: datetime | None = None
         self.back_done: datetime | None = None
         self.verdict: Verdict | None = None
@@ -82,7 +84,9 @@ class Story:
             self.back_began = self.done[position] = at
             self.lines[position] = outcome_words(state.outcome) if state.outcome else ""
         if isinstance(event, TOLD_BACK):
-            self.back.append(first_line(event_words(state, event)[1]))
+            said = event_words(state, event)[1]
+            self.back.append(first_line(said))
+            self.last_words = said.split("\n")[1:] if isinstance(event, Cleaned) else []
         if state.is_final:
             self.back_done = at
 

@@ -53,6 +53,9 @@ def tree(
         back = root.add(_back_line(state, story, now))
         for line in story.back[-BACK_LINES:]:
             back.add(_one_line(line, DIM))
+        if story.last_words:
+            lines = (plain(line) for line in story.last_words)
+            back.add(Text("\n".join(lines), style=DIM, no_wrap=True, overflow="ellipsis"))
         if waiting:
             back.add(_one_line(waiting, DIM))
     elif state.warnings:

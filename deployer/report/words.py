@@ -43,8 +43,14 @@ _COMMANDS = (
 _REMOVED = re.compile(r"^(\S+ removed)(?:; it last said:)?$", re.MULTILINE)
 """The line before a removed deployment's logs, in the words of ``Cleaned``."""
 _TROUBLE = re.compile(r"error|exception|traceback|fatal|killed|failed|segmentation", re.IGNORECASE)
+_NUMBER = re.compile(r"\d+")
+_HEADER = re.compile(r"==> .* <==$")
 _FRAME = re.compile(r'\s*File "(?:<frozen |.*/(?:site|dist)-packages/)')
-_CHATTER = re.compile(r"\[INFO\]|\[DEBUG\]|\s[ID] \[\d+\] ")
+_CHATTER = re.compile(
+    r"\[INFO\]|\[DEBUG\]|\s[ID] \[\d+\] |^azureml_inference_server_http\.|^Traceback \(most recent call last\):$"
+    r"|^The above exception was|^During handling of the above|\[ERROR\] (?:Worker \(pid|Shutting down|Reason: Worker)"
+)
+"""Log lines that say nothing of the model: what servers tell of themselves, and the words between two exceptions."""
 
 
 def plain(text: str) -> str:
@@ -167,15 +173,16 @@ def cleaned_words(text: str, *, with_logs: bool) -> str:
 
 def excerpt(logs: str, most: int = LOG_LINES) -> list[str]:
     """Choose the lines that say what went wrong: from the first sign of trouble, without libraries and chatter."""
-    useful: list[str] = []
+    useful: dict[str, str] = {}
     in_library = False
     for line in logs.split("\n"):
         in_library = bool(_FRAME.match(line)) or (in_library and line.startswith("    "))
-        if line.strip() and not in_library and not _CHATTER.search(line) and line not in useful:
-            useful.append(line)
-    start = next((index for index, line in enumerate(useful) if _TROUBLE.search(line)), None)
+        if line.strip() and not in_library and not _CHATTER.search(line):
+            useful.setdefault(_NUMBER.sub("", line), line)  # the same trouble at another time is said once
+    lines = list(useful.values())
+    start = next((index for index, line in enumerate(lines) if _TROUBLE.search(line)), None)
     if start is None:
         return []
-    shown = useful[start : start + most]
+    shown = [line for line in lines[start:] if not _HEADER.match(line)][:most]
     left = len(logs.strip("\n").split("\n")) - len(shown)
     return [f"  {line}" for line in shown] + ([f"  ({left} more lines in the journal)"] if left else [])

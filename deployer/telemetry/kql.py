@@ -44,12 +44,14 @@ class Table(StrEnum):
 _HISTOGRAM = """\
 {table}
 | where TimeGenerated >= datetime({earliest}) and TimeGenerated < datetime({until})
-| where EndpointName == '{endpoint}'
+| where EndpointName == '{endpoint}' and coalesce(XMSClientRequestId, '') !in ({probes})
 | extend Ended = TimeGenerated + coalesce(TotalDurationMs, int(0)) * 1ms
 | where Ended >= datetime({since}) and Ended < datetime({until})
 | extend BlockMs = bin(datetime_diff('millisecond', Ended, datetime(1970-01-01)), {block_ms})
 | summarize n = count() by BlockMs, DeploymentName, ResponseCode, ModelStatusCode, TotalDurationMs
 """
+PROBES = ("deployer-smoke", "deployer-warm-up")
+"""What our own requests to the candidate alone call themselves: nobody's traffic, so not counted."""
 ANSWER_COLUMNS = ("BlockMs", "DeploymentName", "ResponseCode", "ModelStatusCode", "TotalDurationMs", "n")
 """What a histogram answers, a row a bar: ms since 1970, name or empty, code, code or null, ms or null, count."""
 
@@ -86,6 +88,7 @@ def histogram(table: Table, endpoint: str, since: datetime, until: datetime, *, 
     return _HISTOGRAM.format(
         table=Table(table).value,
         endpoint=endpoint,
+        probes=", ".join(f"'{probe}'" for probe in PROBES),
         earliest=_literal(since - _LONGEST_REQUEST),
         since=_literal(since),
         until=_literal(until),

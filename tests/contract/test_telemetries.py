@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from telemetry_contract import T0, TelemetryContract
 
 from deployer.errors import TelemetryError, TransientError
 from deployer.local.access_log import TrafficLog
+from deployer.telemetry.kql import PROBES
 from deployer.telemetry.local import LocalTelemetry
 
 
@@ -72,8 +73,11 @@ class LocalWorld:
         if deployment is not None and code:
             self._answered[deployment] += n
         line = log_line(at, deployment, code=code, ms=ms, model_code=model_code)
+        self.write(line * n if seen else "", mirrored=mirrored)
+
+    def write(self, lines: str, *, mirrored: bool = False) -> None:
         with self._files[mirrored].open("a") as file:
-            file.write(line * n if seen else "")
+            file.write(lines)
 
     def make_partial(self) -> None:
         with self._files[False].open("a") as file:
@@ -107,3 +111,11 @@ class TestLocalTelemetry(TelemetryContract):
         world = LocalWorld(tmp_path)
         yield world
         world.close()
+
+    def test_our_own_probes_are_not_counted_and_everybody_elses_requests_are(self, world: LocalWorld) -> None:
+        ids = ["deployer-smoke", "deployer-warm-up", "deployer-load-7", "users-own", None]
+        for name in ids:
+            world.write(log_line(T0 + timedelta(seconds=1), "green", client_request_id=name))
+        world.clock.advance(10)
+        samples = world.telemetry.fetch(T0, T0 + timedelta(seconds=5), block_s=1.0)
+        assert sum(cell.n for cell in samples.cells) == len(ids) - len(PROBES)

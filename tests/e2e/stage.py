@@ -29,6 +29,8 @@ from deployer.ports.platform import DeploymentSpec, Endpoint
 
 MODEL = Path(__file__).with_name("model")
 ENDPOINT = "tiny"
+TRACEBACK = re.compile(r"^Traceback", re.MULTILINE)
+"""One of deployer's own; what a model printed is quoted, and indented."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Running:
         self._reader.join(5)
         if self.process.stdout is not None:
             self.process.stdout.close()
-        assert "Traceback" not in self.text, self.text
+        assert not TRACEBACK.search(self.text), self.text
         return code
 
     def kill(self) -> None:
@@ -129,7 +131,7 @@ class Stage:
             check=False,
         )
         said = Said(done.returncode, done.stdout, done.stderr)
-        assert "Traceback" not in said.text, said.text
+        assert not TRACEBACK.search(said.text), said.text
         return said
 
     def json(self, *arguments: object, timeout_s: float = 120) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
+from unit.gate.worlds import gate, slo
 
 from deployer.gate.backtest import LAG_BINS, Arrivals, LagMeter, Outcome, Replay, backtest
 from deployer.gate.ledger import utc
 from deployer.gate.simulate import EPOCH_S, Scenario, World, picture, scenarios, simulate, stream
 from deployer.gate.verdict import Result, Shift
-from unit.gate.worlds import gate, slo
 
-SLO = slo(latency={"p95": "200ms"}, error_rate="5%")
+SLO = slo(latency={"p95": "10ms"}, error_rate="5%")
 AUTO = gate(settle="auto")
 SHIFTS = (Shift(utc(EPOCH_S), 20),)
 
@@ -78,8 +78,7 @@ def test_a_late_fault_overturns_a_pass():
     good = list(stream(world(), Scenario("good", bad=False), rng))[:40]
     bad = stream(world(), Scenario("bad", bad=True, error_rate=1.0), rng)
     later = [
-        Arrivals(b.now_s + 40, b.starts + 40, b.arms, b.classes, b.duration_ms, b.n, b.lags)
-        for b in list(bad)[:10]
+        Arrivals(b.now_s + 40, b.starts + 40, b.arms, b.classes, b.duration_ms, b.n, b.lags) for b in list(bad)[:10]
     ]
     found = replay()
     assert backtest([*good, *later], found).result is Result.FAIL

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.gate.worlds import ERROR, OK, T0, TIMEOUT, after, gate, moment, pair, traffic
 
 from deployer.gate.blocks import ENOUGH, LONGEST_S, fetch_block_s, fresh_blocks, least_s, score_blocks
-from deployer.gate.ledger import CANDIDATE, STABLE, Ledger
+from deployer.gate.ledger import CANDIDATE, STABLE, Ledger, class_codes
 from deployer.gate.samples import Cell, Samples
 from deployer.gate.verdict import Shift
-from unit.gate.worlds import ERROR, OK, T0, TIMEOUT, after, gate, moment, pair, traffic
 
 START = T0.timestamp()
 
@@ -125,8 +125,6 @@ def test_a_ledger_adds_up_whatever_the_order_and_the_splitting():
 
 
 def _columns(cells):
-    from deployer.gate.ledger import class_codes
-
     return (
         np.array([cell.start.timestamp() for cell in cells]),
         np.array([0 if cell.deployment == "candidate" else 1 for cell in cells], np.int64),

@@ -4,9 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from deployer.gate.samples import Cell
-from deployer.gate.verdict import Result, Shift
 from unit.gate.worlds import (
     CLIENT,
     ERROR,
@@ -21,9 +18,14 @@ from unit.gate.worlds import (
     look,
     moment,
     pair,
+    samples,
     slo,
     traffic,
 )
+
+from deployer.gate.decide import judge
+from deployer.gate.samples import Cell
+from deployer.gate.verdict import Result, Shift
 
 
 def named(verdict, metric, rule=None):
@@ -82,7 +84,7 @@ def test_a_slow_candidate_fails_whatever_the_size_of_a_millisecond():
 
 
 def test_a_candidate_with_more_errors_than_tolerable_fails():
-    second, verdict = decided(pair(40, error=0.15), 40)
+    _, verdict = decided(pair(40, error=0.15), 40)
     assert verdict.result is Result.FAIL
     assert named(verdict, "error_rate", "compare")[0].result is Result.FAIL
 
@@ -165,8 +167,7 @@ def test_losing_sight_is_blind_and_says_why():
 
 
 def test_unknown_completeness_is_blind():
-    from deployer.gate.decide import judge
-    from unit.gate.worlds import samples
+
 
     verdict = judge(samples(pair(30), None), SLO, GATE, moment(30))
     assert verdict.result is Result.BLIND
@@ -358,8 +359,7 @@ def test_a_verdict_counts_its_looks_and_knows_its_horizon():
 
 def test_clocks_that_are_ahead_are_not_believed():
     cells = [*pair(20), Cell(after(90), "stable", ERROR, 3, 1)]
-    from deployer.gate.decide import judge
-    from unit.gate.worlds import samples
+
 
     verdict = judge(samples(cells, 20), SLO, GATE, moment(20))
     assert verdict.result is Result.BLIND

@@ -1,9 +1,9 @@
 import math
 
 import pytest
+from unit.gate.worlds import gate, slo
 
 from deployer.gate.power import Traffic, check_step, plan_power
-from unit.gate.worlds import gate, slo
 
 SLO = slo(latency={"p95": "330ms", "p99": "930ms"}, error_rate="1%")
 GATE = gate(look="10s", warm_up="60s", min_requests=200)

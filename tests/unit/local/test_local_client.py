@@ -14,13 +14,10 @@ from deployer.local.protocol import encode_error, encode_result
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[LocalClient]:
+def client(tmp_path: Path) -> LocalClient:
     client = LocalClient("digits", tmp_path)
     client.layout.prepare()
-    yield client
-    client.layout.control.unlink(missing_ok=True)
-    if client.layout.run != client.layout.root / "run":
-        client.layout.run.rmdir()
+    return client
 
 
 @contextmanager

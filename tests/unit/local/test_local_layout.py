@@ -1,6 +1,7 @@
 import os
 import stat
 import subprocess
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -67,7 +68,6 @@ def test_sockets_have_short_paths_however_long_the_home_is(tmp_path: Path):
     layout.prepare()
     assert len(os.fsencode(layout.socket("a" * 32 + "-99"))) <= SOCKET_PATH_MAX
     assert mode(layout.run) == 0o700
-    layout.run.rmdir()
 
 
 def test_two_homes_never_share_sockets(tmp_path: Path):
@@ -75,8 +75,6 @@ def test_two_homes_never_share_sockets(tmp_path: Path):
     for layout in layouts:
         layout.prepare()
     assert layouts[0].run != layouts[1].run
-    for layout in layouts:
-        layout.run.rmdir()
 
 
 def test_a_socket_directory_is_made_again_after_the_temporary_directory_was_cleaned(tmp_path: Path):
@@ -85,7 +83,6 @@ def test_a_socket_directory_is_made_again_after_the_temporary_directory_was_clea
     layout.run.rmdir()
     layout.prepare()
     assert layout.run.is_dir()
-    layout.run.rmdir()
 
 
 def test_a_socket_directory_that_others_can_enter_is_refused(tmp_path: Path):
@@ -94,7 +91,6 @@ def test_a_socket_directory_that_others_can_enter_is_refused(tmp_path: Path):
     layout.run.chmod(0o755)
     with pytest.raises(PlatformError, match="private"):
         layout.prepare()
-    layout.run.rmdir()
 
 
 def test_a_home_that_cannot_be_written_is_named(tmp_path: Path):
@@ -152,8 +148,9 @@ def test_an_endpoint_that_was_never_created_is_not_found(layout: Layout):
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path):
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A file system of 2 MB."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=False).returncode:

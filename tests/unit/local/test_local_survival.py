@@ -139,8 +139,7 @@ def test_when_keeper_and_daemon_are_killed_at_once_nothing_is_left_and_the_next_
     before = world.observe()
     found = status(world)
     kill(found["keeper_pid"], found["daemon_pid"])
-    until(lambda: not leftovers(layout_of(world).root), 3)
-    assert not world.platform.client.is_running()
+    until(lambda: not leftovers(layout_of(world).root) and not world.platform.client.is_running(), 3)
     assert_as_before(world, before)
 
 

@@ -66,7 +66,7 @@ def counted(world: LocalWorld) -> int:
 
 
 def test_logs_that_grow_large_are_replaced_and_no_answer_is_lost(tmp_path: Path):
-    with patched_daemon(tmp_path, "traffic._ROTATE_BYTES = 20_000") as world:
+    with patched_daemon(tmp_path, "traffic._ROTATE_BYTES, traffic._ROTATE_EVERY_S = 20_000, 4") as world:
         start_blue(world)
         for _ in range(150):
             assert world.ask().code == 200
@@ -96,7 +96,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", path], check=False).returncode:
         pytest.skip("mounting a disk takes root")
     yield path
-    lifecycle.down(path)
+    lifecycle.down(path, forget=True)
     subprocess.run(["umount", "-l", path], check=True)
 
 

