@@ -11,7 +11,7 @@ from deployer.engine.effects import Deployable, Effects
 from deployer.engine.lease import STALE_AFTER_S, Holder, Lease, is_alive_here, is_gone
 from deployer.engine.probe import Probe
 from deployer.engine.runner import Listener, Runner, WantedLoad
-from deployer.errors import ExitCode, NotFoundError, PlanError
+from deployer.errors import ExitCode, PlanError, UsageError
 from deployer.manifest.schema import OnFail, OnInconclusive, Retire
 from deployer.ports.clock import Clock
 from deployer.ports.platform import Endpoint, Platform
@@ -34,6 +34,7 @@ SETTLE_S = 120.0
 class Site:
     """One endpoint with everything that reaches it."""
 
+    endpoint: str
     platform: Platform
     telemetry: Telemetry
     journal: Journal
@@ -42,6 +43,11 @@ class Site:
     """Who acts, for the journal: ``user@host``, or the CI run."""
     signal: Callable[[], str | None]
     """Name of the signal this process was sent, if any."""
+
+
+def no_endpoint(site: Site) -> UsageError:
+    """The error of a command about an endpoint that does not exist."""
+    return UsageError(f"there is no endpoint {site.endpoint}", hint="Check the name: deployer local status lists them.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,14 +262,12 @@ def ask(site: Site, request: Request, job: Job | None, listener: Listener) -> En
     """Have the running rollout act on ``request``, or act on it here when nobody runs it.
 
     Raises:
-        NotFoundError: there is no such endpoint.
+        UsageError: there is no such endpoint.
         PlanError: the rollout's owner neither answers nor is dead.
     """
     endpoint = site.platform.observe()
     if endpoint is None:
-        raise NotFoundError(
-            "there is no such endpoint", hint="Check the name: `deployer local status` lists local ones."
-        )
+        raise no_endpoint(site)
     marks = _active(endpoint)
     if marks is None:
         return Ended(ExitCode.OK, f"nothing to {request.kind.value.replace('_', ' ')}: no rollout is under way")

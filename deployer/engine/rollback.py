@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from deployer.engine.lease import Lease
-from deployer.engine.operations import Site
+from deployer.engine.operations import Site, no_endpoint
 from deployer.engine.runner import Listener
-from deployer.errors import ExitCode, NotFoundError, NotReadyError, PlatformError
+from deployer.errors import ExitCode, NotReadyError, PlatformError
 from deployer.ports.platform import Deployment, DeploymentState, Endpoint
 from deployer.ports.store import Entry
 from deployer.rollout.ending import Ended
@@ -30,13 +30,14 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
         force: also onto a deployment that is not ready.
 
     Raises:
-        NotFoundError: no such endpoint, or no such deployment and no record of it.
+        UsageError: no such endpoint.
+        NotFoundError: no such deployment and no record of it.
         NotReadyError: the target cannot take traffic. Nothing changed.
         PlatformError: the write could not be verified: a human must act.
     """
     endpoint = site.platform.observe()
     if endpoint is None:
-        raise NotFoundError("there is no such endpoint", hint="Check the name and the platform.")
+        raise no_endpoint(site)
     target = _target(endpoint, to)
     if target is None:
         return Ended(

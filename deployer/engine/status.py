@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from deployer.engine.lease import Holder, is_gone
-from deployer.engine.operations import Site
-from deployer.errors import NotFoundError
+from deployer.engine.operations import Site, no_endpoint
 from deployer.ports.store import Journal
 from deployer.ports.views import Past, Status
 from deployer.rollout.events import Event, from_record
@@ -20,11 +19,11 @@ def look(site: Site) -> Status:
     """Read the endpoint and the journal of its rollout. Changes nothing.
 
     Raises:
-        NotFoundError: there is no such endpoint.
+        UsageError: there is no such endpoint.
     """
     endpoint = site.platform.observe()
     if endpoint is None:
-        raise NotFoundError("there is no such endpoint", hint="Check the name: deployer local status lists them.")
+        raise no_endpoint(site)
     marks = marks_of(endpoint.tags)
     holder = Holder.parse(endpoint.tags.get(LEASE))
     steps = tuple(replay(site.journal, marks.rollout_id)) if marks else ()

@@ -44,8 +44,8 @@ def tree(
     root = Tree(_title(state, now), guide_style=DIM)
     for position, step in enumerate(state.plan.steps):
         branch = root.add(_step_line(state, story, position, step, now))
-        if position == state.position and state.phase not in (Phase.PROMOTED, Phase.PAUSED):
-            for part in _detail(state, endpoint, waiting):
+        if position == state.position and state.phase is not Phase.PROMOTED:
+            for part in _detail(state, story, endpoint, waiting):
                 branch.add(part)
     if state.phase is Phase.PAUSED:
         root.add(_pause(state, now))
@@ -114,12 +114,12 @@ def _clock(state: Rollout, now: datetime) -> str:
     return f"decides within {left}" + (f", not before {format_duration(least_s)}" if least_s > 0 else "")
 
 
-def _detail(state: Rollout, endpoint: Endpoint | None, waiting: str) -> Iterable[RenderableType]:
+def _detail(state: Rollout, story: Story, endpoint: Endpoint | None, waiting: str) -> Iterable[RenderableType]:
     """What is drawn below the current step: the evidence, and on the way back the evidence it was given up for."""
     verdict = state.verdict
     back = state.phase in WAY_BACK
     if verdict is not None or state.is_exposed or state.mirror_pct:
-        yield _arms(state, None if back else endpoint, verdict)
+        yield _arms(state, None if back else endpoint, verdict or story.verdict)
     if back:
         gated = verdict is not None and verdict.text in state.reason
         style = _RESULT_STYLE[verdict.result] if verdict is not None and gated else BAD

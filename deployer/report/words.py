@@ -7,6 +7,7 @@ import unicodedata
 from typing import assert_never
 
 from deployer.gate.verdict import Result, Verdict
+from deployer.manifest.quantities import format_duration
 from deployer.report.verdicts import brief, versus, why
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.events import (
@@ -78,6 +79,8 @@ def step_name(plan: Plan, step: Step) -> str:
     """Name a step as the tree does."""
     if step.kind is StepKind.BAKE:
         return "100% and bake"
+    if step.kind is StepKind.PAUSE and step.max_s is not None:
+        return f"pause {format_duration(step.max_s)}"
     if step.kind is StepKind.RETIRE:
         return f"retire {plan.stable}" if plan.stable else "retire nothing"
     return str(step)

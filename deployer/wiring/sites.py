@@ -134,6 +134,7 @@ def _site(platform: PlatformType, endpoint: str) -> tuple[Site, Signals]:
     signals = Signals(clock.wake)
     local = LocalPlatform(endpoint, home())
     return Site(
+        endpoint=endpoint,
         platform=local,
         telemetry=LocalTelemetry(local.client, endpoint, clock),
         journal=FileJournal(home() / "journal" / platform.value / endpoint),

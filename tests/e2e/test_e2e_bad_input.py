@@ -42,7 +42,7 @@ def test_a_sample_that_is_missing_or_no_json_is_named(stage: Stage) -> None:
 def test_an_endpoint_that_nobody_made_is_not_found_and_nothing_is_started(stage: Stage) -> None:
     for command in ("status", "abort", "promote", "rollback"):
         said = stage.run(command, "nobody")
-        assert (said.code, "no such endpoint" in said.err, "next: " in said.err) == (13, True, True), said.text
+        assert (said.code, "there is no endpoint" in said.err, "next: " in said.err) == (2, True, True), said.text
     assert stage.at_work() == {}
 
 

@@ -81,7 +81,7 @@ class World:
     # ---- the engine's side
 
     def site(self) -> Site:
-        return Site(self.platform, self.telemetry, self.journal, self.clock, "ann@here", lambda: self.signal)
+        return Site("digits", self.platform, self.telemetry, self.journal, self.clock, "ann@here", lambda: self.signal)
 
     def manifest(self) -> Manifest:
         document = {
