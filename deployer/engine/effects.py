@@ -7,7 +7,6 @@ forward is the beginning of the way back; a failure on the way back is told as s
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
@@ -73,6 +72,8 @@ class Deployable:
     """The gate, with the manifest's targets and rules."""
     block_s: float
     """Length of the blocks of event time that it wants its samples counted in."""
+    record: Callable[[Samples, Moment, Verdict], str]
+    """Writes a look down so that it can be judged again."""
 
 
 class Effects:
@@ -91,8 +92,8 @@ class Effects:
         self._clock = clock
         self._probe = probe
         self._deployable = deployable
-        self.samples: Samples | None = None
-        """What the latest look saw."""
+        self.evidence: tuple[str, bytes] | None = None
+        """What the latest look saw and answered, by its SHA-256."""
 
     def perform(self, action: Action, state: Rollout) -> Event:
         """Perform one action and say what came of it. Never raises for what a platform or telemetry did."""
@@ -214,8 +215,12 @@ class Effects:
             samples = self._telemetry.fetch(state.shifts[0].at, now, block_s=spec.block_s, mirrored=mirrored)
         except TelemetryError as exc:
             samples = Samples((), spec.block_s, None, problem=f"{exc.message} ({exc.hint})")
-        self.samples = samples
-        return Judged(spec.judge(samples, state.moment(now)), evidence_hash(samples))
+        moment = state.moment(now)
+        verdict = spec.judge(samples, moment)
+        content = spec.record(samples, moment, verdict).encode()
+        digest = hashlib.sha256(content).hexdigest()
+        self.evidence = (digest, content)
+        return Judged(verdict, digest)
 
     def _clean(self, names: tuple[str, ...]) -> Event:
         said: list[str] = []
@@ -237,11 +242,3 @@ class Effects:
             return Retired(f"{name} scaled down to 0 instances")
         self._retrying(lambda: self._platform.delete_deployment(name))
         return Retired(f"{name} deleted")
-
-
-def evidence_hash(samples: Samples) -> str:
-    """SHA-256 over what a look saw, in a canonical order."""
-    cells = sorted((c.start.isoformat(), c.deployment, c.answer.value, c.duration_ms, c.n) for c in samples.cells)
-    until = samples.complete_until.isoformat() if samples.complete_until else None
-    known = [cells, samples.block_s, until, sorted(samples.expected.items()), samples.problem]
-    return hashlib.sha256(json.dumps(known, separators=(",", ":")).encode()).hexdigest()

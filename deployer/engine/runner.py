@@ -22,7 +22,7 @@ from deployer.ports.platform import Endpoint, Platform
 from deployer.ports.store import Entry, Journal
 from deployer.rollout.actions import Action, Record, Stop, Wait
 from deployer.rollout.decide import decide
-from deployer.rollout.events import Adopted, Event, GaveUp, Started, to_record
+from deployer.rollout.events import Adopted, Advanced, Event, GaveUp, Paused, Started, to_record
 from deployer.rollout.machine import begin, evolve
 from deployer.rollout.model import FINAL, WAY_BACK, Observed, Outcome, Phase, Request, Rollout
 from deployer.rollout.tags import LEASE, REQUEST, TAGGED, request_of, tags_for, tags_for_good
@@ -166,8 +166,20 @@ class Runner:
                 if after.phase not in WAY_BACK | FINAL:
                     event = GaveUp(Outcome.PLATFORM, f"{exc.message} ({exc.hint})")
                     after = evolve(after, event, at)
+        if isinstance(event, Advanced | GaveUp | Paused):
+            self._keep_evidence(state)
         self._listener.on_event(after, event, at)
         return after
+
+    def _keep_evidence(self, state: Rollout) -> None:
+        """Keep the record of the look that decided; traffic in hand matters more, so a failure is only said."""
+        if self._effects.evidence is None or self._journal_failure is not None:
+            return
+        (name, content), self._effects.evidence = self._effects.evidence, None
+        try:
+            self._journal.keep(state.plan.rollout_id, name, content)
+        except StoreError as exc:
+            self._listener.on_note(f"{exc.message}. {exc.hint}")
 
     def mark(self, state: Rollout, endpoint: Endpoint | None) -> None:
         """Write to the endpoint's tags what a runner without this journal must know of ``state``."""

@@ -24,11 +24,12 @@ from deployer.local.layout import Layout, open_log
 from deployer.local.processes import MARK, clean_environment
 from deployer.local.revisions import Revision
 from deployer.local.settings import Settings
+from deployer.local.tether import LOADED
 
 TETHER = Path(__file__).with_name("tether.py")
 
 _APP = "azureml_inference_server_http.server.entry:app"
-_PROBE_EVERY_S = 0.1
+_PROBE_EVERY_S = 0.05
 _PROBE_TIMEOUT_S = 2.0
 _CRASHES = 5
 """Deaths within ``_CRASH_WINDOW_S`` that make a failure of a crash."""
@@ -111,10 +112,18 @@ class Instance:
 
     async def _run_once(self) -> tuple[bool, str]:
         """Run one process to its end; whether it was ready in between, and why it ended."""
-        process = await self._spawn()
+        reports, report = os.pipe()
+        os.set_blocking(reports, False)  # noqa: FBT003
+        try:
+            process = await self._spawn(report)
+        except OSError:
+            os.close(reports)
+            raise
+        finally:
+            os.close(report)
         ended = asyncio.create_task(process.wait())
         try:
-            ready = await self._await_ready(ended)
+            ready = await self._await_ready(ended, reports)
             if ready:
                 self._enter(State.READY, "")
             elif not ended.done():
@@ -122,31 +131,43 @@ class Instance:
             return ready, self._reason(await ended, was_ready=ready)
         finally:
             ended.cancel()
+            os.close(reports)
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn(self, report: int) -> asyncio.subprocess.Process:
         self.socket.unlink(missing_ok=True)
         with open_log(self.log) as log:
             self._process = await asyncio.create_subprocess_exec(
                 *command(self._revision.settings, self.socket),
                 cwd=self._revision.code,
-                env=environment(self.name, self._revision, self._layout.root),
+                env=environment(self.name, self._revision, self._layout.root) | {LOADED: str(report)},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=[report],
             )
         self.pid = self._process.pid
         return self._process
 
-    async def _await_ready(self, ended: asyncio.Task[int]) -> bool:
-        deadline = time.monotonic() + self._revision.settings.ready_within_s
+    async def _await_ready(self, ended: asyncio.Task[int], reports: int) -> bool:
+        """Wait until every worker has loaded its model and one of them answers."""
+        settings = self._revision.settings
+        deadline = time.monotonic() + settings.ready_within_s
+        loaded = 0
         while not ended.done() and time.monotonic() < deadline:
-            with suppress(OSError):
-                status, _ = await fetch(self.socket, "/", timeout_s=_PROBE_TIMEOUT_S)
-                if status == 200:
-                    return True
+            with suppress(BlockingIOError):
+                loaded += len(os.read(reports, 1024))
+            if loaded >= settings.workers and await self._answers():
+                return True
             await asyncio.wait({ended}, timeout=_PROBE_EVERY_S)
         return False
+
+    async def _answers(self) -> bool:
+        try:
+            status, _ = await fetch(self.socket, "/", timeout_s=_PROBE_TIMEOUT_S)
+        except OSError:
+            return False
+        return status == 200
 
     async def _end_process(self, grace_s: float) -> None:
         """End the process and whatever it started."""

@@ -14,6 +14,9 @@ import signal
 import sys
 from typing import Any
 
+LOADED = "DEPLOYER_LOCAL_LOADED"
+"""Variable that holds the descriptor on which workers report."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -31,6 +34,11 @@ def die_with(parent: int) -> None:
 def post_fork(_server: Any, worker: Any) -> None:
     """Tie a gunicorn worker to its master (called by gunicorn)."""
     die_with(worker.ppid)
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Tell the daemon that one more worker has loaded its model (called by gunicorn)."""
+    os.write(int(os.environ[LOADED]), b".")
 
 
 def main() -> None:

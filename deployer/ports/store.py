@@ -40,3 +40,15 @@ class Journal(Protocol):
     def rollouts(self) -> Sequence[str]:
         """Ids of all rollouts of the endpoint, oldest first."""
         ...
+
+    def keep(self, rollout_id: str, name: str, content: bytes) -> None:
+        """Keep a piece of evidence beside the journal; ``name`` is its SHA-256, so keeping it twice changes nothing.
+
+        Raises:
+            StoreError: disk full or not writable. Nothing was kept.
+        """
+        ...
+
+    def kept(self, rollout_id: str, name: str) -> bytes | None:
+        """Return what was kept under ``name``; None when nothing was."""
+        ...

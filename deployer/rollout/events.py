@@ -94,7 +94,7 @@ class Judged:
 
     verdict: Verdict
     evidence: str | None
-    """SHA-256 of the samples it saw; None: it saw none."""
+    """SHA-256 of the record of this look; the record of every look that decided is kept beside the journal."""
     type: Literal["judged"] = "judged"
 
 

@@ -6,9 +6,11 @@ does not match its hash was changed by somebody, and is an error.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -60,6 +62,32 @@ class FileJournal:
     def rollouts(self) -> Sequence[str]:
         """Ids of all rollouts, oldest first (ids begin with their time)."""
         return sorted(path.stem for path in self._folder.glob("*.jsonl"))
+
+    def keep(self, rollout_id: str, name: str, content: bytes) -> None:
+        """Keep a piece of evidence, compressed."""
+        path = self._evidence(rollout_id, name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh = path.with_suffix(".new")
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(gzip.compress(content, mtime=0))
+            fresh.replace(path)
+        except OSError as exc:
+            raise StoreError(f"cannot keep evidence {path}: {exc.strerror or exc}", hint="Free disk space.") from exc
+
+    def kept(self, rollout_id: str, name: str) -> bytes | None:
+        """Return what was kept under ``name``."""
+        try:
+            return gzip.decompress(self._evidence(rollout_id, name).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, EOFError, zlib.error) as exc:
+            raise StoreError(
+                f"cannot read evidence {name}: {exc}", hint="It was changed: it proves nothing."
+            ) from exc
+
+    def _evidence(self, rollout_id: str, name: str) -> Path:
+        return self._folder / f"{rollout_id}.evidence" / f"{name}.json.gz"
 
     def _path(self, rollout_id: str) -> Path:
         return self._folder / f"{rollout_id}.jsonl"

@@ -82,7 +82,7 @@ def test_killed_at_any_effect_and_the_journal_lost_it_still_ends(behaviour: Beha
             world.roll_out()
         except Killed:
             heal(world)
-            for path in (world.home / "journal").glob("*"):
+            for path in (world.home / "journal").glob("*.jsonl"):
                 path.unlink()
             world.roll_out("r2")
         assert world.live_digest() == ("new" if behaviour.error_share == 0 else "base"), number

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from doubles.simple_gate import judge
 from world import Behaviour, Killed, World, _Journal
 
 from deployer.engine.rollback import roll_back
 from deployer.errors import ConflictError, ExitCode, PlanError, TelemetryError, TransientError
+from deployer.gate.record import Record
 from deployer.report.listeners import Quiet
+from deployer.rollout.events import Advanced, GaveUp, Judged, from_record
 from deployer.rollout.model import Phase, RequestKind
 
 
@@ -175,7 +178,7 @@ def test_a_request_with_nothing_under_way_is_no_error(world: World, kind: Reques
 def test_rollback_by_hand_needs_no_journal_and_is_idempotent(world: World) -> None:
     world.strategy = {**world.strategy, "retire": "keep"}
     world.roll_out()
-    for path in (world.home / "journal").iterdir():
+    for path in (world.home / "journal").glob("*.jsonl"):
         path.unlink()
     done = world.roll_back()
     assert (done.exit_code, world.live_digest()) == (ExitCode.OK, "base")
@@ -310,7 +313,7 @@ def test_a_crashed_rollout_goes_on_from_the_tags_alone(world: World) -> None:
     world.at[9.0] = World.kill
     with pytest.raises(Killed):
         world.roll_out()
-    for path in (world.home / "journal").iterdir():
+    for path in (world.home / "journal").glob("*.jsonl"):
         path.unlink()
     assert world.roll_out("r2").exit_code is ExitCode.OK
     assert world.live_digest() == "new"
@@ -320,7 +323,7 @@ def test_a_crashed_rollout_is_aborted_from_a_machine_that_knows_nothing(world: W
     world.at[9.0] = World.kill
     with pytest.raises(Killed):
         world.roll_out()
-    for path in (world.home / "journal").iterdir():
+    for path in (world.home / "journal").glob("*.jsonl"):
         path.unlink()
     assert world.ask(RequestKind.ABORT, with_manifest=False).exit_code is ExitCode.OK
     assert world.traffic() == {"blue": 100}
@@ -407,3 +410,23 @@ def test_a_platform_that_stops_answering_while_exposed_pages_a_human(world: Worl
     assert stopped.value.exit_code is ExitCode.STUCK
     world.platform.before = lambda _: None
     assert world.roll_out("r2").exit_code is ExitCode.OK
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_every_look_that_decided_is_kept_and_says_what_the_journal_says(world: World, *, bad: bool) -> None:
+    world.candidate = Behaviour(error_share=0.5 if bad else 0.0)
+    world.roll_out()
+    decided = 0
+    judged: Judged | None = None
+    for entry in world.journal.read("r1"):
+        event = from_record(entry.event)
+        if isinstance(event, Judged):
+            judged = event
+        elif isinstance(event, Advanced | GaveUp) and judged is not None:
+            content = world.journal.kept("r1", judged.evidence or "")
+            assert content is not None
+            record = Record.from_json(content.decode())
+            assert record.verdict == judged.verdict
+            assert judge(record.samples, record.slo, record.gate, record.moment) == judged.verdict
+            decided, judged = decided + 1, None
+    assert decided == (1 if bad else 3)

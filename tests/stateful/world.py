@@ -21,6 +21,7 @@ from deployer.engine.operations import Job, Site, ask, roll_out
 from deployer.engine.probe import Probed
 from deployer.engine.rollback import roll_back
 from deployer.errors import StoreError
+from deployer.gate.record import Record
 from deployer.manifest.schema import Manifest
 from deployer.ports.platform import DeploymentSpec
 from deployer.ports.store import Entry
@@ -113,8 +114,13 @@ class World:
             versions = {plan.candidate: DeploymentSpec(plan.candidate, {}, self.home, self.digest)}
             if plan.baseline and plan.stable:
                 versions[plan.stable] = DeploymentSpec(plan.stable, {}, self.home, "base")
+            slo, gate = manifest.slo, manifest.gate
             return Deployable(
-                versions, {}, lambda samples, moment: judge(samples, manifest.slo, manifest.gate, moment), 1.0
+                versions,
+                {},
+                lambda samples, moment: judge(samples, slo, gate, moment),
+                1.0,
+                lambda samples, moment, verdict: Record(samples, slo, gate, moment, verdict).to_json(),
             )
 
         return Job(wanted, {"name": "digits"}, deployable, _Probe(self), None)

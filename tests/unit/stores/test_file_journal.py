@@ -102,3 +102,23 @@ def test_a_folder_that_cannot_be_made_or_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "r2.jsonl").mkdir()
     with pytest.raises(StoreError):
         FileJournal(tmp_path).read("r2")
+
+
+def test_evidence_is_kept_by_its_name_and_keeping_it_twice_changes_nothing(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path / "new")
+    for _ in range(2):
+        journal.keep("r1", "abc", b"{}")
+    assert FileJournal(tmp_path / "new").kept("r1", "abc") == b"{}"
+    assert journal.kept("r1", "other") is None
+    assert journal.rollouts() == []
+
+
+def test_evidence_that_was_changed_or_cannot_be_kept_is_said(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+    journal.keep("r1", "abc", b"{}")
+    (tmp_path / "r1.evidence" / "abc.json.gz").write_bytes(b"garbage")
+    with pytest.raises(StoreError, match="cannot read evidence"):
+        journal.kept("r1", "abc")
+    (tmp_path / "r2.evidence").write_text("a file")
+    with pytest.raises(StoreError, match="cannot keep evidence"):
+        journal.keep("r2", "abc", b"{}")
