@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import TypeVar, assert_never
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from deployer.engine.probe import Probe, Probed
 from deployer.errors import DeployerError, NotFoundError, PlatformError, TelemetryError, TransientError
@@ -54,6 +54,8 @@ from deployer.rollout.events import (
     Warmed,
 )
 from deployer.rollout.model import Outcome, Rollout, StepKind
+
+T = TypeVar("T")
 
 ATTEMPTS = 4
 """Tries of a call that failed for a passing reason, about 5 s in all, before the way back begins."""
@@ -106,8 +108,6 @@ class Effects:
         match action:
             case Restore() | Recreate():
                 return RevertFailed(why)
-            case Clean(names):
-                return Cleaned(f"could not remove {', '.join(names)}: {why}", names)
             case RetireStable(name):
                 return Retired(f"could not retire {name}: {why}", (name,))
             case _:
@@ -149,25 +149,16 @@ class Effects:
             case _:
                 assert_never(action)
 
-    def _retrying(self, call: Callable[[], None]) -> None:
+    def _retrying(self, call: Callable[[], T]) -> T:
         """Call, and call again after a passing failure."""
-
-        def pause(seconds: float) -> None:
-            self._clock.sleep(seconds)
-
-        def reraise(retry: RetryCallState) -> None:
-            if retry.outcome is not None:
-                retry.outcome.result()
-
-        for attempt in Retrying(
+        retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
             stop=stop_after_attempt(ATTEMPTS),
             wait=wait_exponential_jitter(multiplier=0.5, max=4, jitter=0.2),
-            sleep=pause,
-            retry_error_callback=reraise,
-        ):
-            with attempt:
-                call()
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        return retrying(call)
 
     def _spec(self) -> Deployable:
         if self._deployable is None:
@@ -203,7 +194,7 @@ class Effects:
         return Warmed(warming, answer.passed, answer.text)
 
     def _warm_up(self, name: str, state: Rollout) -> Event:
-        endpoint = self._platform.observe()
+        endpoint = self._retrying(self._platform.observe)
         found = endpoint.deployments.get(name) if endpoint else None
         instances, workers = found.instances_ready if found else 1, self._spec().workers.get(name, 1)
         return self._probed(lambda probe: probe.warm_up(name, instances=instances, workers=workers), name, state)
@@ -224,11 +215,17 @@ class Effects:
 
     def _clean(self, names: tuple[str, ...]) -> Event:
         said: list[str] = []
+        left: list[str] = []
         for name in names:
             logs = self._last_words(name)
-            self._retrying(lambda name=name: self._platform.delete_deployment(name))
-            said.append(f"{name} removed" + (f"; it last said:\n{logs}" if logs else ""))
-        return Cleaned("\n".join(said))
+            try:
+                self._retrying(lambda name=name: self._platform.delete_deployment(name))
+            except PlatformError as exc:
+                left.append(name)
+                said.append(f"could not remove {name}: {exc.message} ({exc.hint})")
+            else:
+                said.append(f"{name} removed" + (f"; it last said:\n{logs}" if logs else ""))
+        return Cleaned("\n".join(said), tuple(left))
 
     def _last_words(self, name: str) -> str:
         try:

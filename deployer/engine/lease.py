@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import psutil
 
@@ -48,16 +50,22 @@ class Holder:
         return f"{self.owner}|{self.fence}|{self.beat}"
 
 
+def this_host() -> str:
+    """Name this machine, or this container of it: process ids mean the same only within one pid namespace."""
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()}.{namespace.stat().st_ino}" if namespace.exists() else socket.gethostname()
+
+
 def this_process() -> str:
     """Name this process so that another one on the same machine can ask whether it lives."""
-    return f"{socket.gethostname()}/{os.getpid()}/{int(psutil.Process().create_time() * 1000)}"
+    return f"{this_host()}/{os.getpid()}/{int(psutil.Process().create_time() * 1000)}"
 
 
 def is_gone(owner: str) -> bool:
     """Whether ``owner`` was a process of this machine that no longer runs; False when that cannot be known."""
     host, _, rest = owner.partition("/")
     pid, _, started = rest.partition("/")
-    if host != socket.gethostname() or not pid.isdigit() or not started.isdigit():
+    if host != this_host() or not pid.isdigit() or not started.isdigit():
         return False
     try:
         process = psutil.Process(int(pid))
@@ -76,12 +84,25 @@ class LostLeaseError(ConflictError):
 class Lease:
     """The lease of one run."""
 
-    def __init__(self, platform: Platform, clock: Clock, owner: str | None = None) -> None:
+    def __init__(
+        self, platform: Platform, clock: Clock, owner: str | None = None, *, heartbeat_s: float | None = None
+    ) -> None:
+        """Describe it; ``acquire`` takes it.
+
+        Args:
+            platform: of the endpoint.
+            clock: by which beats are due.
+            owner: who takes it; None: this process.
+            heartbeat_s: a thread beats this often while the run is busy with one long action; None: no thread.
+        """
         self._platform = platform
         self._clock = clock
         self._owner = owner or this_process()
+        self._heartbeat_s = heartbeat_s
         self._held: Holder | None = None
         self._beat_at: datetime | None = None
+        self._lock = threading.Lock()
+        self._released = threading.Event()
 
     def acquire(self, *, take_over: bool = False, waiting: Callable[[str], None] | None = None) -> None:
         """Take the lease of an existing endpoint; return once it is read back.
@@ -93,21 +114,24 @@ class Lease:
         Raises:
             PlanError: somebody else holds it. Nothing changed.
         """
-        before = self._read()
+        value = self._value()
+        before = Holder.parse(value)
         if before is not None and before.owner != self._owner and not take_over and not is_gone(before.owner):
-            self._watch(before, waiting)
+            value = self._watch(before, waiting)
         mine = Holder(self._owner, before.fence + 1 if before else 1, 0)
         try:
-            self._platform.set_tags({LEASE: str(mine)}, expect={LEASE: str(before) if before else None})
+            self._platform.set_tags({LEASE: str(mine)}, expect={LEASE: value})
         except ConflictError as exc:
-            raise self._refused(self._read()) from exc
-        after = self._read()
+            raise self._refused(Holder.parse(self._value())) from exc
+        after = Holder.parse(self._value())
         if after != mine:
             raise self._refused(after)
         self._held, self._beat_at = mine, self._clock.now()
+        if self._heartbeat_s is not None:
+            threading.Thread(target=self._keep_beating, args=(self._heartbeat_s,), daemon=True).start()
 
-    def _watch(self, before: Holder, waiting: Callable[[str], None] | None) -> None:
-        """Wait until the beat was unchanged for STALE_AFTER_S.
+    def _watch(self, before: Holder, waiting: Callable[[str], None] | None) -> str | None:
+        """Wait until the beat was unchanged for STALE_AFTER_S; return the tag as it is then.
 
         Raises:
             PlanError: it changed: the owner lives.
@@ -119,11 +143,12 @@ class Lease:
             if waiting is not None:
                 waiting(f"watching whether {before.owner} still runs")
             self._clock.sleep(2.0)
-            seen = self._read()
-            if seen is not None and seen != before:
+            value = self._value()
+            if value is None:
+                return None
+            if (seen := Holder.parse(value)) != before:
                 raise self._refused(seen)
-            if seen is None:
-                return
+        return str(before)
 
     def _refused(self, holder: Holder | None) -> PlanError:
         who = holder.owner if holder else "another run"
@@ -132,9 +157,9 @@ class Lease:
             hint="Wait for it, abort it with `deployer abort`, or take over with --take-over if you know it is dead.",
         )
 
-    def _read(self) -> Holder | None:
+    def _value(self) -> str | None:
         endpoint = self._platform.observe()
-        return Holder.parse(endpoint.tags.get(LEASE)) if endpoint else None
+        return endpoint.tags.get(LEASE) if endpoint else None
 
     def check(self, value: str | None) -> None:
         """Compare the lease just observed with ours.
@@ -142,33 +167,48 @@ class Lease:
         Raises:
             LostLeaseError: it is not ours any more. Nothing may be written.
         """
-        holder = Holder.parse(value)
-        if self._held is None or holder is None or (holder.owner, holder.fence) != (self._held.owner, self._held.fence):
+        holder, held = Holder.parse(value), self._held
+        if held is None or holder is None or (holder.owner, holder.fence) != (held.owner, held.fence):
             raise LostLeaseError(
                 f"this run lost its lease to {holder.owner if holder else 'nobody'}; it stops without touching traffic",
                 hint="Look at `deployer status`: the other run owns the rollout now.",
             )
 
     def beat(self) -> None:
-        """Change the beat when it is due."""
-        if self._held is None or self._beat_at is None:
-            return
-        if (self._clock.now() - self._beat_at).total_seconds() < BEAT_S:
-            return
-        beaten = replace(self._held, beat=self._held.beat + 1)
-        self._platform.set_tags({LEASE: str(beaten)})
-        self._held, self._beat_at = beaten, self._clock.now()
+        """Change the beat when it is due.
+
+        Raises:
+            LostLeaseError: another run took it over meanwhile.
+            PlatformError: it could not be written now; the next look tries again.
+        """
+        with self._lock:
+            if self._held is None or self._beat_at is None:
+                return
+            if (self._clock.now() - self._beat_at).total_seconds() < BEAT_S:
+                return
+            beaten = replace(self._held, beat=self._held.beat + 1)
+            try:
+                self._platform.set_tags({LEASE: str(beaten)}, expect={LEASE: str(self._held)})
+            except ConflictError:
+                self.check(self._value())
+                raise
+            self._held, self._beat_at = beaten, self._clock.now()
+
+    def _keep_beating(self, every_s: float) -> None:
+        while not self._released.wait(every_s):
+            with suppress(PlatformError):  # a lost lease is found by the run itself, at its next look
+                self.beat()
 
     def release(self) -> None:
         """Give the lease back; silent when it is not ours any more, or cannot be written."""
-        if self._held is None:
-            return
-        held, self._held = self._held, None
-        with suppress(PlatformError):
-            if self._read() == held:
+        self._released.set()
+        with self._lock:
+            held, self._held = self._held, None
+        if held is not None:
+            with suppress(PlatformError):
                 self._platform.set_tags({LEASE: None}, expect={LEASE: str(held)})
 
 
 def is_alive_here(owner: str) -> bool:
     """Whether ``owner`` is a process of this machine that runs now."""
-    return owner.partition("/")[0] == socket.gethostname() and not is_gone(owner)
+    return owner.partition("/")[0] == this_host() and not is_gone(owner)

@@ -11,7 +11,7 @@ from deployer.engine.effects import Deployable, Effects
 from deployer.engine.lease import STALE_AFTER_S, Holder, Lease, is_alive_here, is_gone
 from deployer.engine.probe import Probe
 from deployer.engine.runner import Listener, Runner, WantedLoad
-from deployer.errors import ExitCode, PlanError, UsageError
+from deployer.errors import ConflictError, ExitCode, UsageError
 from deployer.manifest.schema import OnFail, OnInconclusive, Retire
 from deployer.ports.clock import Clock
 from deployer.ports.platform import Endpoint, Platform
@@ -43,6 +43,12 @@ class Site:
     """Who acts, for the journal: ``user@host``, or the CI run."""
     signal: Callable[[], str | None]
     """Name of the signal this process was sent, if any."""
+    heartbeat_s: float | None = None
+    """How often a thread renews the lease during one long action; None: no thread (tests)."""
+
+    def lease(self) -> Lease:
+        """A lease of the endpoint, not taken yet."""
+        return Lease(self.platform, self.clock, heartbeat_s=self.heartbeat_s)
 
 
 def no_endpoint(site: Site) -> UsageError:
@@ -119,7 +125,7 @@ def roll_out(
             return Ended(ExitCode.OK, f"nothing to do: {found} already serves this version with 100%")
     if endpoint is None:
         site.platform.ensure_endpoint(job.endpoint_document)
-    lease = Lease(site.platform, site.clock)
+    lease = site.lease()
     lease.acquire(take_over=take_over, waiting=listener.on_note)
     try:
         return _with_lease(site, job, lease, listener, rollout_id=rollout_id, skip_gate=skip_gate)
@@ -281,7 +287,7 @@ def ask(site: Site, request: Request, job: Job | None, listener: Listener) -> En
     if request.kind in (RequestKind.PROMOTE, RequestKind.PROMOTE_FULL, RequestKind.RESUME) and job is None:
         site.platform.set_tags({REQUEST: tag_for(request)})
         return Ended(ExitCode.PAUSED, "noted on the endpoint; to carry on, run deployer rollout MANIFEST")
-    lease = Lease(site.platform, site.clock)
+    lease = site.lease()
     lease.acquire(waiting=listener.on_note)
     try:
         state = _resume(site, job, marks, endpoint, lease, listener, request)
@@ -302,26 +308,47 @@ def _leave(site: Site, request: Request, patience_s: float) -> Ended | None:
     while clock.now() < until:
         clock.sleep(0.3)
         endpoint = platform.observe()
-        if endpoint is None or endpoint.tags.get(REQUEST) != written:
+        if endpoint is None:
+            return _deleted(site)
+        if endpoint.tags.get(REQUEST) != written:
             return _taken(site, request)
-    platform.set_tags({REQUEST: None}, expect={REQUEST: written})
+        if is_abandoned(endpoint):
+            break
+    try:
+        platform.set_tags({REQUEST: None}, expect={REQUEST: written})
+    except ConflictError:
+        return _taken(site, request)
     return None
 
 
-def _taken(site: Site, request: Request) -> Ended:
-    """The runner took the request; for an abort, wait until traffic is verified back."""
+def _deleted(site: Site) -> Ended:
+    return Ended(ExitCode.STUCK, f"endpoint {site.endpoint} was deleted meanwhile: a human must look")
+
+
+def is_abandoned(endpoint: Endpoint) -> bool:
+    """Whether the rollout under way has no runner: no lease, or one whose owner is known to be gone."""
+    holder = Holder.parse(endpoint.tags.get(LEASE))
+    return holder is None or is_gone(holder.owner)
+
+
+def _taken(site: Site, request: Request) -> Ended | None:
+    """The runner took the request; for an abort, wait until traffic is verified back. None: it died over it."""
     if request.kind is not RequestKind.ABORT:
         return Ended(ExitCode.OK, f"{request.kind.value.replace('_', ' ')}: taken by the running rollout")
     until = site.clock.now() + timedelta(seconds=SETTLE_S)
     while site.clock.now() < until:
         endpoint = site.platform.observe()
-        marks = marks_of(endpoint.tags) if endpoint else None
+        if endpoint is None:
+            return _deleted(site)
+        marks = marks_of(endpoint.tags)
         if marks is None or marks.phase is Phase.ROLLED_BACK:
             return Ended(ExitCode.OK, "aborted: traffic is verified back")
         if not marks.is_active:
             return Ended(ExitCode.STUCK, f"the rollout ended as {marks.phase.value}: look at deployer status")
+        if is_abandoned(endpoint):
+            return None
         site.clock.sleep(0.3)
-    raise PlanError(
-        f"the running rollout did not bring traffic back within {SETTLE_S:g}s",
-        hint="Run `deployer rollback` on the endpoint: one write, whoever owns the rollout.",
+    return Ended(
+        ExitCode.STUCK,
+        f"the running rollout did not bring traffic back within {SETTLE_S:g}s: run deployer rollback {site.endpoint}",
     )

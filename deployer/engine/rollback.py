@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from deployer.engine.lease import Lease
 from deployer.engine.operations import Site, no_endpoint
 from deployer.engine.runner import Listener
 from deployer.errors import ExitCode, NotReadyError, PlatformError
@@ -46,7 +45,7 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
     name, digest = target
     if dict(endpoint.traffic) == {name: 100} and not endpoint.mirror and _idle(endpoint):
         return Ended(ExitCode.OK, f"nothing to do: {name} has 100% already")
-    lease = Lease(site.platform, site.clock)
+    lease = site.lease()
     lease.acquire(take_over=True)
     try:
         return _shift_back(site, listener, endpoint, name, digest, reason=reason, force=force)

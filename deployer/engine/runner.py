@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deployer.engine.effects import Effects
-from deployer.engine.lease import Lease
+from deployer.engine.lease import Lease, LostLeaseError
 from deployer.errors import DeployerError, ExitCode, PlatformError, StoreError, TransientError
 from deployer.ports.clock import Clock
 from deployer.ports.loadgen import LoadGenerator, RunningLoad
@@ -125,7 +125,7 @@ class Runner:
                 observed = self._observe(state)
                 if not state.is_final:
                     self._lease.check(observed.endpoint.tags.get(LEASE) if observed.endpoint else None)
-                    self._lease.beat()
+                    self._beat()
                 now = self._clock.now()
                 self._start_load(state, observed, stack)
                 action = decide(state, observed, now)
@@ -137,6 +137,14 @@ class Runner:
                     self._clock.sleep(min(max(wait_s, 0.02), POLL_S))
                     continue
                 state = self._step(state, action, observed)
+
+    def _beat(self) -> None:
+        try:
+            self._lease.beat()
+        except LostLeaseError:
+            raise
+        except PlatformError as exc:  # the next look tries again; a missed beat is not worth a rollout
+            self._listener.on_note(f"could not renew the lease: {exc.message}")
 
     def _step(self, state: Rollout, action: Action, observed: Observed) -> Rollout:
         try:

@@ -26,12 +26,11 @@ FRESH_GAPS = 10
 FRESH_S = 60.0
 
 
-def untrusted(samples: Samples, moment: Moment) -> str | None:
+def untrusted(samples: Samples, ledger: Ledger, moment: Moment) -> str | None:
     """Why the counts themselves cannot be believed."""
     if samples.problem is not None:
         return f"telemetry cannot be trusted: {samples.problem}"
-    latest = max((cell.start for cell in samples.cells), default=moment.now)
-    ahead_s = (latest - moment.now).total_seconds()
+    ahead_s = float(ledger.starts[-1]) - moment.now.timestamp() if ledger.starts.size else 0.0
     if ahead_s > AHEAD_S:
         return f"telemetry holds answers from {ahead_s:.0f}s in the future: its clock and ours disagree"
     return None
@@ -47,13 +46,16 @@ def blind(samples: Samples, ledger: Ledger, gate: Gate, moment: Moment) -> str |
             f"telemetry is {format_duration(lag_s)} old, over gate.telemetry.max_lag "
             f"{format_duration(gate.telemetry.max_lag)}"
         )
-    return _incomplete(samples) or _silent(ledger, moment, min(samples.complete_until, moment.now).timestamp())
+    return _incomplete(samples, ledger, moment) or _silent(
+        ledger, moment, min(samples.complete_until, moment.now).timestamp()
+    )
 
 
-def _incomplete(samples: Samples) -> str | None:
+def _incomplete(samples: Samples, ledger: Ledger, moment: Moment) -> str | None:
     """Compare with the independent count, which is a lower bound: more rows than it knows of are no fault."""
-    for name, expected in sorted(samples.expected.items()):
-        seen = sum(cell.n for cell in samples.cells if cell.deployment == name)
+    for arm, name in ((CANDIDATE, moment.candidate), (STABLE, moment.stable)):
+        expected = samples.expected.get(name, 0) if name else 0
+        seen = int(ledger.counts[:, arm].sum())
         if seen < expected - max(MISSING * expected, CHANCE * expected**0.5):
             return f"telemetry holds {seen} of the {expected} requests that {name} answered"
     return None

@@ -71,7 +71,7 @@ def assess(samples: Samples, look: Look) -> Verdict:
     gate, moment = look.gate, look.moment
     until = horizon(samples, gate, moment)
     fresh = fresh_blocks(look.ledger, gate, moment) if moment.shifts else None
-    problem = blindness.untrusted(samples, moment)
+    problem = blindness.untrusted(samples, look.ledger, moment)
     if problem is None and fresh is not None:
         catastrophe = _catastrophe(look, fresh, until)
         if catastrophe is not None:

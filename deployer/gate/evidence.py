@@ -25,7 +25,7 @@ HARMLESS_MS = 2.0
 ERROR_FLOOR = 0.002
 """Below this share of errors the comparison of errors does not fail a candidate."""
 LATENCY_TILTS = np.array([0.25, 0.5, 1.0, 1.75, 3.0, 5.0])
-ERROR_TILTS = np.array([1.0, 1.75, 2.75, 5.0])
+ERROR_TILTS = np.array([0.5, 1.0, 1.75, 2.75, 5.0])
 RANK_TILTS = np.array([0.25, 0.5, 1.0, 2.0])
 WOBBLE = (0.03, 0.10)
 """Harmless difference of equal deployments from block to block, sd of ln latency: assumed, and at most believed."""

@@ -46,24 +46,23 @@ class Ledger:
     """Raw bins below the last one that hold anything: from, to."""
     timeout_ms: list[int] = field(default_factory=lambda: [0, 0])
     """The slowest time-out of each arm."""
-    unattributed: int = 0
-    """Answers of deployments that are neither arm."""
 
     @classmethod
     def of(cls, samples: Samples, candidate: str, stable: str | None, limits_ms: tuple[float, ...]) -> Self:
-        """Count the cells of ``samples``."""
+        """Count the cells of ``samples`` that are one of the two arms'."""
         ledger = cls(samples.block_s, limits_ms)
         arms = {candidate: CANDIDATE} if stable is None else {stable: STABLE, candidate: CANDIDATE}
         cells = [cell for cell in samples.cells if cell.deployment in arms]
-        ledger.unattributed = sum(cell.n for cell in samples.cells if cell.deployment not in arms)
-        at = {start: start.timestamp() for start in {cell.start for cell in cells}}
-        ledger.add(
-            np.array([at[cell.start] for cell in cells]),
+        starts = [cell.start for cell in cells]
+        at = {start: start.timestamp() for start in dict.fromkeys(starts)}
+        columns = (
+            np.array([at[start] for start in starts], np.float64),
             np.array([arms[cell.deployment] for cell in cells], np.int64),
             np.array([_CODE[cell.answer] for cell in cells], np.int64),
             np.array([cell.duration_ms for cell in cells], np.int64),
             np.array([cell.n for cell in cells], np.int64),
         )
+        ledger.add(*columns)
         return ledger
 
     def add(

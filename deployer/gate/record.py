@@ -104,9 +104,10 @@ def samples_to_data(samples: Samples) -> dict[str, Any]:
 
 def samples_from_data(data: Mapping[str, Any]) -> Samples:
     """Samples as ``samples_to_data`` wrote them (cells in its order)."""
-    starts = [datetime.fromisoformat(start) for start in data["starts"]]
-    names = data["deployments"]
-    cells = tuple(Cell(starts[at], names[who], AnswerClass(answer), ms, n) for at, who, answer, ms, n in data["cells"])
+    starts = [datetime.fromisoformat(start) for start in cast("list[str]", data["starts"])]
+    names = cast("list[str]", data["deployments"])
+    rows = cast("list[tuple[int, int, str, int, int]]", data["cells"])
+    cells = tuple(Cell(starts[at], names[who], AnswerClass(answer), ms, n) for at, who, answer, ms, n in rows)
     until: str | None = data["complete_until"]
     complete = datetime.fromisoformat(until) if until else None
     return Samples(cells, data["block_s"], complete, dict(data["expected"]), data["problem"])

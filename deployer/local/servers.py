@@ -113,7 +113,7 @@ class Instance:
     async def _run_once(self) -> tuple[bool, str]:
         """Run one process to its end; whether it was ready in between, and why it ended."""
         reports, report = os.pipe()
-        os.set_blocking(reports, False)  # noqa: FBT003
+        os.set_blocking(reports, False)
         try:
             process = await self._spawn(report)
         except OSError:

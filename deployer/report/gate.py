@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
+from deployer.gate.power import PROOF
 from deployer.gate.verdict import Verdict
 from deployer.manifest.quantities import format_duration
 from deployer.rollout.power import StepPower
@@ -21,14 +22,39 @@ def backtest_text(verdict: Verdict | None) -> str:
 
 
 def power_text(powers: Sequence[StepPower]) -> str:
-    """Say for each step how long the gate takes for what, and what is too short."""
-    lines: list[str] = []
+    """Say for each step how long the gate takes to pass a good version and to find a bad one, and what is too short."""
+    if not powers:
+        return ""
+    width = max(len(str(power.step)) for power in powers)
+    lines = ["At this rate of requests the gate takes about:"]
     for power in powers:
-        rows = [f"{row.question} {format_duration(row.seconds)}" for row in power.rows if isfinite(row.seconds)]
-        lines.append(f"  {power.step!s:<5} the gate needs about: {', '.join(rows)}")
+        lines.append(f"  {power.step!s:<{width}}  {_passes(power)}; {_finds(power)}")
         if power.shortfall is not None:
-            lines.append(f"        too short: {power.shortfall.text}")
+            lines.append(f"  {'':<{width}}  too short: {power.shortfall.text}")
     return "\n".join(lines)
+
+
+def _passes(power: StepPower) -> str:
+    slowest = next((row for row in power.rows if row.question.startswith(PROOF)), None)
+    if slowest is None:
+        return "nothing to pass"
+    what = slowest.question.removeprefix(PROOF)
+    if not isfinite(slowest.seconds):
+        return f"never passes ({what})"
+    return f"{format_duration(slowest.seconds)} to pass a good version ({what})"
+
+
+def _finds(power: StepPower) -> str:
+    """Group what is found in the same time; a stronger sign of the same kind that takes as long is left out."""
+    found: dict[str, list[str]] = {}
+    kinds: set[tuple[str, str]] = set()
+    for row in sorted(power.rows, key=lambda row: row.seconds):
+        took, kind = format_duration(row.seconds) if isfinite(row.seconds) else "", row.question.split()[-1]
+        if took and not row.question.startswith(PROOF) and (took, kind) not in kinds:
+            kinds.add((took, kind))
+            found.setdefault(took, []).append(row.question)
+    said = "; ".join(f"{took} to find {' or '.join(questions)}" for took, questions in found.items())
+    return said or "finds nothing in time"
 
 
 def power_record(powers: Sequence[StepPower]) -> list[dict[str, Any]]:

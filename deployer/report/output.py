@@ -29,9 +29,9 @@ class Output:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a character that a terminal cannot show is no reason to fail
                 stream.reconfigure(errors="replace")
-        self._stdout = Unfailing(sys.stdout)
+        self._stdout = Unfailing(sys.stdout or io.StringIO())  # None: it was closed before the process began
         self.console = _console(self._stdout)
-        self._errors = _console(Unfailing(sys.stderr))
+        self._errors = _console(Unfailing(sys.stderr or io.StringIO()))
 
     @property
     def is_live(self) -> bool:
@@ -111,6 +111,13 @@ class Unfailing:
     def flush(self) -> None:
         """Flush, if there is anybody to flush to."""
         self._try(self._stream.flush)
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal that still takes words."""
+        try:
+            return self.failure is None and self._stream.isatty()
+        except ValueError:
+            return False
 
     def _try(self, call: Callable[[], object]) -> None:
         if self.failure is not None:

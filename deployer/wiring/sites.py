@@ -15,6 +15,7 @@ from pathlib import Path
 
 from deployer.clocks import SystemClock
 from deployer.engine.effects import Deployable
+from deployer.engine.lease import BEAT_S
 from deployer.engine.operations import Job, Site, manifest_of
 from deployer.engine.probe import HttpProbe
 from deployer.engine.runner import WantedLoad
@@ -141,6 +142,7 @@ def _site(platform: PlatformType, endpoint: str) -> tuple[Site, Signals]:
         clock=clock,
         actor=actor(),
         signal=signals,
+        heartbeat_s=BEAT_S / 2,
     ), signals
 
 

@@ -52,14 +52,21 @@ def run(arguments: list[str]) -> tuple[float, float]:
 def imported(arguments: list[str]) -> tuple[int, list[str]]:
     """How many modules a deployer command imports, and which of the heavy ones."""
     found = subprocess.run(
-        [sys.executable, "-c", IMPORTED, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", IMPORTED, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     count, *roots = found.stderr.split()
     return int(count), [name for name in HEAVY if name in roots]
 
 
 def main(runs: int) -> None:
-    print(f"{runs} runs of each, taking turns, after one to warm up; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(
+        f"{runs} runs of each, taking turns, after one to warm up; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    )
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in COMMANDS}
     for turn in range(runs + 1):
         for name, arguments in COMMANDS.items():

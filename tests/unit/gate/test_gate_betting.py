@@ -76,6 +76,13 @@ def test_equal_blocks_are_taken_as_equal():
     assert heterogeneity(np.full(20, 8.0), np.full(20, 8.0), v, (0.1, 0.5)) == pytest.approx(0.01)
 
 
+def test_differences_within_their_own_noise_are_not_believed():
+    v, noise = np.full(21, 4.0), np.sqrt((20 + np.sqrt(40)) / 21)
+    signs = np.where(np.arange(21) % 2, 1.0, -1.0)
+    assert heterogeneity(2 * noise * signs, np.zeros(21), v, (0.01, 0.9)) == pytest.approx(0.0001)
+    assert heterogeneity(4 * noise * signs, np.zeros(21), v, (0.01, 0.9)) > 0.1
+
+
 def test_unequal_blocks_are_believed_up_to_the_most():
     rng = np.random.default_rng(1)
     v = np.full(40, 25.0)

@@ -145,8 +145,8 @@ def test_fast_errors_have_no_latency():
     assert kept.raw[0, STABLE].sum() == 2
 
 
-def test_answers_of_others_are_counted_apart():
-    assert ledger([Cell(T0, "someone", OK, 3, 7)]).unattributed == 7
+def test_answers_of_others_are_left_out():
+    assert ledger([Cell(T0, "someone", OK, 3, 7)]).counts.sum() == 0
 
 
 def test_cells_are_whole_parts_of_the_epoch():

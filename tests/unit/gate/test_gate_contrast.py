@@ -39,6 +39,15 @@ def test_a_thin_block_takes_its_threshold_from_earlier_ones():
     assert lone.sum() >= 1
 
 
+def test_just_so_many_earlier_blocks_are_used_as_it_takes():
+    low, high = list(range(10, 60)), [1000.0] * 50
+    candidate, stable = counted([[5.0]] * 4), counted([high, low, low, low])
+    _, bad = exceedances(candidate, stable, 0.95)
+    assert bad[3].sum() == 0  # 204 answers: the first block is in, and its are the slow ones
+    _, without = exceedances(candidate[1:], stable[1:], 0.95)
+    assert without[2].sum() > 0
+
+
 @given(st.integers(0, 10**6), st.sampled_from([0.5, 0.95, 0.99]))
 def test_thresholds_do_not_know_who_answered(seed, quantile):
     candidate, stable = drawn(seed, 4, 12), drawn(seed + 1, 4, 40)

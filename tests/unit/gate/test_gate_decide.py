@@ -168,7 +168,6 @@ def test_losing_sight_is_blind_and_says_why():
 
 def test_unknown_completeness_is_blind():
 
-
     verdict = judge(samples(pair(30), None), SLO, GATE, moment(30))
     assert verdict.result is Result.BLIND
 
@@ -359,7 +358,6 @@ def test_a_verdict_counts_its_looks_and_knows_its_horizon():
 
 def test_clocks_that_are_ahead_are_not_believed():
     cells = [*pair(20), Cell(after(90), "stable", ERROR, 3, 1)]
-
 
     verdict = judge(samples(cells, 20), SLO, GATE, moment(20))
     assert verdict.result is Result.BLIND

@@ -278,7 +278,12 @@ def test_colours_tell_who_is_to_blame() -> None:
 
 NASTY = "[bold]x[/] [link=http://a]b[/link] :smile: \x1b[2J\x1b]0;title\x07 \u202eabc\u2066 \x9b31m a\tb \r\n\x00 \ud800 ::set-output x"
 TEXTS = st.one_of(
-    st.just(NASTY), st.just("x" * 5000), st.just("\n" * 50), st.just(""), st.text(max_size=40), st.text("[]/\\\x1b\u202e")
+    st.just(NASTY),
+    st.just("x" * 5000),
+    st.just("\n" * 50),
+    st.just(""),
+    st.text(max_size=40),
+    st.text("[]/\\\x1b\u202e"),
 )
 
 

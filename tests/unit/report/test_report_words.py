@@ -184,7 +184,9 @@ def test_a_step_skipped_to_is_told_by_who_asked() -> None:
 
 def test_a_frozen_failure_repeats_only_the_main_reason() -> None:
     text = words(*JUDGING, Judged(FAIL, "e"), Paused(f"gate FAIL, frozen: {FAIL.text}"), last=FAIL)[1]
-    assert text.endswith("frozen: p95 28x the stable's (20.8 to 43.7): slower than the stable in the same moments (and 1 more)")
+    assert text.endswith(
+        "frozen: p95 28x the stable's (20.8 to 43.7): slower than the stable in the same moments (and 1 more)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -320,7 +322,12 @@ def test_the_logs_of_a_crash_are_cut_to_what_the_model_did() -> None:
 def test_long_logs_are_cut_to_twelve_lines_from_the_first_trouble() -> None:
     logs = "\n".join(["fine"] * 3 + [f"Error {chr(97 + n)}" for n in range(20)])
     shown = excerpt(logs)
-    assert (len(shown), shown[0], shown[11], shown[12]) == (13, "  Error a", "  Error l", "  (11 more lines in the journal)")
+    assert (len(shown), shown[0], shown[11], shown[12]) == (
+        13,
+        "  Error a",
+        "  Error l",
+        "  (11 more lines in the journal)",
+    )
 
 
 def test_logs_without_trouble_are_not_shown() -> None:

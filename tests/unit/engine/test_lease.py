@@ -1,0 +1,343 @@
+"""The lease: at most one run of an endpoint, and nobody waits for the dead."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+from doubles.memory import MemoryPlatform
+from doubles.telemetry import ManualClock
+from owners import ELSEWHERE, dead, living, owner_of
+
+from deployer.engine.lease import BEAT_S, STALE_AFTER_S, Holder, Lease, LostLeaseError, is_gone, this_host, this_process
+from deployer.errors import ConflictError, ExitCode, PlanError, PlatformError, TransientError
+from deployer.rollout.tags import LEASE
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def platform(clock: ManualClock) -> MemoryPlatform:
+    made = MemoryPlatform("digits", clock)
+    made.ensure_endpoint({})
+    return made
+
+
+def tag(platform: MemoryPlatform) -> str | None:
+    view = platform.peek()
+    assert view is not None
+    return view.tags.get(LEASE)
+
+
+def lease(platform: MemoryPlatform, clock: ManualClock, owner: str) -> Lease:
+    return Lease(platform, clock, owner)
+
+
+class Living:
+    """A clock on which the owner of the lease beats, as a living run elsewhere does."""
+
+    def __init__(self, clock: ManualClock, beat: Callable[[], None]) -> None:
+        self._clock = clock
+        self._beat = beat
+        self.now = clock.now
+
+    def sleep(self, seconds: float) -> None:
+        self._clock.sleep(seconds)
+        self._beat()
+
+
+def test_a_free_lease_is_taken_and_given_back(platform: MemoryPlatform, clock: ManualClock) -> None:
+    mine = lease(platform, clock, "here/1/1")
+    mine.acquire()
+    assert tag(platform) == "here/1/1|1|0"
+    mine.check(tag(platform))
+    mine.release()
+    assert tag(platform) is None
+
+
+def test_an_owner_is_this_process_unless_it_is_told(platform: MemoryPlatform, clock: ManualClock) -> None:
+    Lease(platform, clock).acquire()
+    assert tag(platform) == f"{this_process()}|1|0"
+    assert this_process() == owner_of(os.getpid())
+
+
+def test_a_living_owner_on_this_machine_is_refused_at_once(platform: MemoryPlatform, clock: ManualClock) -> None:
+    owner = living()
+    lease(platform, clock, owner).acquire()
+    started = clock.now()
+    with pytest.raises(PlanError, match="another rollout of this endpoint is running") as refused:
+        Lease(platform, clock).acquire()
+    assert owner in refused.value.message
+    assert "--take-over" in refused.value.hint
+    assert (clock.now(), tag(platform)) == (started, f"{owner}|1|0")
+
+
+def test_a_dead_owner_on_this_machine_is_not_waited_for(platform: MemoryPlatform, clock: ManualClock) -> None:
+    lease(platform, clock, dead()).acquire()
+    started = clock.now()
+    Lease(platform, clock).acquire()
+    assert clock.now() == started
+    assert tag(platform) == f"{this_process()}|2|0"
+
+
+def test_an_owner_elsewhere_is_watched_until_its_beat_stood_still_long_enough(
+    platform: MemoryPlatform, clock: ManualClock
+) -> None:
+    lease(platform, clock, ELSEWHERE).acquire()
+    started, told = clock.now(), []
+    Lease(platform, clock, "here/1/1").acquire(waiting=told.append)
+    assert STALE_AFTER_S <= (clock.now() - started).total_seconds() < STALE_AFTER_S + 5
+    assert set(told) == {f"watching whether {ELSEWHERE} still runs"}
+    assert tag(platform) == "here/1/1|2|0"
+
+
+def test_staleness_is_what_does_not_change_and_no_clock_is_compared(platform: MemoryPlatform) -> None:
+    skewed = ManualClock()
+    skewed.advance(-15 * 60)
+    lease(platform, skewed, ELSEWHERE).acquire()
+    ahead = ManualClock()
+    ahead.advance(15 * 60)
+    started = ahead.now()
+    Lease(platform, ahead, "here/1/1").acquire()
+    assert (ahead.now() - started).total_seconds() >= STALE_AFTER_S
+
+
+def test_an_owner_elsewhere_that_beats_is_refused(platform: MemoryPlatform, clock: ManualClock) -> None:
+    theirs = lease(platform, clock, ELSEWHERE)
+    theirs.acquire()
+    with pytest.raises(PlanError, match=f"running \\({ELSEWHERE}\\)"):
+        Lease(platform, Living(clock, theirs.beat), "here/1/1").acquire()
+    theirs.check(tag(platform))
+
+
+def test_a_lease_given_back_while_it_is_watched_is_free(platform: MemoryPlatform, clock: ManualClock) -> None:
+    theirs = lease(platform, clock, ELSEWHERE)
+    theirs.acquire()
+    mine = Lease(platform, Living(clock, theirs.release), "here/1/1")
+    mine.acquire()
+    mine.check(tag(platform))
+
+
+def test_a_lease_taken_by_a_third_while_it_is_watched_is_refused(platform: MemoryPlatform, clock: ManualClock) -> None:
+    theirs, third = lease(platform, clock, ELSEWHERE), lease(platform, clock, "third/1/1")
+    theirs.acquire()
+    with pytest.raises(PlanError, match="third/1/1"):
+        Lease(platform, Living(clock, lambda: third.acquire(take_over=True)), "here/1/1").acquire()
+
+
+def test_a_human_takes_a_lease_from_a_living_owner(platform: MemoryPlatform, clock: ManualClock) -> None:
+    theirs, mine = lease(platform, clock, living()), lease(platform, clock, "here/1/1")
+    theirs.acquire()
+    mine.acquire(take_over=True)
+    mine.check(tag(platform))
+    with pytest.raises(LostLeaseError, match="lost its lease to here/1/1") as lost:
+        theirs.check(tag(platform))
+    assert lost.value.exit_code == ExitCode.REFUSED
+    assert isinstance(lost.value, ConflictError)
+
+
+def test_a_lease_that_nobody_holds_any_more_is_lost_too(platform: MemoryPlatform, clock: ManualClock) -> None:
+    mine = lease(platform, clock, "here/1/1")
+    mine.acquire()
+    for value in (None, "", "garbled", "here/1/1|2|0", "here/1/1|one|0"):
+        with pytest.raises(LostLeaseError):
+            mine.check(value)
+    with pytest.raises(LostLeaseError, match="to nobody"):
+        lease(platform, clock, "here/1/1").check(None)
+
+
+def test_the_beat_changes_when_it_is_due_and_not_before(platform: MemoryPlatform, clock: ManualClock) -> None:
+    mine = lease(platform, clock, "here/1/1")
+    mine.beat()
+    mine.acquire()
+    mine.beat()
+    assert tag(platform) == "here/1/1|1|0"
+    for number in (1, 2):
+        clock.advance(BEAT_S)
+        mine.beat()
+        assert tag(platform) == f"here/1/1|1|{number}"
+        mine.check(tag(platform))
+
+
+def test_four_beats_fit_into_what_counts_as_stale() -> None:
+    assert BEAT_S * 4 < STALE_AFTER_S
+
+
+def test_a_beat_never_overwrites_another_runs_lease(platform: MemoryPlatform, clock: ManualClock) -> None:
+    mine, theirs = lease(platform, clock, "here/1/1"), lease(platform, clock, ELSEWHERE)
+    mine.acquire()
+    mine.check(tag(platform))
+    clock.advance(2 * 3600)  # the machine slept between the check and the beat
+    theirs.acquire(take_over=True)
+    with pytest.raises(LostLeaseError):
+        mine.beat()
+    theirs.check(tag(platform))
+
+
+def test_releasing_never_removes_another_runs_lease(platform: MemoryPlatform, clock: ManualClock) -> None:
+    mine, theirs = lease(platform, clock, "here/1/1"), lease(platform, clock, ELSEWHERE)
+    mine.release()
+    mine.acquire()
+    theirs.acquire(take_over=True)
+    mine.release()
+    theirs.check(tag(platform))
+
+
+def test_a_lease_taken_in_the_moment_of_releasing_stays(platform: MemoryPlatform, clock: ManualClock) -> None:
+    mine, theirs = lease(platform, clock, "here/1/1"), Holder(ELSEWHERE, 9, 0)
+    mine.acquire()
+    platform.before = lambda name: platform.edit_tags({LEASE: str(theirs)}) if name == "set_tags" else None
+    mine.release()
+    assert tag(platform) == str(theirs)
+
+
+@pytest.mark.parametrize("call", ["observe", "set_tags"])
+@pytest.mark.parametrize("error", [TransientError("busy", hint="Wait."), PlatformError("no", hint="Look.")])
+def test_a_platform_that_fails_does_not_make_the_release_fail(
+    platform: MemoryPlatform, clock: ManualClock, call: str, error: PlatformError
+) -> None:
+    mine = lease(platform, clock, "here/1/1")
+    mine.acquire()
+    platform.fail_next(call, error)
+    mine.release()
+    with pytest.raises(LostLeaseError):
+        mine.check(tag(platform))
+
+
+def test_a_lease_that_does_not_read_back_is_not_held(platform: MemoryPlatform, clock: ManualClock) -> None:
+    platform.after = lambda name: platform.edit_tags({LEASE: "third/1/1|5|0"}) if name == "set_tags" else None
+    mine = lease(platform, clock, "here/1/1")
+    with pytest.raises(PlanError, match="third/1/1"):
+        mine.acquire()
+    with pytest.raises(LostLeaseError):
+        mine.check("third/1/1|5|0")
+
+
+def test_an_endpoint_that_vanishes_leaves_nothing_to_hold(platform: MemoryPlatform, clock: ManualClock) -> None:
+    platform.after = lambda name: platform.vanish() if name == "set_tags" else None
+    with pytest.raises(PlanError, match="another run"):
+        lease(platform, clock, "here/1/1").acquire()
+
+
+# ---- who is gone
+
+
+def test_the_dead_are_gone_and_the_living_are_not() -> None:
+    assert is_gone(dead())
+    assert not is_gone(living())
+    assert not is_gone(this_process())
+
+
+def test_another_process_with_the_same_number_is_not_the_owner() -> None:
+    host, pid, started = this_process().split("/")
+    assert is_gone(f"{host}/{pid}/{int(started) - 60_000}")
+
+
+def test_a_dead_process_that_nobody_buried_is_gone() -> None:
+    process = subprocess.Popen(["true"])
+    owner = owner_of(process.pid)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert is_gone(owner)
+    process.wait()
+
+
+@pytest.mark.parametrize("owner", [ELSEWHERE, "", "x", f"{this_host()}/a/b", f"{this_host()}/1"])
+def test_what_cannot_be_known_is_not_gone(owner: str) -> None:
+    assert not is_gone(owner)
+
+
+@pytest.mark.parametrize("value", [None, "", "a|b", "a|b|c", "a|1|2|3", "a|1"])
+def test_a_garbled_tag_is_held_by_nobody(value: str | None, platform: MemoryPlatform, clock: ManualClock) -> None:
+    assert Holder.parse(value) is None
+    platform.edit_tags({LEASE: None})
+    lease(platform, clock, "here/1/1").acquire()
+
+
+def test_a_garbled_lease_can_be_taken(platform: MemoryPlatform, clock: ManualClock) -> None:
+    platform.edit_tags({LEASE: "somebody wrote this by hand"})
+    mine = lease(platform, clock, "here/1/1")
+    mine.acquire(take_over=True)
+    mine.check(tag(platform))
+
+
+def test_a_holder_survives_being_written() -> None:
+    assert Holder.parse(str(Holder("here/1/2", 3, 4))) == Holder("here/1/2", 3, 4)
+
+
+# ---- two at once
+
+
+class Actor(threading.Thread):
+    """A run that makes one platform call at a time, when it is its turn."""
+
+    def __init__(self, platform: MemoryPlatform, clock: ManualClock, owner: str, *, take_over: bool) -> None:
+        super().__init__(daemon=True)
+        self.platform = platform
+        self.lease = Lease(self, clock, owner)  # type: ignore[arg-type] - its calls go through ``__getattr__``
+        self.take_over = take_over
+        self.holds = self.ended = False
+        self.turn, self.done = threading.Semaphore(0), threading.Semaphore(0)
+        self.start()
+        self.step()
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        def call(*args: object, **options: object) -> object:
+            self.done.release()
+            self.turn.acquire()
+            return getattr(self.platform, name)(*args, **options)
+
+        return call
+
+    def run(self) -> None:
+        self.turn.acquire()
+        try:
+            self.lease.acquire(take_over=self.take_over)
+            self.holds = True
+            self.observe()  # what it does while it holds the lease
+            self.holds = False
+            self.lease.release()
+        except PlanError:
+            self.holds = False
+        finally:
+            self.ended = True
+            self.done.release()
+
+    def step(self) -> None:
+        """Let it go on to its next call, or to its end."""
+        if not self.ended:
+            self.turn.release()
+            self.done.acquire()
+
+    @property
+    def owns(self) -> bool:
+        """It believes that it holds the lease, and the next check would agree."""
+        try:
+            self.lease.check(tag(self.platform))
+        except LostLeaseError:
+            return False
+        return self.holds
+
+
+@pytest.mark.parametrize("before", [None, f"{ELSEWHERE}|4|2"], ids=["free", "taken over"])
+def test_of_two_runs_at_once_one_gets_the_lease_and_never_both(before: str | None) -> None:
+    for order in product((0, 1), repeat=7):
+        clock = ManualClock()
+        platform = MemoryPlatform("digits", clock)
+        platform.ensure_endpoint({})
+        platform.edit_tags({LEASE: before})
+        actors = [Actor(platform, clock, f"run{n}/1/1", take_over=before is not None) for n in (0, 1)]
+        owned: set[int] = set()
+        for turn in (*order, *(n for _ in range(12) for n in (0, 1))):
+            actors[turn].step()
+            owners = {n for n, actor in enumerate(actors) if actor.owns}
+            assert len(owners) <= 1, order
+            owned |= owners
+        assert owned, order
+        assert all(actor.ended for actor in actors)
