@@ -7,7 +7,6 @@ import sys
 
 from deployer.cli import gate, local, rollouts
 from deployer.cli.base import app, usage_problem
-from deployer.errors import DeployerError
 
 __all__ = ["app", "gate", "local", "main", "rollouts"]
 
@@ -22,6 +21,3 @@ def main() -> None:
                 json.dumps({"error": {"message": "usage: see standard error"}, "exit_code": exc.code}) + "\n"
             )
         raise
-    except DeployerError as exc:  # only with --debug
-        sys.excepthook(type(exc), exc, exc.__traceback__)
-        sys.exit(int(exc.exit_code))

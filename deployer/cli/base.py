@@ -6,6 +6,7 @@ what it needs when it runs.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -50,20 +52,20 @@ def run(body: Callable[[], ExitCode], *, as_json: bool, debug: bool) -> None:
     try:
         code = body()
     except DeployerError as exc:
-        if debug:
-            raise
         from deployer.report.output import Output  # noqa: PLC0415 - only an error pays for it
 
         Output(as_json=as_json).error(exc)
         code = exc.exit_code
+        if debug:
+            traceback.print_exc()
     except (typer.Exit, typer.Abort):
         raise
-    except Exception as exc:
-        if debug:
-            raise
-        from deployer.report.output import Output  # noqa: PLC0415 - only an error pays for it
+    except Exception as exc:  # noqa: BLE001 - the one place where a bug becomes an exit code
+        from deployer.report.output import Output  # noqa: PLC0415
 
         Output(as_json=as_json).bug(exc)
         code = ExitCode.BUG
+        if debug:
+            traceback.print_exc()
     _answers.append(code)
     raise typer.Exit(int(code))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from deployer.errors import ConflictError, PlanError, PlatformError
+from deployer.errors import ConflictError, ExitCode, PlanError, PlatformError
 from deployer.ports.clock import Clock
 from deployer.ports.platform import Platform
 from deployer.rollout.tags import LEASE
@@ -81,6 +81,12 @@ class LostLeaseError(ConflictError):
     exit_code = PlanError.exit_code
 
 
+class StoppedError(PlanError):
+    """A signal came before anything was changed."""
+
+    exit_code = ExitCode.ABORTED
+
+
 class Lease:
     """The lease of one run."""
 
@@ -104,12 +110,19 @@ class Lease:
         self._lock = threading.Lock()
         self._released = threading.Event()
 
-    def acquire(self, *, take_over: bool = False, waiting: Callable[[str], None] | None = None) -> None:
+    def acquire(
+        self,
+        *,
+        take_over: bool = False,
+        waiting: Callable[[str], None] | None = None,
+        signal: Callable[[], str | None] = lambda: None,
+    ) -> None:
         """Take the lease of an existing endpoint; return once it is read back.
 
         Args:
             take_over: take it from a living owner too (a human decided).
             waiting: told, in words, while an unchanged beat is being watched.
+            signal: asked meanwhile; a signal ends the watching.
 
         Raises:
             PlanError: somebody else holds it. Nothing changed.
@@ -117,7 +130,7 @@ class Lease:
         value = self._value()
         before = Holder.parse(value)
         if before is not None and before.owner != self._owner and not take_over and not is_gone(before.owner):
-            value = self._watch(before, waiting)
+            value = self._watch(before, waiting, signal)
         mine = Holder(self._owner, before.fence + 1 if before else 1, 0)
         try:
             self._platform.set_tags({LEASE: str(mine)}, expect={LEASE: value})
@@ -130,11 +143,14 @@ class Lease:
         if self._heartbeat_s is not None:
             threading.Thread(target=self._keep_beating, args=(self._heartbeat_s,), daemon=True).start()
 
-    def _watch(self, before: Holder, waiting: Callable[[str], None] | None) -> str | None:
+    def _watch(
+        self, before: Holder, waiting: Callable[[str], None] | None, signal: Callable[[], str | None]
+    ) -> str | None:
         """Wait until the beat was unchanged for STALE_AFTER_S; return the tag as it is then.
 
         Raises:
             PlanError: it changed: the owner lives.
+            StoppedError: a signal came.
         """
         if is_alive_here(before.owner):
             raise self._refused(before)
@@ -143,6 +159,8 @@ class Lease:
             if waiting is not None:
                 waiting(f"watching whether {before.owner} still runs")
             self._clock.sleep(2.0)
+            if (name := signal()) is not None:
+                raise StoppedError(f"stopped by {name}; nothing was changed", hint="Run it again when you like.")
             value = self._value()
             if value is None:
                 return None
@@ -186,13 +204,17 @@ class Lease:
                 return
             if (self._clock.now() - self._beat_at).total_seconds() < BEAT_S:
                 return
-            beaten = replace(self._held, beat=self._held.beat + 1)
             try:
-                self._platform.set_tags({LEASE: str(beaten)}, expect={LEASE: str(self._held)})
-            except ConflictError:
-                self.check(self._value())
-                raise
-            self._held, self._beat_at = beaten, self._clock.now()
+                self._write_beat(self._held)
+            except ConflictError:  # taken over, or an earlier beat was written though its answer was lost
+                value = self._value()
+                self.check(value)
+                self._write_beat(Holder.parse(value) or self._held)
+
+    def _write_beat(self, last: Holder) -> None:
+        beaten = replace(last, beat=last.beat + 1)
+        self._platform.set_tags({LEASE: str(beaten)}, expect={LEASE: str(last)})
+        self._held, self._beat_at = beaten, self._clock.now()
 
     def _keep_beating(self, every_s: float) -> None:
         while not self._released.wait(every_s):

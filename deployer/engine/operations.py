@@ -126,7 +126,7 @@ def roll_out(
     if endpoint is None:
         site.platform.ensure_endpoint(job.endpoint_document)
     lease = site.lease()
-    lease.acquire(take_over=take_over, waiting=listener.on_note)
+    lease.acquire(take_over=take_over, waiting=listener.on_note, signal=site.signal)
     try:
         return _with_lease(site, job, lease, listener, rollout_id=rollout_id, skip_gate=skip_gate)
     finally:
@@ -288,7 +288,7 @@ def ask(site: Site, request: Request, job: Job | None, listener: Listener) -> En
         site.platform.set_tags({REQUEST: tag_for(request)})
         return Ended(ExitCode.PAUSED, "noted on the endpoint; to carry on, run deployer rollout MANIFEST")
     lease = site.lease()
-    lease.acquire(waiting=listener.on_note)
+    lease.acquire(waiting=listener.on_note, signal=site.signal)
     try:
         state = _resume(site, job, marks, endpoint, lease, listener, request)
     finally:

@@ -46,7 +46,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What one deployment did in the judged time. Latencies are of answers that count as served (ok and errors)."""
+    """What one deployment did since the first exposure. Latencies are of ok answers and time-outs: errors are fast."""
 
     requests: int
     errors: int

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from deployer.errors import NotFoundError, PlatformError, TransientError
+from deployer.errors import PlatformError, TransientError, UsageError
 
 NAME = re.compile(r"[a-zA-Z](?:-?[a-zA-Z0-9])*")
 """Names of endpoints and deployments; they become file names, so nothing else may pass."""
@@ -268,10 +268,10 @@ def require(layout: Layout) -> None:
     """Check that the endpoint was created.
 
     Raises:
-        NotFoundError: it never was.
+        UsageError: it never was.
     """
     if not layout.exists():
-        raise NotFoundError(
+        raise UsageError(
             f"there is no local endpoint {layout.endpoint} in {layout.root.parent}",
             hint="Run `deployer rollout MANIFEST` to create it, or set DEPLOYER_HOME.",
         )

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from deployer.errors import DeployerError, PlatformError
+from deployer.errors import DeployerError, PlatformError, UsageError
 from deployer.local.client import LocalClient
 from deployer.local.layout import Layout, read_endpoints, require
 from deployer.local.logs import read_tail
@@ -24,7 +24,7 @@ def up(home: Path, endpoint: str) -> dict[str, Any]:
     """Start an endpoint that exists, if it does not run; its status.
 
     Raises:
-        NotFoundError: it was never created.
+        UsageError: it was never created.
         PlatformError: it does not start.
     """
     client = LocalClient(endpoint, home)
@@ -46,7 +46,7 @@ def down(home: Path, endpoint: str | None = None, *, forget: bool = False) -> li
         Names of the endpoints.
 
     Raises:
-        NotFoundError: ``endpoint`` was never created.
+        UsageError: ``endpoint`` was never created.
         PlatformError: a process survived SIGKILL; the message names it.
     """
     layouts = read_endpoints(home) if endpoint is None else [LocalClient(endpoint, home).layout]
@@ -78,13 +78,13 @@ def logs(home: Path, endpoint: str, *, part: str | None = None, lines: int = 100
     """The last lines of the logs of ``endpoint``: of one part (``daemon``, ``envoy``, ``blue-0``), or of all.
 
     Raises:
-        NotFoundError: the endpoint was never created, or has no such part.
+        UsageError: the endpoint was never created, or has no such part.
     """
     layout = LocalClient(endpoint, home).layout
     require(layout)
     there = {path.stem: path for path in sorted(layout.logs.glob("*.log"))}
     if part is not None and part not in there:
-        raise PlatformError(
+        raise UsageError(
             f"endpoint {endpoint} has no log of {part!r}", hint=f"Use one of: {', '.join(there) or 'none yet'}."
         )
     return read_tail([there[part]] if part is not None else list(there.values()), lines)

@@ -27,6 +27,9 @@ _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 _SKIPPED = {"__pycache__", ".git"}
 
 
+_MODEL_DIR = Path("model") / "1"
+"""The version must be a number, or the model server logs a traceback at each start (appinsights_client.py, 1.5.1)."""
+
 @dataclass(frozen=True, slots=True)
 class Revision:
     """One snapshot."""
@@ -41,8 +44,8 @@ class Revision:
 
     @property
     def model(self) -> Path:
-        """What ``AZUREML_MODEL_DIR`` names: the model is inside under its own name, as on Azure."""
-        return self.path / "model"
+        """What ``AZUREML_MODEL_DIR`` names: ``.../NAME/VERSION`` as on Azure, the model inside under its own name."""
+        return self.path / _MODEL_DIR
 
 
 def revision_path(layout: Layout, digest: str) -> Path:
@@ -90,10 +93,10 @@ def take_revision(layout: Layout, document: Mapping[str, Any], base_dir: Path, d
         draft.mkdir(mode=0o700)
         _copy(_resolve(base_dir, settings.code), draft / "code")
         _check_script(draft / "code", settings.scoring_script)
-        (draft / "model").mkdir()
+        (draft / _MODEL_DIR).mkdir(parents=True)
         if settings.model is not None:
             source = _resolve(base_dir, settings.model)
-            _copy(source, draft / "model" / source.name)
+            _copy(source, draft / _MODEL_DIR / source.name)
         (draft / "document.json").write_text(json.dumps(document), encoding="utf-8")
         draft.rename(path)
         sync_directory(layout.revisions)

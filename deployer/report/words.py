@@ -9,6 +9,7 @@ from typing import assert_never
 from deployer.gate.verdict import Result, Verdict
 from deployer.manifest.quantities import format_duration
 from deployer.report.verdicts import brief, versus, why
+from deployer.rollout.ending import outcome_words
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.events import (
     Adopted,
@@ -89,11 +90,6 @@ def step_name(plan: Plan, step: Step) -> str:
 def phase_words(state: Rollout) -> str:
     """Name the phase as people say it."""
     return state.phase.value.replace("_", " ")
-
-
-def outcome_words(outcome: Outcome) -> str:
-    """Name why a rollout ended as people say it."""
-    return "platform failed" if outcome is Outcome.PLATFORM else outcome.value.replace("_", " ")
 
 
 def event_words(state: Rollout, event: Event, verdict: Verdict | None = None) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 (one case an event)

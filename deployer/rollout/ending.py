@@ -19,6 +19,13 @@ class Ended:
     state: Rollout | None = None
 
 
+def outcome_words(outcome: Outcome | None) -> str:
+    """Name why a rollout ended as people say it."""
+    if outcome is None:
+        return "ended"
+    return "platform failed" if outcome is Outcome.PLATFORM else outcome.value.replace("_", " ")
+
+
 def exit_code_of(state: Rollout) -> ExitCode:
     """Exit code of a rollout that is final or paused."""
     if state.phase is Phase.PAUSED:
@@ -55,6 +62,5 @@ def ended(state: Rollout) -> Ended:
         case Phase.STUCK:
             text = f"STUCK, a human must act now: {state.reason}"
         case _:
-            outcome = state.outcome.value.replace("_", " ") if state.outcome else "ended"
-            text = f"{outcome}, rolled back, {stable}: {state.reason}"
+            text = f"{outcome_words(state.outcome)}, rolled back, {stable}: {state.reason}"
     return Ended(code, text, state)

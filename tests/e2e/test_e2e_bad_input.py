@@ -59,7 +59,7 @@ def test_words_that_the_command_line_does_not_know_are_a_matter_of_usage(stage: 
     [
         (3, ["rollout", "nowhere.yaml"]),
         (3, ["validate", "nowhere.yaml"]),
-        (13, ["status", "nobody"]),
+        (2, ["status", "nobody"]),
         (2, ["status", "no/such"]),
         (2, ["rollout", "rollout.yaml", "--skip-gate"]),
         (2, ["rollout", "rollout.yaml", "--fast"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,14 +32,15 @@ def _home(examples: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPLOYER_HOME", str(examples.home))
 
 
-def live(stage: Stage) -> str:
+def live(stage: Stage, endpoint: str = "digits") -> str:
     """The one deployment that has all traffic."""
-    ((name, weight),) = stage.traffic().items()
+    ((name, weight),) = stage.json("status", endpoint)["traffic"].items()
     assert weight == 100
     return name
 
 
-def test_quickstart_promotes_the_better_model_and_again_finds_nothing_to_do(examples: Stage) -> None:
+def test_good_versions_are_promoted_and_again_there_is_nothing_to_do(examples: Stage) -> None:
+    bluegreen = examples.start("rollout", EXAMPLES / "bluegreen.yaml")  # on an endpoint of its own: meanwhile
     said = examples.run("rollout", EXAMPLES / "quickstart.yaml")
     assert said.code == 0, said.text
     promoted = live(examples)
@@ -46,6 +48,9 @@ def test_quickstart_promotes_the_better_model_and_again_finds_nothing_to_do(exam
     again = examples.json("rollout", EXAMPLES / "quickstart.yaml")
     assert (again["exit_code"], again["rollout"]) == (0, None)
     assert live(examples) == promoted
+    assert bluegreen.wait() == 0, bluegreen.text
+    assert re.search(r"mirror .*50%", bluegreen.text)
+    assert live(examples, "digits-bluegreen") in bluegreen.lines[-1]
 
 
 @pytest.mark.parametrize(
@@ -65,9 +70,3 @@ def test_a_bad_version_is_stopped(examples: Stage, manifest: str, code: int, why
     assert live(examples) == stable
     assert not before or list(before[0]["traffic"]) == [stable]
     assert list(examples.json("status", "digits")["deployments"]) == [stable]
-
-
-def test_bluegreen_switches_at_once(examples: Stage) -> None:
-    ended = examples.json("rollout", EXAMPLES / "bluegreen.yaml")
-    assert ended["exit_code"] == 0, ended
-    assert examples.json("status", "digits-bluegreen")["traffic"] == {ended["rollout"]["candidate"]: 100}

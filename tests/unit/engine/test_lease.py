@@ -166,6 +166,26 @@ def test_the_beat_changes_when_it_is_due_and_not_before(platform: MemoryPlatform
         mine.check(tag(platform))
 
 
+@pytest.mark.parametrize("after_effect", [False, True], ids=["not written", "reply lost"])
+def test_a_beat_that_failed_is_made_up_for_by_the_next(
+    platform: MemoryPlatform, clock: ManualClock, *, after_effect: bool
+) -> None:
+    mine = lease(platform, clock, "here/1/1")
+    mine.acquire()
+    clock.advance(BEAT_S)
+    platform.fail_next("set_tags", TransientError("busy", hint="Wait."), after_effect=after_effect)
+    with pytest.raises(TransientError):
+        mine.beat()
+    for _ in (1, 2):
+        before = tag(platform)
+        clock.advance(BEAT_S)
+        mine.beat()
+        assert tag(platform) != before
+    mine.check(tag(platform))
+    mine.release()
+    assert tag(platform) is None
+
+
 def test_four_beats_fit_into_what_counts_as_stale() -> None:
     assert BEAT_S * 4 < STALE_AFTER_S
 
@@ -338,6 +358,7 @@ def test_of_two_runs_at_once_one_gets_the_lease_and_never_both(before: str | Non
             actors[turn].step()
             owners = {n for n, actor in enumerate(actors) if actor.owns}
             assert len(owners) <= 1, order
+            assert before is not None or sum(actor.holds for actor in actors) <= 1, order  # nobody was taken over
             owned |= owners
         assert owned, order
         assert all(actor.ended for actor in actors)

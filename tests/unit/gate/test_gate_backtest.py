@@ -73,6 +73,16 @@ def test_a_pass_is_not_given_before_its_time():
     assert played(Scenario("good", bad=False), least_s=3600.0).result is Result.INCONCLUSIVE
 
 
+def test_a_pass_waits_until_late_rows_would_have_been_seen():
+    made, found = world(lag_s=(4.0, 24.0), duration_s=60.0), replay()
+    early = []
+    for batch in stream(made, Scenario("good", bad=False), np.random.default_rng(1)):
+        verdict = found.look(batch)
+        early.append(verdict.result is Result.PASS and found.passed is None)
+    assert any(early)
+    assert found.passed is not None
+
+
 def test_a_late_fault_overturns_a_pass():
     rng = np.random.default_rng(3)
     good = list(stream(world(), Scenario("good", bad=False), rng))[:40]

@@ -40,6 +40,12 @@ def test_a_common_odds_ratio_is_found_over_blocks_of_different_rates():
     assert high / low < 1.3
 
 
+def test_one_table_has_woolfs_interval():
+    ratio, low, high = odds_ratio(np.array([[50, 200]]), np.array([[10, 20]]))
+    assert ratio == pytest.approx(10 * 180 / (40 * 20))
+    assert np.log(high / low) / 2 == pytest.approx(1.96 * np.sqrt(1 / 10 + 1 / 40 + 1 / 20 + 1 / 180), rel=1e-3)
+
+
 def test_without_errors_on_a_side_an_odds_ratio_is_unknown():
     n = np.array([[10, 10]])
     assert odds_ratio(n, np.array([[0, 3]])) == (None, None, None)

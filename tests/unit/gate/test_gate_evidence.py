@@ -45,6 +45,12 @@ def test_errors_within_the_tolerated_odds_are_no_evidence_however_many():
     assert log_e(errors((10_000, 40_000), (1600, 3200)), "error_rate") > 5  # odds 2.2
 
 
+def test_how_much_is_tolerated_is_the_manifests_choice():
+    made = blocks((10_000, 40_000), (1600, 3200), (50, 50))
+    loose = gate(warm_up="0s", compare={"error_rate": {"tolerate": "3x", "rule_out": "6x"}})
+    assert log_e(against(*made, LIMITS, loose, stable=True), "error_rate") < 0
+
+
 def test_errors_too_rare_to_matter_do_not_fail_a_candidate():
     assert log_e(errors((10_000, 40_000), (15, 4)), "error_rate") <= 0  # 0.15 %
     assert log_e(errors((10_000, 40_000), (30, 8)), "error_rate") > 10  # 0.3 %
@@ -131,6 +137,18 @@ def test_proofs_have_their_bounds():
     assert proven((200, 800), (0, 0), (6, 4), ("shift", "compare"))
     assert not proven((200, 800), (0, 0), (12, 4), ("shift", "compare"))
     assert not proven((200, 800), (0, 0), (250, 100), ("p95", "slo"))
+
+
+def test_without_a_target_errors_are_proven_against_the_stable():
+    def compared(mine, other):
+        made = blocks((200, 800), (mine, other), (50, 50))[0]
+        at = moment(30, weight=20)
+        (proof,) = [p for p in proofs(made, slo(latency={"p95": "200ms"}), GATE, at) if p.metric == "error_rate"]
+        return proof.rule == "compare" and proof.log_e > np.log(20)
+
+    assert compared(16, 64)  # 8 % both
+    assert compared(0, 0)
+    assert not compared(50, 64)  # odds 3.8
 
 
 def test_alone_the_target_itself_is_the_bound():

@@ -3,7 +3,7 @@ import math
 import pytest
 from unit.gate.worlds import gate, slo
 
-from deployer.gate.power import Traffic, check_step, plan_power
+from deployer.gate.power import Traffic, _kl, _paired, check_step, plan_power
 
 SLO = slo(latency={"p95": "330ms", "p99": "930ms"}, error_rate="1%")
 GATE = gate(look="10s", warm_up="60s", min_requests=200)
@@ -101,3 +101,9 @@ def test_a_slo_of_latency_alone_needs_no_proof_about_errors():
 def test_a_given_block_is_respected():
     rows = asked(Traffic(10, 200.0), gate=gate(block="5m", look="10s"))
     assert rows["+100% latency"].seconds >= 300
+
+
+def test_information_about_errors_is_that_of_the_paired_comparison():
+    assert 4.18 / _paired(0.01, 0.001, 0.1) == pytest.approx(384, rel=0.01)
+    assert 4.18 / _paired(0.05, 0.001, 0.5) == pytest.approx(135, rel=0.01)
+    assert 4.18 / _kl(0.01, 0.001) == pytest.approx(297, rel=0.01)

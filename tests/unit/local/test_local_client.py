@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import ConflictError, NotFoundError, PlatformError, TransientError
+from deployer.errors import ConflictError, NotFoundError, PlatformError, TransientError, UsageError
 from deployer.local import client as client_module
 from deployer.local import lifecycle
 from deployer.local.client import LocalClient
@@ -100,5 +100,5 @@ def test_an_endpoint_that_was_never_created_has_no_status_and_cannot_be_started_
     assert lifecycle.status(tmp_path) == []
     assert lifecycle.down(tmp_path) == []
     for call in (lifecycle.up, lifecycle.down, lifecycle.logs):
-        with pytest.raises(NotFoundError, match="digits"):
+        with pytest.raises(UsageError, match="digits"):
             call(tmp_path, "digits")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import NotFoundError, PlatformError, TransientError
+from deployer.errors import PlatformError, TransientError, UsageError
 from deployer.local.layout import (
     SOCKET_PATH_MAX,
     Layout,
@@ -141,7 +141,7 @@ def test_only_endpoints_that_were_created_are_listed(tmp_path: Path, layout: Lay
 
 
 def test_an_endpoint_that_was_never_created_is_not_found(layout: Layout):
-    with pytest.raises(NotFoundError, match="digits"):
+    with pytest.raises(UsageError, match="digits"):
         require(layout)
     write_atomic(layout, layout.record, "{}")
     require(layout)

@@ -98,7 +98,7 @@ def test_the_version_in_use_and_the_one_before_are_kept() -> None:
         (Phase.ROLLED_BACK, Outcome.GATE_FAILED, ExitCode.GATE_FAILED, "gate failed, rolled back, blue has 100%"),
         (Phase.ROLLED_BACK, Outcome.INCONCLUSIVE, ExitCode.INCONCLUSIVE, "inconclusive, rolled back"),
         (Phase.ROLLED_BACK, Outcome.ABORTED, ExitCode.ABORTED, "aborted, rolled back"),
-        (Phase.ROLLED_BACK, Outcome.PLATFORM, ExitCode.PLATFORM, "platform, rolled back"),
+        (Phase.ROLLED_BACK, Outcome.PLATFORM, ExitCode.PLATFORM, "platform failed, rolled back"),
         (Phase.ROLLED_BACK, None, ExitCode.BUG, "ended"),
         (Phase.PAUSED, None, ExitCode.PAUSED, "paused (blue 80%, green 20%)"),
         (Phase.STUCK, Outcome.ABORTED, ExitCode.STUCK, "STUCK"),
