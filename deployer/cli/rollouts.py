@@ -45,10 +45,10 @@ def rollout(
 
         if skip_gate and not reason:
             raise UsageError("--skip-gate needs --reason", hint="Say why: it is kept in the journal.")
-        if detach:
-            return _detach(as_json=json)
         out = Output(as_json=json)
         reached = sites.reach(str(manifest), want_manifest=True)
+        if detach:
+            return _detach(as_json=json)
         _confirm(reached.platform, yes=yes)
         reached.signals.install()
         with out.listener() as listener:
@@ -100,6 +100,7 @@ def plan(manifest: ManifestFile, json: Json = False, debug: Debug = False) -> No
         from deployer.report.gate import power_record, power_text
         from deployer.report.output import Output
         from deployer.report.records import plan_record, plan_text
+        from deployer.rollout.power import refuse_hopeless
         from deployer.wiring import sites
         from deployer.wiring.gate import step_powers
 
@@ -107,6 +108,7 @@ def plan(manifest: ManifestFile, json: Json = False, debug: Debug = False) -> No
         job = reached.job()
         found = preview(job, reached.site.platform, reached.site.platform.observe(), rollout_id="plan", skip_gate=None)
         powers = step_powers(reached.the_spec, found)
+        refuse_hopeless(powers)
         record = plan_record(found, job.rps) | {"power": power_record(powers)}
         Output(as_json=json).result(record, "\n".join(filter(None, (plan_text(found), power_text(powers)))))
         return ExitCode.OK

@@ -94,15 +94,29 @@ class Effects:
         self._clock = clock
         self._probe = probe
         self._deployable = deployable
+        self._tries = 0
         self.evidence: tuple[str, bytes] | None = None
         """What the latest look saw and answered, by its SHA-256."""
 
-    def perform(self, action: Action, state: Rollout) -> Event:
-        """Perform one action and say what came of it. Never raises for what a platform or telemetry did."""
+    def perform(self, action: Action, state: Rollout) -> Event | None:
+        """Perform one action and say what came of it. Never raises for what a platform or telemetry did.
+
+        Returns:
+            None: traffic could not be written for a passing reason. Look again before repeating: somebody else may
+            have written meanwhile.
+        """
         try:
-            return self._perform(action, state)
+            event = self._perform(action, state)
+        except TransientError as exc:
+            self._tries += 1
+            if isinstance(action, SetWeight | StartStable) and self._tries < ATTEMPTS:
+                self._clock.sleep(0.5 * 2**self._tries)
+                return None
+            event = self._failure(action, state, f"{exc.message} ({exc.hint})")
         except DeployerError as exc:
-            return self._failure(action, state, f"{exc.message} ({exc.hint})")
+            event = self._failure(action, state, f"{exc.message} ({exc.hint})")
+        self._tries = 0
+        return event
 
     def _failure(self, action: Action, state: Rollout, why: str) -> Event:
         match action:
@@ -130,10 +144,10 @@ class Effects:
             case WarmUp(name):
                 return self._warm_up(name, state)
             case StartStable():
-                self._retrying(lambda: platform.set_traffic(plan.restore, {}))
+                platform.set_traffic(plan.restore, {})
                 return Prepared()
             case SetWeight(weight_pct, mirror_pct):
-                self._retrying(lambda: platform.set_traffic(plan.traffic(weight_pct), plan.mirror(mirror_pct)))
+                platform.set_traffic(plan.traffic(weight_pct), plan.mirror(mirror_pct))
                 return Shifted(weight_pct, mirror_pct)
             case Judge():
                 return self._judge(state)

@@ -110,6 +110,12 @@ class Lease:
         self._lock = threading.Lock()
         self._released = threading.Event()
 
+    @property
+    def value(self) -> str | None:
+        """The tag as this run holds it; None: not held."""
+        with self._lock:
+            return str(self._held) if self._held else None
+
     def acquire(
         self,
         *,

@@ -11,7 +11,7 @@ from deployer.engine.effects import Deployable, Effects
 from deployer.engine.lease import STALE_AFTER_S, Holder, Lease, is_alive_here, is_gone
 from deployer.engine.probe import Probe
 from deployer.engine.runner import Listener, Runner, WantedLoad
-from deployer.errors import ConflictError, ExitCode, UsageError
+from deployer.errors import ConflictError, ExitCode, StoreError, UsageError
 from deployer.manifest.schema import OnFail, OnInconclusive, Retire
 from deployer.ports.clock import Clock
 from deployer.ports.platform import Endpoint, Platform
@@ -20,9 +20,9 @@ from deployer.ports.telemetry import Telemetry
 from deployer.rollout.ending import Ended, ended
 from deployer.rollout.events import Adopted, Started, from_record
 from deployer.rollout.machine import fold
-from deployer.rollout.model import Phase, Plan, Request, RequestKind, Rollout, Step, StepKind
+from deployer.rollout.model import WAY_BACK, Phase, Plan, Request, RequestKind, Rollout, Step, StepKind
 from deployer.rollout.plan import Wanted, compile_plan, is_live
-from deployer.rollout.tags import LEASE, REQUEST, Marks, marks_of, tag_for
+from deployer.rollout.tags import ANSWER, LEASE, REQUEST, Marks, marks_of, tag_for
 
 ACKNOWLEDGE_S = 20.0
 """How long a running rollout may take to act on an operator's request."""
@@ -145,7 +145,7 @@ def _with_lease(
         listener.on_note(f"rollout {marks.rollout_id} was left half-way with another version: bringing it back first")
         superseded = Request(RequestKind.ABORT, site.actor, "superseded by a new version")
         old = _resume(site, None, marks, endpoint, lease, listener, superseded)
-        if old.phase is not Phase.ROLLED_BACK:
+        if old.phase not in (Phase.ROLLED_BACK, Phase.PROMOTED):
             return ended(old)
         endpoint = site.platform.observe()
     found = _sound_plan(site, job, endpoint, rollout_id=rollout_id, skip_gate=skip_gate)
@@ -196,7 +196,7 @@ def _resume(
     request: Request | None,
 ) -> Rollout:
     """Go on with the rollout that the tags tell of, from its journal or, without one, from the tags alone."""
-    state = fold((from_record(entry.event), entry.at) for entry in site.journal.read(marks.rollout_id))
+    state = _journalled(site, marks, listener)
     if state is not None:
         runner = _runner(site, job, state.plan, lease, listener, request)
         if not state.is_final:
@@ -206,6 +206,18 @@ def _resume(
     adopted = adopt(marks, endpoint, site.platform, job.wanted if job else None, site.clock.now())
     runner = _runner(site, job, adopted.plan, lease, listener, request)
     return runner.run(runner.start(adopted))
+
+
+def _journalled(site: Site, marks: Marks, listener: Listener) -> Rollout | None:
+    """The state that the journal tells; None: believe the tags, because it is absent, damaged, or behind them."""
+    try:
+        state = fold((from_record(entry.event), entry.at) for entry in site.journal.read(marks.rollout_id))
+    except (StoreError, ValueError) as exc:
+        listener.on_note(f"going on without the journal: {exc}")
+        return None
+    if state is not None and marks.phase is Phase.REVERTING and state.phase not in WAY_BACK:
+        return None
+    return state
 
 
 def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted | None, now: datetime) -> Adopted:
@@ -226,11 +238,12 @@ def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted |
     position = min(marks.position, len(plan.steps) - 1)
     weight_pct = endpoint.traffic.get(marks.candidate, 0)
     mirror_pct = endpoint.mirror.get(marks.candidate, 0)
-    return Adopted(plan, marks.phase, position, weight_pct, mirror_pct, "found on the endpoint without its journal")
+    prepared = marks.phase is not Phase.PREPARING and (bool(endpoint.traffic) or not marks.stable)
+    why = "found on the endpoint without its journal"
+    return Adopted(plan, marks.phase, position, weight_pct, mirror_pct, why, prepared)
 
 
 def _way_back(marks: Marks, endpoint: Endpoint, reserve_s: float, rollout_id: str) -> Plan:
-    found = endpoint.deployments.get(marks.stable) if marks.stable else None
     bake = Step(StepKind.BAKE, weight_pct=100)
     steps = (Step(StepKind.PREPARE), Step(StepKind.DEPLOY), bake, Step(StepKind.RETIRE, weight_pct=100))
     return Plan(
@@ -240,7 +253,7 @@ def _way_back(marks: Marks, endpoint: Endpoint, reserve_s: float, rollout_id: st
         candidate=marks.candidate,
         candidate_digest=marks.candidate_digest,
         stable=marks.stable,
-        stable_digest=found.digest if found else None,
+        stable_digest=marks.stable_digest or None,
         baseline=False,
         replaces=False,
         digest=marks.digest,
@@ -274,27 +287,49 @@ def ask(site: Site, request: Request, job: Job | None, listener: Listener) -> En
     endpoint = site.platform.observe()
     if endpoint is None:
         raise no_endpoint(site)
-    marks = _active(endpoint)
-    if marks is None:
-        return Ended(ExitCode.OK, f"nothing to {request.kind.value.replace('_', ' ')}: no rollout is under way")
+    idle = _nothing_to_ask(endpoint, request)
+    if idle is not None:
+        return idle
     holder = Holder.parse(endpoint.tags.get(LEASE))
     if holder is not None and not is_gone(holder.owner):
         patience_s = ACKNOWLEDGE_S if is_alive_here(holder.owner) else STALE_AFTER_S
         acted = _leave(site, request, patience_s)
         if acted is not None:
             return acted
-    job = job if job is not None and job.wanted.digest == marks.digest else None
-    if request.kind in (RequestKind.PROMOTE, RequestKind.PROMOTE_FULL, RequestKind.RESUME) and job is None:
-        site.platform.set_tags({REQUEST: tag_for(request)})
-        return Ended(ExitCode.PAUSED, "noted on the endpoint; to carry on, run deployer rollout MANIFEST")
+    return _ask_here(site, request, job, listener)
+
+
+def _nothing_to_ask(endpoint: Endpoint, request: Request) -> Ended | None:
+    marks = marks_of(endpoint.tags)
+    if marks is not None and marks.is_active:
+        return None
+    if marks is not None and marks.phase is Phase.STUCK and request.kind is RequestKind.ABORT:
+        return Ended(ExitCode.STUCK, f"the last rollout is stuck: run deployer rollback {endpoint.name}")
+    return Ended(ExitCode.OK, f"nothing to {request.kind.value.replace('_', ' ')}: no rollout is under way")
+
+
+def _ask_here(site: Site, request: Request, job: Job | None, listener: Listener) -> Ended:
+    """Act on a request in this process: nobody runs the rollout."""
     lease = site.lease()
     lease.acquire(waiting=listener.on_note, signal=site.signal)
     try:
+        endpoint = site.platform.observe()  # anything may have happened while the lease was being taken
+        if endpoint is None:
+            return _deleted(site)
+        idle = _nothing_to_ask(endpoint, request)
+        marks = _active(endpoint)
+        if idle is not None or marks is None:
+            return idle or _deleted(site)
+        job = job if job is not None and job.wanted.digest == marks.digest else None
+        needs_manifest = request.kind in (RequestKind.PROMOTE, RequestKind.PROMOTE_FULL, RequestKind.RESUME)
+        if needs_manifest and job is None:
+            site.platform.set_tags({REQUEST: tag_for(request)})
+            return Ended(ExitCode.PAUSED, "noted on the endpoint; to carry on, run deployer rollout MANIFEST")
         state = _resume(site, job, marks, endpoint, lease, listener, request)
     finally:
         lease.release()
     done = ended(state)
-    if request.kind is RequestKind.ABORT and done.exit_code is ExitCode.ABORTED:
+    if request.kind is RequestKind.ABORT and state.phase is Phase.ROLLED_BACK:
         return replace(done, exit_code=ExitCode.OK)
     return done
 
@@ -303,7 +338,7 @@ def _leave(site: Site, request: Request, patience_s: float) -> Ended | None:
     """Leave ``request`` on the endpoint and wait until its runner took it; None when nobody did."""
     platform, clock = site.platform, site.clock
     written = tag_for(request)
-    platform.set_tags({REQUEST: written})
+    platform.set_tags({REQUEST: written, ANSWER: None})
     until = clock.now() + timedelta(seconds=patience_s)
     while clock.now() < until:
         clock.sleep(0.3)
@@ -333,6 +368,10 @@ def is_abandoned(endpoint: Endpoint) -> bool:
 
 def _taken(site: Site, request: Request) -> Ended | None:
     """The runner took the request; for an abort, wait until traffic is verified back. None: it died over it."""
+    endpoint = site.platform.observe()
+    answer = endpoint.tags.get(ANSWER, "") if endpoint else ""
+    if answer.startswith("ignored"):
+        return Ended(ExitCode.REFUSED, answer)
     if request.kind is not RequestKind.ABORT:
         return Ended(ExitCode.OK, f"{request.kind.value.replace('_', ' ')}: taken by the running rollout")
     until = site.clock.now() + timedelta(seconds=SETTLE_S)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from deployer.engine.operations import Site, no_endpoint
 from deployer.engine.runner import Listener
-from deployer.errors import ExitCode, NotReadyError, PlatformError
+from deployer.errors import ExitCode, NotReadyError, PlatformError, StoreError, UsageError
 from deployer.ports.platform import Deployment, DeploymentState, Endpoint
 from deployer.ports.store import Entry
 from deployer.rollout.ending import Ended
@@ -29,37 +30,101 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
         force: also onto a deployment that is not ready.
 
     Raises:
-        UsageError: no such endpoint.
-        NotFoundError: no such deployment and no record of it.
+        UsageError: no such endpoint, or no such version. Nothing changed.
         NotReadyError: the target cannot take traffic. Nothing changed.
         PlatformError: the write could not be verified: a human must act.
     """
-    endpoint = site.platform.observe()
-    if endpoint is None:
-        raise no_endpoint(site)
+    endpoint = _observe(site)
     target = _target(endpoint, to)
     if target is None:
-        return Ended(
-            ExitCode.OK, f"nothing to roll back: {in_words(endpoint.traffic)} stays, and no earlier version is known"
-        )
-    name, digest = target
-    if dict(endpoint.traffic) == {name: 100} and not endpoint.mirror and _idle(endpoint):
-        return Ended(ExitCode.OK, f"nothing to do: {name} has 100% already")
+        return _no_target(endpoint)
+    if _stands(endpoint, target) and _idle(endpoint):
+        return Ended(ExitCode.OK, f"nothing to do: {target.name} has 100% already")
+    _check(endpoint, target, force=force)  # before the lease is taken: a mistake must not stop a healthy rollout
     lease = site.lease()
     lease.acquire(take_over=True)
     try:
-        return _shift_back(site, listener, endpoint, name, digest, reason=reason, force=force)
+        return _shift_back(site, listener, _observe(site), target, reason=reason, force=force)
     finally:
         lease.release()
 
 
+def _observe(site: Site) -> Endpoint:
+    endpoint = site.platform.observe()
+    if endpoint is None:
+        raise no_endpoint(site)
+    return endpoint
+
+
+def _no_target(endpoint: Endpoint) -> Ended:
+    if not _idle(endpoint):
+        return Ended(
+            ExitCode.REFUSED,
+            f"there is no earlier version to go back to; traffic stays at {in_words(endpoint.traffic)}. "
+            f"To stop the rollout: deployer abort {endpoint.name}",
+        )
+    return Ended(ExitCode.OK, f"no earlier version is known; traffic stays at {in_words(endpoint.traffic)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    name: str
+    digest: str
+    """Empty: whatever the deployment is."""
+
+    def is_met_by(self, found: Deployment) -> bool:
+        """Whether ``found`` is this version."""
+        return not self.digest or found.digest == self.digest
+
+
+def _stands(endpoint: Endpoint, target: _Target) -> bool:
+    found = endpoint.deployments.get(target.name)
+    traffic = dict(endpoint.traffic) == {target.name: 100} and not endpoint.mirror
+    return traffic and found is not None and target.is_met_by(found)
+
+
+def _check(endpoint: Endpoint, target: _Target, *, force: bool) -> None:
+    """Refuse a target that cannot take traffic.
+
+    Raises:
+        UsageError: there is no such version.
+        NotReadyError: it exists and has failed.
+    """
+    found = endpoint.deployments.get(target.name)
+    if found is None and not target.digest:
+        known = ", ".join(sorted(endpoint.deployments)) or "none"
+        raise UsageError(
+            f"endpoint {endpoint.name} has no deployment {target.name}, and no record of one (it has {known})",
+            hint="Name a deployment or a revision with --to. Nothing was changed.",
+        )
+    if found is None:
+        return
+    if not target.is_met_by(found):
+        if endpoint.traffic.get(found.name) or found.digest is None:
+            raise NotReadyError(
+                f"{found.name} holds another version than the last good one, and is in use",
+                hint="Choose a deployment with --to. Nothing was changed.",
+            )
+        return
+    if found.state is DeploymentState.FAILED and not force:
+        raise NotReadyError(
+            f"{found.name} cannot take traffic: {_why(found)}. Traffic is unchanged",
+            hint="Choose another version with --to, or insist with --force.",
+        )
+
+
 def _shift_back(
-    site: Site, listener: Listener, before: Endpoint, name: str, digest: str, *, reason: str, force: bool
+    site: Site, listener: Listener, before: Endpoint, target: _Target, *, reason: str, force: bool
 ) -> Ended:
-    if name not in before.deployments:
-        listener.on_note(f"{name} is gone: making it again from its record")
-        site.platform.recreate_deployment(name, digest)
+    name = target.name
     found = before.deployments.get(name)
+    if found is not None and not target.is_met_by(found):
+        listener.on_note(f"{name} holds another version: removing it")
+        site.platform.delete_deployment(name)
+        found = None
+    if found is None:
+        listener.on_note(f"{name} is gone: making it again from its record")
+        site.platform.recreate_deployment(name, target.digest)
     if found is not None and found.instances_wanted == 0:
         listener.on_note(f"{name} is scaled to 0: starting one instance")
         site.platform.scale_deployment(name, 1)
@@ -73,22 +138,26 @@ def _shift_back(
         error.exit_code = ExitCode.STUCK
         raise error
     took_s = (site.clock.now() - started).total_seconds()
-    _note(site, before, name, digest, reason)
+    _note(site, listener, before, after, name, reason)
     left = [other for other in after.deployments if other != name]
     kept = f"; {', '.join(left)} left at 0%" if left else ""
     return Ended(ExitCode.OK, f"rolled back: {name} has 100%, verified in {took_s:.1f}s{kept}")
 
 
-def _note(site: Site, before: Endpoint, name: str, digest: str, reason: str) -> None:
-    """Write down what was done; traffic is safe already, so nothing here may fail the rollback."""
+def _note(site: Site, listener: Listener, before: Endpoint, after: Endpoint, name: str, reason: str) -> None:
+    """Write down what was done; traffic is safe already, so a failure here is only said."""
     now = site.clock.now()
+    digest = after.deployments[name].digest or ""
     tags = tags_for_good(before.tags, (name, digest), None, now) | {REQUEST: None}
     marks = marks_of(before.tags)
-    if marks is not None and marks.is_active:
+    if marks is not None and marks.phase is not Phase.PROMOTED:
         tags[PHASE] = f"{Phase.ROLLED_BACK.value}:{marks.position}"
-    site.platform.set_tags(tags)
     event = {"type": "manual_rollback", "to": name, "from": dict(before.traffic), "reason": reason}
-    site.journal.append(f"{now:%Y%m%dT%H%M%S}-rollback", Entry(now, site.actor, event))
+    try:
+        site.platform.set_tags(tags)
+        site.journal.append(f"{now:%Y%m%dT%H%M%S}-rollback", Entry(now, site.actor, event))
+    except (PlatformError, StoreError) as exc:
+        listener.on_note(f"traffic is back, but this could not be written down: {exc.message}")
 
 
 def _idle(endpoint: Endpoint) -> bool:
@@ -96,23 +165,19 @@ def _idle(endpoint: Endpoint) -> bool:
     return marks is None or not marks.is_active
 
 
-def _target(endpoint: Endpoint, to: str | None) -> tuple[str, str] | None:
-    """Name and digest to go back to; None: nothing is known."""
-    revisions = [r for r in (revision_of(endpoint.tags.get(tag)) for tag in (GOOD, PREVIOUS)) if r is not None]
+def _target(endpoint: Endpoint, to: str | None) -> _Target | None:
+    """The version to go back to; None: none is known."""
+    good, previous = (revision_of(endpoint.tags.get(tag)) for tag in (GOOD, PREVIOUS))
     if to is not None:
-        return _named(endpoint, to) or next(
-            ((r.name, r.digest) for r in revisions if to in (str(r.number), r.name)), (to, "")
-        )
+        for revision in (good, previous):
+            if revision is not None and to == str(revision.number):
+                return _Target(revision.name, revision.digest)
+        known = next((r.digest for r in (good, previous) if r is not None and r.name == to), "")
+        return _Target(to, "" if to in endpoint.deployments else known)
     marks = marks_of(endpoint.tags)
-    if marks is not None and marks.is_active:
-        return _named(endpoint, marks.stable) if marks.stable else None
-    previous = revision_of(endpoint.tags.get(PREVIOUS))
-    return (previous.name, previous.digest) if previous else None
-
-
-def _named(endpoint: Endpoint, name: str) -> tuple[str, str] | None:
-    found = endpoint.deployments.get(name)
-    return (name, found.digest or "") if found else None
+    if marks is not None and marks.phase is not Phase.PROMOTED:
+        return _Target(marks.stable, marks.stable_digest) if marks.stable else None
+    return _Target(previous.name, previous.digest) if previous else None
 
 
 def _await_ready(site: Site, listener: Listener, name: str) -> None:

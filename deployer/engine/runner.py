@@ -15,22 +15,36 @@ from typing import Protocol
 
 from deployer.engine.effects import Effects
 from deployer.engine.lease import Lease, LostLeaseError
-from deployer.errors import DeployerError, ExitCode, PlatformError, StoreError, TransientError
+from deployer.errors import ConflictError, DeployerError, ExitCode, PlatformError, StoreError, TransientError
 from deployer.ports.clock import Clock
 from deployer.ports.loadgen import LoadGenerator, RunningLoad
 from deployer.ports.platform import Endpoint, Platform
 from deployer.ports.store import Entry, Journal
 from deployer.rollout.actions import Action, Record, Stop, Wait
 from deployer.rollout.decide import decide
-from deployer.rollout.events import Adopted, Advanced, Event, GaveUp, Paused, Started, to_record
+from deployer.rollout.events import Adopted, Advanced, Event, GaveUp, Paused, RequestIgnored, Started, to_record
 from deployer.rollout.machine import begin, evolve
 from deployer.rollout.model import FINAL, WAY_BACK, Observed, Outcome, Phase, Request, Rollout
-from deployer.rollout.tags import LEASE, REQUEST, TAGGED, request_of, tags_for, tags_for_good
+from deployer.rollout.tags import (
+    ANSWER,
+    LEASE,
+    REQUEST,
+    TAGGED,
+    VALUE_MAX,
+    marks_of,
+    request_of,
+    tags_for,
+    tags_for_good,
+)
 
 UNREACHABLE_S = 60.0
 """How long the platform may not answer before the run ends; the next run takes over from the tags."""
 POLL_S = 0.5
 """How often the world is looked at while waiting."""
+
+
+_UNTOUCHED = frozenset({Phase.PREPARING, Phase.DEPLOYING, Phase.SMOKING, Phase.WARMING})
+"""Phases in which the candidate has never had traffic."""
 
 
 class UnreachableError(TransientError):
@@ -41,7 +55,8 @@ class UnreachableError(TransientError):
             f"the platform did not answer for {UNREACHABLE_S:g}s while {state.phase.value}: {why.message}",
             hint="Check the platform, then run the same command again: it goes on from the endpoint's tags.",
         )
-        self.exit_code = ExitCode.STUCK if state.is_exposed else ExitCode.PLATFORM
+        is_safe = state.phase in _UNTOUCHED and not state.is_exposed
+        self.exit_code = ExitCode.PLATFORM if is_safe else ExitCode.STUCK
 
 
 class Listener(Protocol):
@@ -107,9 +122,15 @@ class Runner:
             StoreError: the journal cannot be written. Nothing changed.
         """
         at = self._clock.now()
-        self._journal.append(event.plan.rollout_id, Entry(at, self._actor, to_record(event)))
         state = begin(event, at)
-        self._platform.set_tags(tags_for(state) | {REQUEST: None})
+        try:
+            self._journal.append(event.plan.rollout_id, Entry(at, self._actor, to_record(event)))
+        except StoreError as exc:
+            if isinstance(event, Started) or self._request is None:
+                raise
+            self._journal_failure = exc  # an operator wants traffic back: that needs no journal
+            self._listener.on_note(f"{exc.message}. {exc.hint}")
+        self._platform.set_tags(tags_for(state))
         self._listener.on_event(state, event, at)
         return state
 
@@ -123,8 +144,8 @@ class Runner:
         with ExitStack() as stack:
             while True:
                 observed = self._observe(state)
-                if not state.is_final:
-                    self._lease.check(observed.endpoint.tags.get(LEASE) if observed.endpoint else None)
+                if not state.is_final and observed.endpoint and observed.endpoint.uid == state.plan.endpoint_uid:
+                    self._check_lease(state, observed.endpoint)
                     self._beat()
                 now = self._clock.now()
                 self._start_load(state, observed, stack)
@@ -137,6 +158,16 @@ class Runner:
                     self._clock.sleep(min(max(wait_s, 0.02), POLL_S))
                     continue
                 state = self._step(state, action, observed)
+
+    def _check_lease(self, state: Rollout, endpoint: Endpoint) -> None:
+        try:
+            self._lease.check(endpoint.tags.get(LEASE))
+        except LostLeaseError as exc:
+            marks = marks_of(endpoint.tags)
+            if marks is not None and marks.rollout_id == state.plan.rollout_id and marks.phase is Phase.ROLLED_BACK:
+                exc.message = "the rollout was ended by a rollback from elsewhere; this run stops"
+                exc.exit_code = ExitCode.ABORTED
+            raise
 
     def _beat(self) -> None:
         try:
@@ -153,13 +184,23 @@ class Runner:
             if state.phase in WAY_BACK or state.phase is Phase.RETIRING:
                 raise
             event = GaveUp(Outcome.PLATFORM, f"internal error while {state.phase.value}: {exc!r}")
+        if event is None:
+            return state
         state = self._apply(state, event)
-        answered = isinstance(action, Record) and observed.request is not None
-        if answered and self._request is None:
-            self._write({REQUEST: None})
-        self._request = None if answered else self._request
+        if isinstance(action, Record) and observed.request is not None:
+            self._answer(state, event, observed)
         self.mark(state, observed.endpoint)
         return state
+
+    def _answer(self, state: Rollout, event: Event, observed: Observed) -> None:
+        """Tell the operator what became of the request, unless another one was left meanwhile."""
+        if self._request is not None:
+            self._request = None
+            return
+        text = event.text if isinstance(event, RequestIgnored) else ""
+        answer = f"ignored: {text}" if text else f"taken: {state.phase.value}"
+        left = observed.endpoint.tags.get(REQUEST) if observed.endpoint else None
+        self._write({REQUEST: None, ANSWER: answer[:VALUE_MAX]}, expect={REQUEST: left})
 
     def _apply(self, state: Rollout, event: Event) -> Rollout:
         """Journal ``event``, then apply it. When the journal fails on the way forward, the way back begins instead."""
@@ -201,11 +242,20 @@ class Runner:
             tags |= tags_for_good(endpoint.tags, good, previous, self._clock.now())
         self._write(tags)
 
-    def _write(self, tags: dict[str, str | None]) -> None:
-        try:
-            self._platform.set_tags(tags)
-        except PlatformError as exc:  # tags are read by the next run; the traffic in hand matters more
-            self._listener.on_note(f"could not write the endpoint's tags: {exc.message}")
+    def _write(self, tags: dict[str, str | None], expect: dict[str, str | None] | None = None) -> None:
+        """Write tags while the lease is ours; twice, because the heartbeat may have changed it in between."""
+        for last in (False, True):
+            held = self._lease.value
+            try:
+                self._platform.set_tags(tags, expect={**(expect or {}), **({LEASE: held} if held else {})})
+            except ConflictError:
+                if last:
+                    self._listener.on_note("the endpoint's tags were changed by somebody else: looking again")
+            except PlatformError as exc:  # tags are read by the next run; the traffic in hand matters more
+                self._listener.on_note(f"could not write the endpoint's tags: {exc.message}")
+                return
+            else:
+                return
 
     def _observe(self, state: Rollout) -> Observed:
         until = self._clock.now() + timedelta(seconds=UNREACHABLE_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -106,8 +107,14 @@ def _facts(status: Status) -> list[tuple[str, str]]:
         if revision is not None:
             facts.append((name, f"{revision.name} (revision {revision.number}, since {revision.at:%Y-%m-%d %H:%M})"))
     if status.runner is not None and status.marks is not None and status.marks.is_active:
-        facts.append(("run by", status.runner))
+        facts.append(("run by", _who(status.runner)))
     return facts
+
+
+def _who(owner: str) -> str:
+    """Say which process ``owner`` of the lease is: ``host.namespace/pid/started`` in people's words."""
+    found = re.fullmatch(r"(.+?)(?:\.\d+)?/(\d+)/\d+", owner)
+    return f"process {found[2]} on {found[1]}" if found else owner
 
 
 def status_record(status: Status) -> dict[str, Any]:

@@ -70,8 +70,8 @@ def _give_up(outcome: Outcome, reason: str) -> Record:
 
 
 def _interruption(state: Rollout, observed: Observed, now: datetime) -> Action | None:
-    if state.phase is Phase.RETIRING:  # after the last PASS nothing but an operator sends traffic back
-        return _request(state, observed)
+    if state.phase is Phase.RETIRING:  # after the last PASS nothing but a person sends traffic back
+        return _request(state, observed) or _lost_endpoint(state, observed) or _drift(state, observed, now)
     return (
         _signal(observed)
         or _request(state, observed)
@@ -129,10 +129,17 @@ def _promote(state: Rollout, request: Request, why: str) -> Action:
     return Record(RequestIgnored(f"{why}: not possible while {state.phase.value}"))
 
 
+def _deploying(state: Rollout) -> int:
+    """Position of the step that deploys the candidate."""
+    return next(index for index, step in enumerate(state.plan.steps) if step.kind is StepKind.DEPLOY)
+
+
 def _advance_from(state: Rollout, why: str, to: int) -> Action:
-    deployed = next(index for index, step in enumerate(state.plan.steps) if step.kind is StepKind.DEPLOY)
-    if state.position <= deployed:
-        return Record(RequestIgnored(f"{why}: the candidate is not deployed yet"))
+    kinds = [step.kind for step in state.plan.steps[: state.position]]
+    due = [step.kind for step in state.plan.steps if step.kind in (StepKind.DEPLOY, StepKind.SMOKE, StepKind.WARM_UP)]
+    missing = next((kind for kind in dict.fromkeys(due) if kind not in kinds), None)
+    if missing is not None:
+        return Record(RequestIgnored(f"{why}: the step {missing.value.replace('_', ' ')} is not done yet"))
     return Record(Advanced(why, to))
 
 
@@ -146,7 +153,7 @@ def _lost_endpoint(state: Rollout, observed: Observed) -> Action | None:
 
 
 def _broken_candidate(state: Rollout, observed: Observed) -> Action | None:
-    if state.phase in (Phase.PREPARING, Phase.DEPLOYING):
+    if state.position <= _deploying(state):
         return None
     candidate = _find(observed.endpoint, state.plan.candidate)
     if candidate is None or candidate.state is DeploymentState.DELETING:
@@ -328,14 +335,12 @@ def _hold(state: Rollout, now: datetime) -> Action:
 
 
 def _retire(state: Rollout, observed: Observed) -> Action:
-    plan, endpoint = state.plan, observed.endpoint
-    stable = _find(endpoint, plan.stable)
-    if plan.stable is None or stable is None or endpoint is None:
+    plan = state.plan
+    stable = _find(observed.endpoint, plan.stable)
+    if plan.stable is None or stable is None:
         return Record(Retired("nothing to retire"))
     if plan.retire is Retire.KEEP:
         return Record(Retired(f"{plan.stable} is kept at 0%, as planned"))
-    if _has_traffic(endpoint, plan.stable):
-        return Record(Retired(f"{plan.stable} has traffic again and is left alone", (plan.stable,)))
     if stable.digest is None:
         return Record(Retired(f"{plan.stable} was not made by deployer and is left alone", (plan.stable,)))
     return RetireStable(plan.stable)

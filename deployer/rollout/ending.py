@@ -52,7 +52,7 @@ def exit_code_of(state: Rollout) -> ExitCode:
 def ended(state: Rollout) -> Ended:
     """Say in one line how ``state`` ended."""
     plan, code = state.plan, exit_code_of(state)
-    stable = f"{plan.stable} has 100%" if plan.stable else "no deployment has traffic, as before"
+    stable = f"{plan.stable} has 100%" if plan.stable and state.prepared else "no deployment has traffic, as before"
     match state.phase:
         case Phase.PROMOTED:
             text = f"promoted: {plan.candidate} has 100%"

@@ -33,6 +33,8 @@ class Adopted:
     weight_pct: int
     mirror_pct: int
     reason: str
+    prepared: bool = True
+    """The stable had its traffic."""
     type: Literal["adopted"] = "adopted"
 
 

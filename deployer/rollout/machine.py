@@ -39,7 +39,7 @@ from deployer.rollout.events import (
     Started,
     Warmed,
 )
-from deployer.rollout.model import FINAL, Outcome, Phase, Rollout, StepKind
+from deployer.rollout.model import FINAL, WAY_BACK, Outcome, Phase, Rollout, StepKind
 
 _AFTER_STEP = frozenset(
     {Phase.SMOKING, Phase.WARMING, Phase.SHIFTING, Phase.HOLDING, Phase.PAUSED},
@@ -108,23 +108,27 @@ def begin(event: Event, at: datetime) -> Rollout:
     match event:
         case Started(plan):
             return Rollout(plan=plan, phase=Phase.PREPARING, position=0, started_at=at, entered_at=at)
-        case Adopted(plan, phase, position, weight_pct, mirror_pct, reason):
-            exposed = weight_pct or mirror_pct
-            return Rollout(
-                plan=plan,
-                phase=phase,
-                position=position,
-                started_at=at,
-                entered_at=at,
-                weight_pct=weight_pct,
-                mirror_pct=mirror_pct,
-                prepared=phase is not Phase.PREPARING,
-                shifts=(Shift(at, weight_pct),) if exposed else (),
-                reason=reason,
-                outcome=Outcome.ABORTED if phase in (Phase.REVERTING, Phase.CLEANING) else None,
+        case Adopted(plan, phase, position):
+            state = Rollout(plan=plan, phase=phase, position=position, started_at=at, entered_at=at)
+            shown = event.weight_pct or event.mirror_pct
+            return replace(
+                state,
+                weight_pct=event.weight_pct,
+                mirror_pct=event.mirror_pct,
+                prepared=event.prepared,
+                shifts=(Shift(at, event.weight_pct),) if shown else (),
+                reason=event.reason,
+                outcome=Outcome.ABORTED if phase in WAY_BACK else None,
+                paused_in=_interrupted(state) if phase is Phase.PAUSED else None,
             )
         case _:
             raise IllegalTransitionError(f"a journal cannot begin with {event.type}", hint="Report this as a bug.")
+
+
+def _interrupted(state: Rollout) -> Phase | None:
+    """The phase that a pause without its journal goes on with: the current step from its beginning."""
+    phase = phase_of(state, state.position)
+    return None if phase is Phase.PAUSED else phase
 
 
 def evolve(state: Rollout, event: Event, at: datetime) -> Rollout:

@@ -17,6 +17,8 @@ ROLES = "deployer.roles"
 DIGEST = "deployer.digest"
 LEASE = "deployer.lease"
 REQUEST = "deployer.request"
+ANSWER = "deployer.answer"
+"""What became of the last request, for the operator who waits."""
 GOOD = "deployer.good"
 PREVIOUS = "deployer.previous"
 VALUE_MAX = 256
@@ -37,6 +39,8 @@ class Marks:
     candidate: str
     candidate_digest: str
     stable: str | None
+    stable_digest: str
+    """Empty: there is none, or it was not made by deployer."""
     digest: str
 
     @property
@@ -60,7 +64,7 @@ def marks_of(tags: Mapping[str, str]) -> Marks | None:
     """Read the rollout from the endpoint's tags; None when there is none or somebody garbled it."""
     try:
         phase, position = tags[PHASE].split(":")
-        candidate, candidate_digest, stable = tags[ROLES].split("|")
+        candidate, candidate_digest, stable, stable_digest = tags[ROLES].split("|")
         return Marks(
             rollout_id=tags[ROLLOUT],
             phase=Phase(phase),
@@ -68,6 +72,7 @@ def marks_of(tags: Mapping[str, str]) -> Marks | None:
             candidate=candidate,
             candidate_digest=candidate_digest,
             stable=stable or None,
+            stable_digest=stable_digest,
             digest=tags[DIGEST],
         )
     except (KeyError, ValueError):
@@ -80,7 +85,7 @@ def tags_for(state: Rollout) -> dict[str, str | None]:
     return {
         ROLLOUT: plan.rollout_id,
         PHASE: f"{state.phase.value}:{state.position}",
-        ROLES: f"{plan.candidate}|{plan.candidate_digest}|{plan.stable or ''}",
+        ROLES: f"{plan.candidate}|{plan.candidate_digest}|{plan.stable or ''}|{plan.stable_digest or ''}",
         DIGEST: plan.digest,
     }
 

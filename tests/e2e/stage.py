@@ -158,7 +158,7 @@ class Stage:
             "endpoint": {"name": self.endpoint, "auth_mode": "key"},
             "deployment": deployment({"VERSION": "2"} | dict(environment or {})),
             "baseline": deployment({"VERSION": "1"}),
-            "slo": {"latency": {"p50": "1s"}, "error_rate": "30%"},
+            "slo": {"latency": {"p50": "1s"}, "error_rate": "50%"},
             "strategy": canary(20),
             "gate": {"compare": {"latency": "10x"}, "min_requests": 20, "look": "500ms", "warm_up": "1s"},
             "smoke": [{"request": "sample.json"}],

@@ -26,11 +26,10 @@ PARTS: dict[str, Callable[[Stage], int]] = {
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_that_is_killed_in_mid_rollout_comes_back_and_the_rollout_ends(stage: Stage, part: str) -> None:
     stage.seed()
-    rollout = stage.start("rollout", stage.manifest(strategy=canary(20, least="4s")))
+    rollout = stage.start("rollout", stage.manifest())
     rollout.wait_for(AT_20)
     stage.kill(PARTS[part](stage))
     code = rollout.wait()
-    print(rollout.text)
     assert code in (0, 10, 11, 13), rollout.text
     assert stage.traffic() == ({"green": 100} if code == 0 else {"blue": 100})
     target = stage.platform.scoring_target()
@@ -44,21 +43,6 @@ def test_a_model_that_hangs_is_rolled_back(stage: Stage) -> None:
     assert said.code == 10, said.text
     assert stage.traffic() == {"blue": 100}
     assert {ask(stage.platform.scoring_target()).code for _ in range(5)} == {200}
-
-
-def test_a_model_that_hangs_fails_its_smoke_test_before_any_user_meets_it(stage: Stage) -> None:
-    stage.seed()
-    said = stage.run("rollout", stage.manifest(environment={"ANSWER_S": "60"}))
-    assert said.code == 10, said.text
-    assert "408" in said.out
-    assert "green 20%" not in said.out
-
-
-def test_a_model_that_takes_20_s_to_load_is_waited_for(stage: Stage) -> None:
-    stage.seed()
-    said = stage.run("rollout", stage.manifest(environment={"LOAD_S": "20"}))
-    assert said.code == 0, said.text
-    assert "wait      green-0: starting" in said.out
 
 
 def test_a_port_that_somebody_took_is_named_and_taken_back_when_it_is_free(stage: Stage) -> None:

@@ -85,10 +85,10 @@ def test_the_same_signal_again_leaves_at_once_and_the_next_command_finishes(stag
     assert stage.traffic() == {"blue": 100}
 
 
-def test_a_second_rollout_is_refused_and_the_first_is_not_disturbed(stage: Stage) -> None:
+def test_while_a_model_takes_20_s_to_load_a_second_rollout_is_refused_and_the_first_goes_on(stage: Stage) -> None:
     stage.seed()
-    first = stage.start("rollout", stage.manifest(strategy=canary(20, least="5s")))
-    first.wait_for(AT_20)
+    first = stage.start("rollout", stage.manifest(environment={"LOAD_S": "20"}))
+    first.wait_for("wait .*green-0: starting")
     second = stage.json("rollout", stage.manifest("other", environment={"VERSION": "3"}))
     assert second["exit_code"] == 5
     assert "another rollout of this endpoint is running" in second["error"]["message"]

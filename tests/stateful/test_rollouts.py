@@ -9,8 +9,9 @@ from doubles.simple_gate import judge
 from world import Behaviour, Killed, World, _Journal
 
 from deployer.engine.rollback import roll_back
-from deployer.errors import ConflictError, ExitCode, PlanError, TelemetryError, TransientError
+from deployer.errors import ConflictError, ExitCode, PlanError, TelemetryError, TransientError, UsageError
 from deployer.gate.record import Record
+from deployer.ports.platform import DeploymentSpec
 from deployer.report.listeners import Quiet
 from deployer.rollout.events import Advanced, GaveUp, Judged, from_record
 from deployer.rollout.model import Phase, RequestKind
@@ -266,8 +267,9 @@ def test_a_candidate_that_dies_on_the_way_loses_its_traffic(world: World) -> Non
 
 def test_a_deleted_endpoint_is_a_matter_for_a_human(world: World) -> None:
     world.at[9.0] = lambda w: w.platform.vanish()
-    with pytest.raises(ConflictError, match="lost its lease"):
-        world.roll_out()
+    done = world.roll_out()
+    assert done.exit_code is ExitCode.STUCK
+    assert "deleted by somebody else" in done.text
     assert world.platform.peek() is None
 
 
@@ -430,3 +432,152 @@ def test_every_look_that_decided_is_kept_and_says_what_the_journal_says(world: W
             assert judge(record.samples, record.slo, record.gate, record.moment) == judged.verdict
             decided, judged = decided + 1, None
     assert decided == (1 if bad else 3)
+
+
+def forget_journal(world: World) -> None:
+    for path in (world.home / "journal").glob("*.jsonl"):
+        path.unlink()
+
+
+def stuck(world: World) -> None:
+    """A rollout whose way back never worked: 20 % of users meet a bad version."""
+    world.candidate = Behaviour(error_share=1.0)
+
+    def refuse(name: str) -> None:
+        if name == "set_traffic" and world.traffic().get("green"):
+            raise ConflictError("busy for ever", hint="Wait.")
+
+    world.platform.before = refuse
+    assert world.roll_out().exit_code is ExitCode.STUCK
+    world.platform.before = lambda _: None
+
+
+def test_a_frozen_rollout_resumed_without_its_journal_is_judged_again(world: World) -> None:
+    world.strategy = {**world.strategy, "on_fail": "freeze"}
+    world.candidate = Behaviour(error_share=0.5)
+    assert world.roll_out().exit_code is ExitCode.PAUSED
+    forget_journal(world)
+    assert world.ask(RequestKind.RESUME).exit_code is ExitCode.PAUSED
+    assert max(world.weights("new")) == 20
+
+
+def test_a_weight_is_not_written_again_over_somebody_elses_rollback(world: World) -> None:
+    def strike(name: str) -> None:
+        if name == "set_traffic" and world.traffic() == {"green": 20, "blue": 80}:
+            world.platform.before = lambda _: None
+            roll_back(world.site(), Quiet(), to=None, reason="panic")
+            raise TransientError("busy", hint="Wait.")
+
+    world.platform.before = strike
+    with pytest.raises(ConflictError, match="ended by a rollback from elsewhere") as ended:
+        world.roll_out()
+    assert ended.value.exit_code is ExitCode.ABORTED
+    assert world.traffic() == {"blue": 100}
+
+
+def test_a_stuck_rollout_is_rolled_back_by_hand_to_its_stable(world: World) -> None:
+    stuck(world)
+    assert world.ask(RequestKind.ABORT).exit_code is ExitCode.STUCK
+    assert world.roll_back().exit_code is ExitCode.OK
+    assert (world.traffic(), world.live_digest()) == ({"blue": 100}, "base")
+
+
+def test_a_rollback_after_a_rollout_that_restored_the_stable_changes_nothing(world: World) -> None:
+    world.strategy = {**world.strategy, "retire": "keep"}
+    world.roll_out()
+    world.digest, world.candidate = "newer", Behaviour(error_share=0.5)
+    assert world.roll_out("r2").exit_code is ExitCode.GATE_FAILED
+    assert world.roll_back().exit_code is ExitCode.OK
+    assert world.live_digest() == "new"
+
+
+def test_a_rollback_never_lands_on_another_version_under_the_good_ones_name(world: World) -> None:
+    world.roll_out()
+    world.platform.create_deployment(DeploymentSpec("blue", {}, world.home, "something else"))
+    world.clock.sleep(5)
+    assert world.roll_back().exit_code is ExitCode.OK
+    assert world.live_digest() == "base"
+
+
+def test_a_rollback_to_a_name_that_does_not_exist_stops_nothing(world: World) -> None:
+    def mistype(w: World) -> None:
+        with pytest.raises(UsageError, match="has no deployment gren"):
+            roll_back(w.site(), Quiet(), to="gren", reason="")
+
+    world.at[9.0] = mistype
+    assert world.roll_out().exit_code is ExitCode.OK
+
+
+def test_a_pause_while_deploying_keeps_the_rollout(world: World) -> None:
+    world.at[0.5] = lambda w: w.platform.edit_tags({"deployer.request": "pause|bob|wait"})
+    assert world.roll_out().exit_code is ExitCode.PAUSED
+    assert world.ask(RequestKind.RESUME).exit_code is ExitCode.OK
+    assert world.live_digest() == "new"
+
+
+def test_another_version_after_a_promotion_that_was_not_finished_is_rolled_out_too(world: World) -> None:
+    world.platform.before = lambda name: world.kill() if name == "delete_deployment" else world.check_alive()
+    with pytest.raises(Killed):
+        world.roll_out()
+    world.platform.before = lambda _: None
+    world.platform.remove("blue")
+    world.digest = "newer"
+    assert world.roll_out("r2").exit_code is ExitCode.OK
+    assert world.live_digest() == "newer"
+
+
+def test_a_damaged_journal_does_not_hold_up_an_abort(world: World) -> None:
+    world.at[9.0] = World.kill
+    with pytest.raises(Killed):
+        world.roll_out()
+    path = next((world.home / "journal").glob("*.jsonl"))
+    path.write_text(path.read_text().replace("green", "gr33n", 1))
+    assert world.ask(RequestKind.ABORT, with_manifest=False).exit_code is ExitCode.OK
+    assert world.traffic() == {"blue": 100}
+
+
+def test_a_full_disk_holds_up_neither_an_abort_nor_a_rollback(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.at[9.0] = World.kill
+    with pytest.raises(Killed):
+        world.roll_out()
+    forget_journal(world)
+    monkeypatch.setattr(_Journal, "full", True)
+    assert world.ask(RequestKind.ABORT, with_manifest=False).exit_code is ExitCode.OK
+    assert world.traffic() == {"blue": 100}
+    world.platform.edit_traffic({})
+    assert world.roll_back("blue").exit_code is ExitCode.OK
+    assert world.traffic() == {"blue": 100}
+
+
+def test_a_rollout_that_was_on_its_way_back_never_goes_forward_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.at[9.0] = lambda w: monkeypatch.setattr(_Journal, "full", True)
+    world.platform.after = lambda name: (
+        world.kill() if name == "set_tags" and "reverting" in str(world.platform.peek()) else world.check_alive()
+    )
+    with pytest.raises(Killed):
+        world.roll_out()
+    world.platform.after = lambda _: None
+    monkeypatch.setattr(_Journal, "full", False)
+    assert world.roll_out("r2").exit_code is ExitCode.ABORTED
+    assert world.live_digest() == "base"
+
+
+def test_an_ignored_request_is_said_to_be_ignored(world: World) -> None:
+    asked: list[ExitCode] = []
+
+    def resume(w: World) -> None:
+        w.platform.edit_tags({"deployer.request": "resume|bob|", "deployer.answer": None})
+
+    world.at[9.0] = resume
+    world.at[12.0] = lambda w: asked.append(w.platform.peek().tags.get("deployer.answer", ""))  # type: ignore[union-attr]
+    world.roll_out()
+    assert "ignored: resume by bob: it is not paused" in asked
+
+
+def test_a_baseline_that_fails_is_not_said_to_have_traffic(world: World) -> None:
+    world.platform.fail("blue", "init raised")
+    done = world.roll_out()
+    assert done.exit_code is ExitCode.PLATFORM
+    assert "no deployment has traffic" in done.text

@@ -82,7 +82,7 @@ def make(name, rps, seed, *, weight=0.1, duration_s=1800.0, lag=(30.0, 180.0)):
     z = rng.normal(size=t.size)
     ms = base_ms(z) * shared * factor
     bad = rng.random(t.size) < p_error
-    llr = np.where(bad, np.log(p_error / p_null), np.log((1 - p_error) / (1 - p_null)) + _latency_llr(z, factor))
+    llr = np.where(bad, np.log(p_error / p_null), np.log((1 - p_error) / (1 - p_null)) + _latency_llr(name, z, factor))
     ms = np.where(bad, rng.uniform(3, 30, t.size), ms)
     status = np.where(bad, 500, 200)
     if name == "hang":
@@ -117,8 +117,8 @@ def _candidate(name, t, mine, rng, duration_s):
         "faster": lambda: one - amount / 100,
         "late_slow": lambda: np.where(t > 900, amount, 1.0),
         "leak": lambda: 1 + 2 * t / 1800,
-        "half_slow": lambda: np.where(rng.random(t.size) < 0.5, 1.8, 1.0),
-        "tail_x": lambda: np.where(rng.random(t.size) < 0.02, 9.0, 1.0),
+        "half_slow": lambda: _some(rng, t.size, *MIXED["half_slow"]),
+        "tail_x": lambda: _some(rng, t.size, *MIXED["tail_x_3"]),
         "stall": lambda: np.where(((t > 500) & (t < 508)) | ((t > 1300) & (t < 1308)), 12.0, 1.0),
     }
     rates = {
@@ -131,8 +131,16 @@ def _candidate(name, t, mine, rng, duration_s):
     return factor, np.where(mine, rates[kind](), base) if kind in rates else base, base
 
 
-def _latency_llr(z, factor):
-    """ln density ratio of the latency, with the true factor known, against the same request without it."""
+def _some(rng, n, share, slower):
+    return np.where(rng.random(n) < share, slower, 1.0)
+
+
+MIXED = {"half_slow": (0.5, 1.8), "tail_x_3": (0.02, 9.0)}
+"""Share of the candidate's requests that are slower, and by how much: which ones, not even the oracle knows."""
+
+
+def _latency_llr(name, z, factor):
+    """ln density ratio of the latency against the same request of a good candidate."""
     x = np.log(base_ms(z) * factor)
     grid = np.linspace(-6, 8, 4000)
     logs = np.log(base_ms(grid))
@@ -142,4 +150,8 @@ def _latency_llr(z, factor):
     def log_density(at):
         return -0.5 * at**2 - np.log(np.interp(at, grid, slopes))
 
+    if name in MIXED:
+        share, slower = MIXED[name]
+        ratio = np.exp(log_density(np.interp(x - np.log(slower), logs, grid)) - log_density(there))
+        return np.log(1 - share + share * ratio)
     return log_density(z) - log_density(there)

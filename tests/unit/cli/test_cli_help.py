@@ -10,7 +10,6 @@ import pytest
 from commands import COMMANDS, call
 from golden.compare import HERE, check
 
-
 DRAWN_BY = f"typer {version('typer')}, rich {version('rich')}\n"
 """Other versions draw other boxes around the same words: the words are ours, the boxes theirs."""
 

@@ -147,7 +147,12 @@ class Stage:
         return Verdict(Result.PASS, "fine", (), NOBODY, NOBODY, moment.now, None, moment.looks + 1)
 
     def perform(self, action: Action, at: Rollout | None = None) -> Event:
-        return self.effects.perform(action, at or state())
+        """Perform it, again after each look that would be taken in between, as the runner does."""
+        for _ in range(2 * ATTEMPTS):
+            event = self.effects.perform(action, at or state())
+            if event is not None:
+                return event
+        raise AssertionError("it never ends")
 
     def fails(self, call: str, error: Exception, *, times: int = 10**6) -> None:
         """Let the next ``times`` calls fail before their effect."""
@@ -322,6 +327,15 @@ def test_a_fault_that_does_not_pass_is_the_beginning_of_the_way_back(action: Act
     stage.fails(call, BUSY)
     event = stage.perform(action, state(Phase.SHIFTING))
     assert event == GaveUp(Outcome.PLATFORM, "while shifting: busy (Wait.)")
+
+
+@pytest.mark.parametrize("action", [SetWeight(20, 0), StartStable()], ids=lambda action: type(action).__name__)
+def test_traffic_is_never_written_again_before_another_look(action: Action) -> None:
+    stage = with_green(Stage())
+    stage.fails("set_traffic", BUSY, times=1)
+    calls = stage.platform.calls.count("set_traffic")
+    assert stage.effects.perform(action, state()) is None
+    assert stage.platform.calls.count("set_traffic") == calls + 1
 
 
 @pytest.mark.parametrize("error", [DENIED, ConflictError("x", hint="y"), QuotaExceededError("x", hint="y")])

@@ -19,7 +19,7 @@ from deployer.rollout.endpoint import DeploymentState
 from deployer.rollout.model import Phase
 from deployer.rollout.tags import Marks, Revision
 
-RUNNER = "vm/4711/1700000000000"
+RUNNER = "vm-1.example.4026531836/4711/1700000000000"
 
 
 def status(phase: Phase, *, runner: str | None = RUNNER, journal: bool = True, **over: object) -> Status:
@@ -59,7 +59,12 @@ def test_one_look_shows_the_tree_and_the_endpoint(capsys: pytest.CaptureFixture[
     assert "  green      ready, 1/1 instances\n" in out
     assert "  last good  blue (revision 2, since 2026-01-01 00:00)\n" in out
     assert "  before it  green (revision 1, " in out
-    assert f"  run by     {RUNNER}\n" in out
+    assert "  run by     process 4711 on vm-1.example\n" in out
+
+
+@pytest.mark.parametrize(("owner", "said"), [("vm/1/2", "process 1 on vm"), ("odd", "odd"), ("a/b/c", "a/b/c")])
+def test_who_runs_it_is_told_in_words(owner: str, said: str) -> None:
+    assert f"run by     {said}" in drawn(render(status(Phase.JUDGING, runner=owner), ManualClock(T0)))
 
 
 def test_an_endpoint_without_a_rollout_is_shown_alone() -> None:

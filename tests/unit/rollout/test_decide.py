@@ -376,6 +376,18 @@ def test_pause_and_resume_go_on_with_the_same_step_and_the_time_does_not_count()
     assert book.state.entered_at == book.now
 
 
+def test_a_pause_while_deploying_waits_and_goes_on() -> None:
+    book = Playbook(plan(FULL)).records(Prepared).asked(RequestKind.PAUSE).records(Paused)
+    book.expect(Stop).asked(RequestKind.RESUME).records(Resumed).expect(Deploy("green"))
+
+
+def test_promote_full_never_leaves_out_smoke_and_warm_up() -> None:
+    steps = (Step(StepKind.PREPARE), Step(StepKind.DEPLOY), Step(StepKind.SMOKE), *plan().steps[2:])
+    book = deployed(Playbook(plan(steps=steps))).then(Paused("wait")).asked(RequestKind.PROMOTE_FULL)
+    book.records(RequestIgnored)
+    assert book.state.phase is Phase.PAUSED
+
+
 def test_pause_and_resume_where_they_do_not_apply_are_ignored() -> None:
     book = judging().asked(RequestKind.RESUME).records(RequestIgnored)
     book.then(Paused("wait")).asked(RequestKind.PAUSE).records(RequestIgnored)
@@ -441,11 +453,15 @@ def test_retire_keep_leaves_the_stable_at_zero() -> None:
     assert book.state.phase is Phase.PROMOTED
 
 
-def test_a_stable_that_has_traffic_again_is_not_deleted() -> None:
+def test_a_stable_that_has_traffic_again_is_not_deleted_and_the_edit_ends_the_rollout() -> None:
     book = passed(judging(100)).records(Advanced)
-    book.sees(both({"green": 50, "blue": 50})).records(Retired)
-    assert book.state.phase is Phase.PROMOTED
-    assert "has traffic again" in book.state.warnings[0]
+    book.sees(both({"green": 50, "blue": 50})).records(DriftNoticed).after(1).records(GaveUp)
+    assert book.state.outcome is Outcome.ABORTED
+    book.expect(Restore)
+
+
+def test_an_endpoint_lost_while_retiring_is_no_promotion() -> None:
+    passed(judging(100)).records(Advanced).sees(None).records(GaveUp).records(GotStuck)
 
 
 def test_a_stable_that_deployer_did_not_make_is_not_deleted() -> None:

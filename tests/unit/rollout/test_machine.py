@@ -108,6 +108,10 @@ def test_the_state_is_the_fold_of_the_journal_and_survives_json() -> None:
 def test_an_adopted_rollout_begins_where_the_tags_say() -> None:
     state = begin(Adopted(plan(), Phase.SHIFTING, 2, 20, 0, "found"), T0)
     assert (state.phase, state.weight_pct, state.prepared, len(state.shifts)) == (Phase.SHIFTING, 20, True, 1)
+    paused = begin(Adopted(plan(), Phase.PAUSED, 2, 20, 0, "found"), T0)
+    assert paused.paused_in is Phase.SHIFTING
+    waiting = plan({"canary": {"steps": [20, {"pause": {}}], "bake": "10s"}})
+    assert begin(Adopted(waiting, Phase.PAUSED, 3, 20, 0, "found"), T0).paused_in is None
     back = begin(Adopted(plan(), Phase.REVERTING, 2, 0, 0, "found"), T0)
     assert (back.outcome, back.shifts) == (Outcome.ABORTED, ())
 
