@@ -165,8 +165,12 @@ class Runner:
         except LostLeaseError as exc:
             marks = marks_of(endpoint.tags)
             if marks is not None and marks.rollout_id == state.plan.rollout_id and marks.phase is Phase.ROLLED_BACK:
-                exc.message = "the rollout was ended by a rollback from elsewhere; this run stops"
-                exc.exit_code = ExitCode.ABORTED
+                ended = LostLeaseError(
+                    "the rollout was ended by a rollback from elsewhere; this run stops",
+                    hint="Look at `deployer status`: traffic was brought back by hand.",
+                )
+                ended.exit_code = ExitCode.ABORTED
+                raise ended from exc
             raise
 
     def _beat(self) -> None:

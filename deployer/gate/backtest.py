@@ -52,7 +52,7 @@ class LagMeter:
         """Seconds after which a moment counts as complete.
 
         While both arms are equally late, rows that are missing are missing from both alike and the labels of the rest
-        are still a draw: the median will do. Where they differ, or to promote (``careful``), the slower arm's 99 %.
+        are still a draw: a quarter will do. Where they differ, or to promote (``careful``), the slower arm's 99 %.
         """
         tail = max(self._quantile(arm, 0.99) for arm in (CANDIDATE, STABLE))
         if careful or self.seen.sum(axis=1).min() < _ENOUGH:
@@ -61,7 +61,7 @@ class LagMeter:
             mine, other = self._quantile(CANDIDATE, level), self._quantile(STABLE, level)
             if abs(mine - other) > max(_ALIKE_S, _ALIKE * max(mine, other)):
                 return tail
-        return max(self._quantile(arm, 0.5) for arm in (CANDIDATE, STABLE))
+        return max(self._quantile(arm, 0.25) for arm in (CANDIDATE, STABLE))
 
     def _quantile(self, arm: int, level: float) -> float:
         reached = np.cumsum(self.seen[arm])
