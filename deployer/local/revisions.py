@@ -30,6 +30,7 @@ _SKIPPED = {"__pycache__", ".git"}
 _MODEL_DIR = Path("model") / "1"
 """The version must be a number, or the model server logs a traceback at each start (appinsights_client.py, 1.5.1)."""
 
+
 @dataclass(frozen=True, slots=True)
 class Revision:
     """One snapshot."""

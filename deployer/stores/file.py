@@ -82,9 +82,7 @@ class FileJournal:
         except FileNotFoundError:
             return None
         except (OSError, EOFError, zlib.error) as exc:
-            raise StoreError(
-                f"cannot read evidence {name}: {exc}", hint="It was changed: it proves nothing."
-            ) from exc
+            raise StoreError(f"cannot read evidence {name}: {exc}", hint="It was changed: it proves nothing.") from exc
 
     def _evidence(self, rollout_id: str, name: str) -> Path:
         return self._folder / f"{rollout_id}.evidence" / f"{name}.json.gz"

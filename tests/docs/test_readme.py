@@ -64,11 +64,11 @@ def test_every_command_that_the_readme_names_exists_and_every_command_is_named()
         re.findall(r"deployer ([a-z]+)", text)
     )
     assert set(commands) <= named
-    assert {word for word in re.findall(r"`deployer ([a-z]+)", text)} <= set(commands)
+    assert set(re.findall(r"`deployer ([a-z]+)", text)) <= set(commands)
 
 
 def test_the_manifest_of_the_readme_is_valid() -> None:
-    block = next(b for b in re.findall(r"```yaml\n(.*?)```", README.read_text(), re.S) if "strategy:" in b)
+    block = next(b for b in re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL) if "strategy:" in b)
     assert Manifest.model_validate(yaml.safe_load(block)).name == "digits"
 
 
@@ -78,7 +78,7 @@ def test_every_file_that_the_readme_names_exists() -> None:
 
 
 def test_the_two_commands_are_one_line_each() -> None:
-    blocks = re.findall(r"```bash\n(.*?)```", README.read_text(), re.S)
+    blocks = re.findall(r"```bash\n(.*?)```", README.read_text(), re.DOTALL)
     assert [block.strip() for block in blocks[:2]] == [
         "python -m pip install -e '.[local]' && deployer rollout manifests/local/quickstart.yaml",
         "python -m pip install -e '.[local,dev]' && pytest",

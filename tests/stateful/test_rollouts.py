@@ -216,7 +216,7 @@ def test_rollback_during_a_rollout_stops_it_without_a_fight(world: World) -> Non
         roll_back(w.site(), Quiet(), to=None, reason="panic")
 
     world.at[9.0] = by_hand
-    with pytest.raises(ConflictError, match="lost its lease"):
+    with pytest.raises(ConflictError, match="ended by a rollback from elsewhere"):
         world.roll_out()
     assert world.traffic() == {"blue": 100}
     assert world.weights("new")[-1] == 0

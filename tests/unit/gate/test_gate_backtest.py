@@ -129,8 +129,8 @@ def test_before_the_first_exposure_there_is_nothing_to_judge():
     ("seen", "quick_s", "careful_s"),
     [
         (np.zeros((2, LAG_BINS), np.int64), 0, 0),
-        (lags(30, 60, 90), 61, 91),
-        (lags(30, 60, 90, arm=0) + lags(31, 61, 92, arm=1), 62, 93),
+        (lags(30, 60, 90), 31, 91),
+        (lags(30, 60, 90, arm=0) + lags(31, 61, 92, arm=1), 32, 93),
         (lags(30, 60, 90, arm=0) + lags(90, 180, 240, arm=1), 241, 241),
     ],
 )
