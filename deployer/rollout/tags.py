@@ -39,9 +39,9 @@ class Marks:
     candidate: str
     candidate_digest: str
     stable: str | None
-    stable_digest: str
-    """Empty: there is none, or it was not made by deployer."""
     digest: str
+    stable_digest: str = ""
+    """Empty: there is none, or it was not made by deployer."""
 
     @property
     def is_active(self) -> bool:
