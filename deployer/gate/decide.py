@@ -18,6 +18,7 @@ import numpy as np
 from deployer.gate import blindness
 from deployer.gate.blocks import Blocks, fresh_blocks, score_blocks
 from deployer.gate.evidence import (
+    Evidence,
     against,
     breaker,
     named_targets,
@@ -70,19 +71,25 @@ def assess(samples: Samples, look: Look) -> Verdict:
     """As ``judge``, for counts that are in a ledger already; ``samples`` says only how complete they are."""
     gate, moment = look.gate, look.moment
     until = horizon(samples, gate, moment)
-    fresh = fresh_blocks(look.ledger, gate, moment) if moment.shifts else None
     problem = blindness.untrusted(samples, look.ledger, moment)
-    if problem is None and fresh is not None:
-        catastrophe = _catastrophe(look, fresh, until)
-        if catastrophe is not None:
-            return catastrophe
-        problem = blindness.blind(samples, look.ledger, gate, moment)
     if problem is not None:
-        return _verdict(Result.BLIND, problem, (note("telemetry", problem, Result.BLIND),), look, None)
-    if fresh is None or until is None:
+        return _blind(problem, look)
+    if not moment.shifts:
         text = "the candidate has had no traffic yet"
         return _verdict(Result.INCONCLUSIVE, text, (note("requests", text, needed=gate.min_requests),), look, until)
-    return _weigh(look, fresh, until)
+    fresh = fresh_blocks(look.ledger, gate, moment)
+    broken = breaker(fresh, stable=moment.stable is not None)
+    if _is_catastrophe(broken, gate):
+        why = tuple(reasons(Case(fresh, fresh, [broken], [], failed=True, slo=look.slo, gate=gate)))
+        return _verdict(Result.FAIL, _joined(why), why, look, until)
+    problem = blindness.blind(samples, look.ledger, gate, moment)
+    if problem is not None or until is None:
+        return _blind(problem or "", look)
+    return _weigh(look, fresh, broken, until)
+
+
+def _blind(problem: str, look: Look) -> Verdict:
+    return _verdict(Result.BLIND, problem, (note("telemetry", problem, Result.BLIND),), look, None)
 
 
 def horizon(samples: Samples, gate: Gate, moment: Moment) -> datetime | None:
@@ -94,21 +101,17 @@ def horizon(samples: Samples, gate: Gate, moment: Moment) -> datetime | None:
     return datetime.fromtimestamp(until, moment.now.tzinfo)
 
 
-def _catastrophe(look: Look, fresh: Blocks, until: datetime | None) -> Verdict | None:
-    """FAIL on whatever has arrived, if most answers are errors and the stable's are not."""
-    if observed_only(look.gate, "breaker", "slo"):
-        return None
-    found = breaker(fresh, stable=look.moment.stable is not None)
-    if found.log_e + np.log(found.weight) < -np.log(look.gate.false_rollback):
-        return None
-    why = tuple(reasons(Case(fresh, fresh, [found], [], failed=True, slo=look.slo, gate=look.gate)))
-    return _verdict(Result.FAIL, _joined(why), why, look, until)
+def _is_catastrophe(broken: Evidence, gate: Gate) -> bool:
+    """Whether the breaker alone fails the candidate, on whatever has arrived."""
+    if observed_only(gate, broken.metric, broken.rule):
+        return False
+    return bool(broken.log_e + np.log(broken.weight) >= -np.log(gate.false_rollback))
 
 
-def _weigh(look: Look, fresh: Blocks, until: datetime) -> Verdict:
+def _weigh(look: Look, fresh: Blocks, broken: Evidence, until: datetime) -> Verdict:
     ledger, slo, gate, moment = look.ledger, look.slo, look.gate, look.moment
     blocks = score_blocks(ledger, gate, moment, until.timestamp())
-    found = against(blocks, fresh, slo, gate, stable=moment.stable is not None)
+    found = against(blocks, broken, slo, gate, stable=moment.stable is not None)
     evidence = total(found, gate)
     case_at = 1 / gate.false_rollback
     failed = evidence >= np.log(case_at)

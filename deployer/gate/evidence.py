@@ -91,13 +91,13 @@ def tolerated(gate: Gate, metric: str) -> float:
     return 1 + 2 * (tolerate - 1) if metric == "p99" else tolerate
 
 
-def against(blocks: Blocks, fresh: Blocks, slo: Slo, gate: Gate, *, stable: bool) -> list[Evidence]:
-    """Every metric's evidence, also of those only observed."""
+def against(blocks: Blocks, broken: Evidence, slo: Slo, gate: Gate, *, stable: bool) -> list[Evidence]:
+    """Every metric's evidence, also of those only observed; ``broken`` is the breaker's."""
     found: list[Evidence] = []
     if stable:
         found.extend(_compared(blocks, gate))
     found.extend(_absolute(blocks, slo, gate, stable=stable))
-    found.append(breaker(fresh, stable=stable))
+    found.append(broken)
     return found
 
 

@@ -3,7 +3,7 @@ import pytest
 from unit.gate.worlds import ERROR, OK, T0, after, gate, moment, slo
 
 from deployer.gate.blocks import fresh_blocks, score_blocks
-from deployer.gate.evidence import against, observed_only, tolerated, total
+from deployer.gate.evidence import against, breaker, observed_only, tolerated, total
 from deployer.gate.ledger import Ledger
 from deployer.gate.passing import exposure, latency_bound, proofs
 from deployer.gate.samples import Cell, Samples
@@ -14,7 +14,7 @@ GATE = gate(warm_up="0s")
 LIMITS = slo(error_rate="30%")
 
 
-def blocks(n, bad, ms, *, seconds=30, weight=20, limits=(200.0,)):
+def blocks(n, bad, ms, *, seconds=30, weight=20, limits=(200.0,), stable=True):
     """Every second holds ``n`` answers, ``bad`` errors at latency ``ms``; each a pair (candidate, stable)."""
     cells = [
         cell
@@ -28,7 +28,7 @@ def blocks(n, bad, ms, *, seconds=30, weight=20, limits=(200.0,)):
     ]
     ledger = Ledger.of(Samples(tuple(cells), 1.0, None), "candidate", "stable", limits)
     at = moment(seconds, weight=weight, shifts=(Shift(T0, weight),))
-    return score_blocks(ledger, GATE, at, START + seconds), fresh_blocks(ledger, GATE, at)
+    return score_blocks(ledger, GATE, at, START + seconds), breaker(fresh_blocks(ledger, GATE, at), stable=stable)
 
 
 def log_e(found, metric, rule="compare"):
@@ -81,10 +81,10 @@ def test_an_absolute_breach_needs_the_stable_to_be_better():
 
 
 def test_alone_the_absolute_breach_is_enough():
-    alone = against(*blocks((200, 0), (150, 0), (50, 50)), LIMITS, GATE, stable=False)
+    alone = against(*blocks((200, 0), (150, 0), (50, 50), stable=False), LIMITS, GATE, stable=False)
     assert {item.rule for item in alone} == {"slo"}
     assert log_e(alone, "error_rate", "slo") < 1  # these blocks are paired by weight: nothing was seen alone
-    alone = against(*blocks((200, 0), (150, 0), (50, 50), weight=100), LIMITS, GATE, stable=False)
+    alone = against(*blocks((200, 0), (150, 0), (50, 50), weight=100, stable=False), LIMITS, GATE, stable=False)
     assert log_e(alone, "error_rate", "slo") > 10
 
 
