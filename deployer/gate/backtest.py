@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deployer.gate.decide import Look, assess
 from deployer.gate.evidence import named_targets
+from deployer.gate.judge import Look, assess
 from deployer.gate.ledger import CANDIDATE, STABLE, Ledger, utc
 from deployer.gate.samples import Samples
 from deployer.gate.verdict import Moment, Result, Shift, Verdict

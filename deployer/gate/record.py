@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter
 
-from deployer.gate.decide import judge
+from deployer.gate.judge import judge
 from deployer.gate.samples import AnswerClass, Cell, Samples
 from deployer.gate.verdict import Moment, Verdict
 from deployer.manifest.schema import (

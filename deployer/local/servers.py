@@ -39,7 +39,7 @@ _GRACE_S = 3.0
 _WORKER_SILENCE_S = 300
 """A worker that is silent for so long is killed (default of azmlinfsrv, constants.py, ``WORKER_TIMEOUT``)."""
 
-_EXCEPTION = re.compile(r"^(?!azureml_inference_server_http\.)[A-Za-z_][\w.]*(?:: .*)?$")
+_EXCEPTION = re.compile(r"^(?!(?:azureml_inference_server_http|gunicorn)\.)[A-Za-z_][\w.]*(?:: .*)?$")
 
 
 class State(StrEnum):

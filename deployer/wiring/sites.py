@@ -191,7 +191,7 @@ def _check(spec: RolloutSpec, plan: Plan) -> None:
 
 def _deployable(spec: RolloutSpec, plan: Plan) -> Deployable:
     from deployer.gate.blocks import fetch_block_s  # noqa: PLC0415 - numpy is slow to import, and only rollouts judge
-    from deployer.gate.decide import judge  # noqa: PLC0415
+    from deployer.gate.judge import judge  # noqa: PLC0415
     from deployer.gate.record import Record  # noqa: PLC0415
 
     slo, gate = spec.manifest.slo, spec.manifest.gate

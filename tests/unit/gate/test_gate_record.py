@@ -3,7 +3,7 @@ import json
 import pytest
 from unit.gate.worlds import GATE, SLO, gate, moment, pair, samples, slo
 
-from deployer.gate.decide import judge
+from deployer.gate.judge import judge
 from deployer.gate.record import Record, samples_from_data, samples_to_data
 from deployer.manifest.schema import Gate
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from deployer.gate.decide import judge
+from deployer.gate.judge import judge
 from deployer.gate.samples import AnswerClass, Cell, Samples
 from deployer.gate.verdict import Moment, Result, Shift
 from deployer.manifest.schema import Gate, Slo

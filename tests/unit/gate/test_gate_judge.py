@@ -23,7 +23,7 @@ from unit.gate.worlds import (
     traffic,
 )
 
-from deployer.gate.decide import judge
+from deployer.gate.judge import judge
 from deployer.gate.samples import Cell
 from deployer.gate.verdict import Result, Shift
 
