@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import sys
 
@@ -13,6 +15,7 @@ __all__ = ["app", "gate", "local", "main", "rollouts"]
 
 def main() -> None:
     """Run the command line."""
+    atexit.register(gc.freeze)  # at exit nothing is searched for garbage: 60-90 ms of every command (startup_bench.py)
     try:
         app()
     except SystemExit as exc:
