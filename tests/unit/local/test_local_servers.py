@@ -26,7 +26,7 @@ def test_the_server_finds_script_and_model_where_azure_puts_them():
     found = given()
     assert found["AML_APP_ROOT"] == "/rev/code"
     assert found["AZUREML_ENTRY_SCRIPT"] == "score.py"
-    assert found["AZUREML_MODEL_DIR"] == "/rev/model"
+    assert found["AZUREML_MODEL_DIR"] == "/rev/model/1"
 
 
 def test_the_deployments_own_variables_win_over_defaults():

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from deployer.errors import DeployerError, PlatformError, TransientError
+from deployer.errors import DeployerError, PlatformError, TransientError, UsageError
 from deployer.local import lifecycle
 from deployer.local.keeper import start_keeper
 from deployer.local.layout import Layout
@@ -388,7 +388,7 @@ def test_status_and_logs_tell_people_what_runs(world: LocalWorld):
     assert found["router"] == "running"
     assert found["deployments"]["blue"]["state"] == "ready"
     assert "tiny model 1" in lifecycle.logs(world.home, "digits")
-    with pytest.raises(PlatformError, match="no log of 'nobody'"):
+    with pytest.raises(UsageError, match="no log of 'nobody'"):
         lifecycle.logs(world.home, "digits", part="nobody")
     key = world.platform.scoring_target().headers["Authorization"].removeprefix("Bearer ")
     assert key not in str(found)
