@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -76,6 +78,7 @@ def validate(
     """Check manifests and every file they name. Needs no network and changes nothing."""
 
     def body() -> ExitCode:
+        atexit.register(gc.freeze)  # no search for garbage at exit: 60-90 ms (where nanobind is loaded it complains)
         from deployer.report.problems import render
         from deployer.wiring.checks import problems_of
 

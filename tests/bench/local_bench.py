@@ -1,7 +1,7 @@
 """The embedded platform in figures: traffic moved under load, the way back from a bad release, the price of the router.
 
-Run: ``python tests/bench/local_bench.py [moves|rollback|router ...]``. Prints figures; asserts nothing. Each part runs real
-processes in a home of its own, which is gone afterwards, and takes one to three minutes.
+Run: ``python tests/bench/local_bench.py [quickstart|moves|rollback|router ...]``. Prints figures; asserts nothing. Each part
+runs real processes in a home of its own, which is gone afterwards, and takes one to three minutes.
 """
 
 from __future__ import annotations
@@ -98,6 +98,39 @@ def spread(name: str, values: Sequence[float], unit: str, digits: int = 1) -> No
     print(f"  {name:44} {text} {unit}  (n={len(values)})")
 
 
+def deployer(platform: LocalPlatform, *arguments: str) -> int:
+    """Run the command line in this part's home; its exit code."""
+    return subprocess.run(
+        [sys.executable, "-m", "deployer", *arguments, "--json"],
+        env=os.environ | {"DEPLOYER_HOME": str(home_of(platform))},
+        stdout=subprocess.DEVNULL,
+        check=False,
+    ).returncode
+
+
+def home_of(platform: LocalPlatform) -> Path:
+    return platform.client.layout.root.parents[1]
+
+
+# ---- a newcomer's first command
+
+
+def quickstart(platform: LocalPlatform, folder: Path) -> None:
+    """From an installed checkout and nothing else to a promoted version."""
+    started = time.perf_counter()
+    code = deployer(platform, "rollout", str(EXAMPLES / "quickstart.yaml"))
+    seconds = time.perf_counter() - started
+    events = journal(platform)
+    at = [moment(events, kind) for kind in ("started", "prepared", "deployed", "shifted")]
+    at += [datetime.fromisoformat(entry["at"]) for entry in events if entry["event"]["type"] == "advanced"]
+    words = ("baseline ready", "candidate ready", "tested and warm, first users", "20% passed", "50% passed", "baked")
+    print(f"  ended with {code} after {seconds:.1f} s, seen from the shell")
+    for word, before, after in zip(words, at, at[1:], strict=False):
+        print(f"  {word:44} {(after - before).total_seconds():5.1f} s")
+    codes = Counter(line["code"] for line in access_log(platform))
+    print(f"  Envoy answered {dict(codes)}")
+
+
 # ---- moves, adds and removals under load
 
 
@@ -149,12 +182,7 @@ def rollback(platform: LocalPlatform, folder: Path) -> None:
     bad: list[float] = []
     late = 0
     for _ in range(ROLLBACKS):
-        code = subprocess.run(
-            [sys.executable, "-m", "deployer", "rollout", manifest, "--json"],
-            env=os.environ | {"DEPLOYER_HOME": str(platform.client.layout.root.parents[1])},
-            stdout=subprocess.DEVNULL,
-            check=False,
-        ).returncode
+        code = deployer(platform, "rollout", manifest)
         events = journal(platform)
         shifted, reverted = moment(events, "shifted"), moment(events, "reverted")
         answers = [line for line in access_log(platform) if line["deployment"] == "green" and line["code"] == 424]
@@ -185,7 +213,7 @@ def raising(repository: Path) -> str:
 
 def journal(platform: LocalPlatform) -> list[dict[str, Any]]:
     """Entries of the latest rollout."""
-    folder = platform.client.layout.root.parents[1] / "journal" / "local" / "digits"
+    folder = home_of(platform) / "journal" / "local" / "digits"
     return [json.loads(line) for line in max(folder.glob("*.jsonl")).read_text().splitlines()]
 
 
@@ -219,7 +247,7 @@ def router(platform: LocalPlatform, folder: Path) -> None:
     target = platform.scoring_target()
     url = urlsplit(target.url)
     body = DIGITS.read_text().splitlines()[0]
-    parts = lifecycle.status(platform.client.layout.root.parents[1])[0]
+    parts = lifecycle.status(home_of(platform))[0]
     server = psutil.Process(parts["deployments"]["blue"]["instances"][0]["pid"])
     processes = {"router": [psutil.Process(parts["router_pid"])], "server": [server, *server.children(recursive=True)]}
     unix = platform.client.layout.socket("blue-0")
@@ -301,7 +329,12 @@ def closed_loop(
     return sum(answered) / ROUND_S, sum(failed)
 
 
-PARTS: dict[str, Callable[[LocalPlatform, Path], None]] = {"moves": moves, "rollback": rollback, "router": router}
+PARTS: dict[str, Callable[[LocalPlatform, Path], None]] = {
+    "quickstart": quickstart,
+    "moves": moves,
+    "rollback": rollback,
+    "router": router,
+}
 
 if __name__ == "__main__":
     main(sys.argv[1:])
