@@ -65,6 +65,8 @@ class PlatformError(DeployerError):
     """The platform refused or failed. What state it left is said by the subclass."""
 
     exit_code = ExitCode.PLATFORM
+    code = ""
+    """The platform's own word for it, such as ARM's error code."""
 
 
 class TransientError(PlatformError):

@@ -1,0 +1,165 @@
+"""What ARM and the network say when something goes wrong, as deployer's errors: short, plain, without secrets. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from deployer.errors import (
+    ConflictError,
+    DeniedError,
+    NotFoundError,
+    PlatformError,
+    QuotaExceededError,
+    TransientError,
+)
+
+LONGEST = 600
+"""Characters of an error text that are kept: a build log does not belong into one line."""
+
+_ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
+_SECRETS = (
+    (re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>)]*", re.IGNORECASE), r"\1"),  # SAS and operation signatures
+    (re.compile(r"(://)[^/@\s:]+:[^/@\s]+@"), r"\1"),
+    (re.compile(r"\b(bearer|sharedaccesssignature)\s+[\w.~+/=%&-]+", re.IGNORECASE), r"\1 [removed]"),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), "[removed]"),
+    (
+        re.compile(
+            r"([\"']?\b\w*(?:key|token|secret|password|sig|assertion)\b[\"']?\s*[:=]\s*[\"']?)[\w.~+/=%-]{16,}",
+            re.IGNORECASE,
+        ),
+        r"\1[removed]",
+    ),
+)
+_VAGUE = {"", "badrequest", "usererror", "notfound", "validationerror", "invalid", "servererror", "conflict"}
+"""Codes that say nothing the status does not say: a detail's code is better."""
+_QUOTA = re.compile(r"outofquota|quotaexceed|outofcapacity|insufficient.*quota|exceed.*quota", re.IGNORECASE)
+
+LOGIN = "Sign in with `az login`, or set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_FEDERATED_TOKEN_FILE (OIDC) in CI."
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error answer of ARM, read."""
+
+    code: str
+    text: str
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """Make ``text`` one plain line without terminal codes and secrets."""
+    line = _CONTROL.sub(" ", _ANSI.sub("", text)).strip()
+    for pattern, kept in _SECRETS:
+        line = pattern.sub(kept, line)
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def read_refusal(body: str) -> Refusal:
+    """Find ARM's code and message in an error body of whatever shape.
+
+    Source: azure/recordings/07 (bodies quoted in issues): ``error`` wrapped or bare, details, JSON inside the message.
+    """
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return Refusal("", one_line(re.sub(r"<[^>]*>", " ", body)))
+    if not isinstance(answer, dict):
+        return Refusal("", one_line(body))
+    found = cast("dict[str, Any]", answer)
+    error: Any = found.get("error") or found
+    if not isinstance(error, dict):
+        return Refusal(str(error), one_line(str(found.get("error_description") or error)))
+    return _read_error(cast("dict[str, Any]", error))
+
+
+def _read_error(error: Mapping[str, Any]) -> Refusal:
+    code, texts = str(error.get("code") or ""), [_unpack(str(error.get("message") or ""))]
+    inner: Any = error.get("innererror") or error.get("innerError") or {}
+    details: list[Any] = [*(error.get("details") or []), inner]
+    for detail in details:
+        if isinstance(detail, dict) and detail:
+            found = _read_error(cast("dict[str, Any]", detail))
+            texts.append(found.text)
+            if code.lower() in _VAGUE and found.code:
+                code = found.code
+    return Refusal(code, one_line("; ".join(dict.fromkeys(text for text in texts if text))))
+
+
+def _unpack(message: str) -> str:
+    """Take the sentences out of a message that is JSON itself, as the inference front end sends it."""
+    try:
+        found = json.loads(message)
+    except ValueError:
+        return message
+    if not isinstance(found, dict):
+        return message
+    known = cast("dict[str, Any]", found)
+    errors: Any = known.get("errors")
+    if isinstance(errors, dict):
+        lists = cast("dict[str, Any]", errors).values()
+        texts = [
+            str(text) for each in lists for text in (cast("list[Any]", each) if isinstance(each, list) else [each])
+        ]
+        return "; ".join(texts) or message
+    return str(known.get("message") or known.get("title") or message)
+
+
+def refused(status: int, body: str, what: str) -> PlatformError:
+    """Turn an answer with ``status`` >= 400 to the request ``what`` into the error a caller acts on."""
+    refusal = read_refusal(body)
+    told = f"{what}: {refusal.text or 'no reason given'} ({refusal.code or f'HTTP {status}'})"
+    made = _by_code(refusal, told) or _by_status(status, told)
+    made.code = refusal.code
+    return made
+
+
+def _by_code(refusal: Refusal, told: str) -> PlatformError | None:
+    code = refusal.code.lower()
+    if code == "missingsubscriptionregistration":
+        return PlatformError(told, hint="Run `az provider register --namespace` with the namespace named here, once.")
+    if _QUOTA.search(refusal.code) or (code == "operationnotallowed" and "quota" in refusal.text.lower()):
+        return QuotaExceededError(told, hint="Ask for more quota, use another instance type, or delete leftovers.")
+    if code in {"authorizationfailed", "linkedauthorizationfailed", "requestdisallowedbypolicy"}:
+        return DeniedError(told, hint="Give this identity the role that `deployer doctor` shows, or ask who owns it.")
+    return None
+
+
+def _by_status(status: int, told: str) -> PlatformError:
+    if status in {408, 429} or status >= 500:
+        return TransientError(told, hint="Try again in a minute; Azure was busy or did not answer.")
+    if status == 401:
+        return DeniedError(told, hint=LOGIN)
+    if status == 403:
+        return DeniedError(told, hint="Give this identity the role that `deployer doctor` shows.")
+    if status == 404:
+        return NotFoundError(told, hint="Check subscription, resource group, workspace and name.")
+    if status in {409, 412}:
+        return ConflictError(told, hint="Wait until the operation that is under way has ended.")
+    return PlatformError(told, hint="Correct what Azure refused.")
+
+
+def unanswered(exc: BaseException, what: str) -> TransientError:
+    """Turn a failure to reach ARM, or to hear its answer, into an error: the effect is unknown."""
+    text = f"{type(exc).__name__} {exc}"
+    if re.search(r"getaddrinfo|name resolution|NameResolution|Name or service not known|nodename nor servname", text):
+        return TransientError(
+            f"{what}: the name of the host cannot be resolved", hint="Check DNS, the proxy and private endpoints."
+        )
+    if re.search(r"SSL|CERTIFICATE|certificate", text):
+        return TransientError(
+            f"{what}: TLS failed: {one_line(str(exc), 200)}",
+            hint="Check the proxy, and name its certificate authority in REQUESTS_CA_BUNDLE.",
+        )
+    return TransientError(f"{what}: {one_line(str(exc), 200)}", hint="Check the network; then run it again.")
+
+
+def without_identity(exc: BaseException, what: str) -> PlatformError:
+    """Turn a failure to get a token into an error; a token service that does not answer may answer soon."""
+    text = one_line(str(exc), 400)
+    if re.search(r"timed out|timeout|resolve|getaddrinfo|Connection|\b50[0234]\b|temporarily", text):
+        return TransientError(f"{what}: no token: {text}", hint=f"Check the network. {LOGIN}")
+    return DeniedError(f"{what}: no token: {text}", hint=LOGIN)

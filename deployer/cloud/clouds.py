@@ -1,0 +1,188 @@
+"""Which Azure: public, sovereign or one of your own. Hosts are data here, so that nothing else names one."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from deployer.errors import PlanError
+
+METADATA_URL = "ARM_CLOUD_METADATA_URL"
+"""Where a cloud of your own describes itself; azure-ai-ml and the Azure CLI read the same variable."""
+SCORING_HOSTS = "DEPLOYER_SCORING_HOSTS"
+"""More hosts that a scoring key may be sent to, comma-separated: custom domains, the ingress of a cluster."""
+METRICS_ENDPOINT = "DEPLOYER_METRICS_ENDPOINT"
+"""Where Azure Monitor metrics are asked when they do not live at the region's usual host."""
+METADATA_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """One Azure. Every address is https and has no trailing slash."""
+
+    name: str
+    resource_manager: str
+    authority: str
+    logs_endpoint: str
+    """Log Analytics queries; empty: this cloud did not say."""
+    metrics_endpoint: str | None
+    """Azure Monitor metrics; None: ``metrics_url`` of the region."""
+    ml_scope: str
+    """Scope of a token for the data plane of Azure ML, for endpoints with ``auth_mode: aad_token``."""
+    scoring_suffixes: tuple[str, ...]
+    """A scoring key goes only to these hosts and the hosts below them."""
+    metrics_suffix: str = "metrics.monitor.azure.com"
+    audience: str = ""
+    """Of tokens for ARM; empty: ``resource_manager``."""
+
+    @property
+    def arm_scope(self) -> str:
+        """Scope of a token for ARM."""
+        return f"{self.audience or self.resource_manager}/.default"
+
+    def metrics_url(self, region: str) -> str:
+        """Where metrics of resources in ``region`` are asked."""
+        return self.metrics_endpoint or f"https://{region}.{self.metrics_suffix}"
+
+    def may_score(self, url: str) -> bool:
+        """Whether a key may be sent to ``url``."""
+        host = (urlsplit(url).hostname or "").lower()
+        return any(host == suffix or host.endswith(f".{suffix}") for suffix in self.scoring_suffixes)
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One Azure ML workspace."""
+
+    subscription_id: str
+    resource_group: str
+    name: str
+
+    @property
+    def id(self) -> str:
+        """ARM resource id."""
+        return (
+            f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
+            f"/providers/Microsoft.MachineLearningServices/workspaces/{self.name}"
+        )
+
+
+# Source: azure-ai-ml 1.35.2 _azure_environments.py (ARM, authority, AML resource id); azure-monitor-query and
+# -querymetrics METADATA (logs, metrics); learn.microsoft.com how-to-custom-dns (scoring hosts), read 2026-11-25.
+_KNOWN = {
+    "AzureCloud": Cloud(
+        name="AzureCloud",
+        resource_manager="https://management.azure.com",
+        authority="https://login.microsoftonline.com",
+        logs_endpoint="https://api.loganalytics.io",
+        metrics_endpoint=None,
+        ml_scope="https://ml.azure.com/.default",
+        scoring_suffixes=("inference.ml.azure.com",),
+    ),
+    "AzureUSGovernment": Cloud(
+        name="AzureUSGovernment",
+        resource_manager="https://management.usgovcloudapi.net",
+        authority="https://login.microsoftonline.us",
+        logs_endpoint="https://api.loganalytics.us",
+        metrics_endpoint=None,
+        ml_scope="https://ml.azure.us/.default",
+        scoring_suffixes=("inference.ml.azure.us",),
+        metrics_suffix="metrics.monitor.azure.us",
+    ),
+    "AzureChinaCloud": Cloud(
+        name="AzureChinaCloud",
+        resource_manager="https://management.chinacloudapi.cn",
+        authority="https://login.chinacloudapi.cn",
+        logs_endpoint="https://api.loganalytics.azure.cn",
+        metrics_endpoint=None,
+        ml_scope="https://ml.azure.cn/.default",
+        scoring_suffixes=("inference.ml.azure.cn",),
+        metrics_suffix="metrics.monitor.azure.cn",
+    ),
+}
+
+
+def find_cloud(name: str, env: Mapping[str, str], fetch: Callable[[str], Any] | None = None) -> Cloud:
+    """Find the cloud called ``name``; empty: the one ``ARM_CLOUD_METADATA_URL`` belongs to, else ``AzureCloud``.
+
+    Args:
+        name: AzureCloud, AzureUSGovernment, AzureChinaCloud, or a name in the metadata.
+        env: environment variables.
+        fetch: reads JSON from an https address; None: over the network, at most ``METADATA_TIMEOUT_S``.
+
+    Raises:
+        PlanError: no such cloud, or its metadata cannot be read.
+    """
+    url = env.get(METADATA_URL, "")
+    if name in _KNOWN or not (name or url):
+        cloud = _KNOWN[name or "AzureCloud"]
+        return _adjusted(cloud, env)
+    if not url:
+        raise PlanError(
+            f"cloud {name} is not known ({', '.join(_KNOWN)})",
+            hint=f"Set {METADATA_URL} to the metadata address of your own cloud.",
+        )
+    for entry in _entries(url, fetch or (lambda address: _fetch(address, env))):
+        manager = str(entry.get("resourceManager", "")).rstrip("/")
+        if entry.get("name") == name or (not name and manager and manager in url):
+            return _adjusted(_described(entry, manager), env)
+    raise PlanError(
+        f"{url} does not describe {f'a cloud {name}' if name else 'the cloud it lives in'}",
+        hint="Check the name of the cloud against the metadata.",
+    )
+
+
+def _adjusted(cloud: Cloud, env: Mapping[str, str]) -> Cloud:
+    hosts = tuple(host.strip().lower().lstrip(".") for host in env.get(SCORING_HOSTS, "").split(",") if host.strip())
+    metrics = env.get(METRICS_ENDPOINT, "").rstrip("/") or cloud.metrics_endpoint
+    return replace(cloud, scoring_suffixes=cloud.scoring_suffixes + hosts, metrics_endpoint=metrics)
+
+
+def _entries(url: str, fetch: Callable[[str], Any]) -> list[dict[str, Any]]:
+    if not url.startswith("https://"):
+        raise PlanError(f"{METADATA_URL} is not an https address", hint="Use https: a token follows what it says.")
+    try:
+        answer = fetch(url)
+    except (OSError, ValueError) as exc:
+        raise PlanError(
+            f"the metadata of the cloud cannot be read: {exc}", hint=f"Check {METADATA_URL} and the network."
+        ) from exc
+    listed: list[Any] = cast("list[Any]", answer) if isinstance(answer, list) else [answer]
+    return [cast("dict[str, Any]", entry) for entry in listed if isinstance(entry, dict)]
+
+
+def _described(entry: Mapping[str, Any], manager: str) -> Cloud:
+    """Read one entry of the metadata; a key may follow to the hosts it names, and to no other."""
+    authentication = cast("dict[str, Any]", entry.get("authentication") or {})
+    audiences = [str(each).rstrip("/") for each in cast("list[Any]", authentication.get("audiences") or [])]
+    authority = str(authentication.get("loginEndpoint", "")).rstrip("/")
+    if not (manager.startswith("https://") and authority.startswith("https://")):
+        raise PlanError(
+            f"the metadata of cloud {entry.get('name')} lacks resourceManager or authentication.loginEndpoint",
+            hint="Let both be https addresses.",
+        )
+    texts = [str(value) for key, value in entry.items() if isinstance(value, str) and key != "portal"]
+    hosts = {urlsplit(text).hostname for text in (*texts, manager)}
+    ml = str(entry.get("amlResourceId") or entry.get("mlResourceId") or "").rstrip("/")
+    return Cloud(
+        name=str(entry.get("name")),
+        resource_manager=manager,
+        authority=authority,
+        logs_endpoint=str(entry.get("logAnalyticsResourceId") or "").rstrip("/"),
+        metrics_endpoint=None,
+        ml_scope=f"{ml or manager}/.default",
+        scoring_suffixes=tuple(sorted(host.lower() for host in hosts if host)),
+        audience=manager if manager in audiences or not audiences else audiences[0],
+    )
+
+
+def _fetch(url: str, env: Mapping[str, str]) -> Any:
+    bundle = env.get("REQUESTS_CA_BUNDLE") or env.get("SSL_CERT_FILE")  # as the Azure SDK does
+    context = ssl.create_default_context(cafile=bundle)
+    with urllib.request.urlopen(url, timeout=METADATA_TIMEOUT_S, context=context) as answer:  # noqa: S310 (https only)
+        return json.load(answer)

@@ -1,0 +1,92 @@
+"""What errors say: one plain line, without secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from deployer.cloud.answers import LONGEST, one_line, read_refusal
+
+CLUSTER = "OnlineEndpoint foo-bar already exists in cluster"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "text"),
+    [
+        (
+            {"error": {"code": "UserError", "message": "Deployment d not found", "details": []}},
+            "UserError",
+            "Deployment d not found",
+        ),
+        (
+            {
+                "error": {
+                    "code": "BadRequest",
+                    "message": "The request is invalid.",
+                    "details": [
+                        {
+                            "code": "InferencingClientCallFailed",
+                            "message": json.dumps({"errors": {"": [CLUSTER]}, "title": "One or more"}),
+                        }
+                    ],
+                }
+            },
+            "InferencingClientCallFailed",
+            f"The request is invalid.; {CLUSTER}",
+        ),
+        (
+            {
+                "code": "BadRequest",
+                "statusCode": 400,
+                "message": "bad",
+                "details": [{"code": "KubernetesUnaccessible", "message": "m"}],
+            },
+            "KubernetesUnaccessible",
+            "bad; m",
+        ),
+        ({"error": "invalid_client", "error_description": "AADSTS7000215: no"}, "invalid_client", "AADSTS7000215: no"),
+        (
+            {"error": {"code": "OutOfQuota", "message": "x", "innererror": {"code": "Cpu", "message": "x"}}},
+            "OutOfQuota",
+            "x",
+        ),
+        ({"error": {"code": None, "message": None, "details": None}}, "", ""),
+        ([], "", "[]"),
+        ("plain", "", '"plain"'),
+    ],
+)
+def test_code_and_message_are_found_in_every_shape(body: object, code: str, text: str) -> None:
+    refusal = read_refusal(json.dumps(body))
+    assert (refusal.code, refusal.text) == (code, text)
+
+
+def test_a_page_of_a_proxy_is_read_as_text() -> None:
+    assert read_refusal("<html><h1>502 Bad Gateway</h1>\n</html>").text == "502 Bad Gateway"
+
+
+def test_terminal_codes_and_line_ends_are_removed() -> None:
+    assert one_line("\x1b[31mred\x1b[0m\r\n\tand\x07 \x1b]0;title\x07plain\x00\u0085end") == "red and plain end"
+
+
+def test_a_long_text_is_cut() -> None:
+    assert len(one_line("word " * 1000)) == LONGEST
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer SECRETsecretSECRETsecret.x-y",
+        "got https://a.blob.core.windows.net/c/b?sv=2021&sig=SECRETsecretSECRETsecret%3D and left",
+        "token eyJSECRETsecret.SECRETsecret.SECRETsecret",
+        '{"primaryKey": "SECRETsecretSECRETsecret=="}',
+        "AccountKey=SECRETsecretSECRETsecret==;EndpointSuffix=core",
+        "client_secret=SECRETsecretSECRETsecret",
+        "https://user:SECRETsecret@host/path",
+        "SharedAccessSignature sr=x&sig=SECRETsecretSECRETsecret",
+    ],
+)
+def test_secrets_are_removed(text: str) -> None:
+    assert not re.search("secret", one_line(text), re.IGNORECASE) or "SECRET" not in one_line(text)
+    assert "SECRETsecret" not in one_line(text)

@@ -1,0 +1,113 @@
+"""Which Azure: known ones, one's own by its metadata, and where a key may go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployer.cloud.clouds import METADATA_URL, Workspace, find_cloud
+from deployer.errors import PlanError
+
+OWN = {
+    "name": "Own",
+    "portal": "https://portal.own.example",
+    "resourceManager": "https://arm.own.example/",
+    "authentication": {"loginEndpoint": "https://login.own.example/", "audiences": ["https://management.own.example/"]},
+    "logAnalyticsResourceId": "https://logs.own.example/",
+    "suffixes": {"storage": "own.example"},
+}
+URL = "https://arm.own.example/metadata/endpoints?api-version=2019-05-01"
+
+
+@pytest.mark.parametrize(
+    ("name", "manager", "login", "suffix"),
+    [
+        ("", "management.azure.com", "login.microsoftonline.com", "inference.ml.azure.com"),
+        ("AzureCloud", "management.azure.com", "login.microsoftonline.com", "inference.ml.azure.com"),
+        ("AzureUSGovernment", "management.usgovcloudapi.net", "login.microsoftonline.us", "inference.ml.azure.us"),
+        ("AzureChinaCloud", "management.chinacloudapi.cn", "login.chinacloudapi.cn", "inference.ml.azure.cn"),
+    ],
+)
+def test_the_clouds_of_microsoft_are_known(name: str, manager: str, login: str, suffix: str) -> None:
+    cloud = find_cloud(name, {})
+    assert (cloud.resource_manager, cloud.authority) == (f"https://{manager}", f"https://{login}")
+    assert cloud.arm_scope == f"https://{manager}/.default"
+    assert cloud.may_score(f"https://e.eastus.{suffix}/score")
+
+
+def test_metrics_are_asked_in_the_region_unless_told_otherwise() -> None:
+    assert find_cloud("", {}).metrics_url("eastus") == "https://eastus.metrics.monitor.azure.com"
+    assert find_cloud("AzureUSGovernment", {}).metrics_url("r") == "https://r.metrics.monitor.azure.us"
+    assert find_cloud("", {"DEPLOYER_METRICS_ENDPOINT": "https://m/"}).metrics_url("eastus") == "https://m"
+
+
+@pytest.mark.parametrize("name", ["", "Own"])
+def test_a_cloud_of_ones_own_is_read_from_its_metadata(name: str) -> None:
+    asked: list[str] = []
+
+    def fetch(url: str) -> Any:
+        asked.append(url)
+        return [{"name": "Other", "resourceManager": "https://other.example"}, OWN]
+
+    cloud = find_cloud(name, {METADATA_URL: URL}, fetch)
+    assert asked == [URL]
+    assert (cloud.name, cloud.resource_manager) == ("Own", "https://arm.own.example")
+    assert cloud.authority == "https://login.own.example"
+    assert cloud.logs_endpoint == "https://logs.own.example"
+    assert cloud.arm_scope == "https://management.own.example/.default"
+
+
+@pytest.mark.parametrize(
+    ("name", "env", "answer"),
+    [
+        ("Nowhere", {}, None),
+        ("Nowhere", {METADATA_URL: URL}, [OWN]),
+        ("", {METADATA_URL: "http://arm.own.example"}, [OWN]),
+        ("Own", {METADATA_URL: URL}, [{**OWN, "authentication": {}}]),
+        ("Own", {METADATA_URL: URL}, "nonsense"),
+        ("Own", {METADATA_URL: URL}, OSError("refused")),
+    ],
+)
+def test_a_cloud_that_cannot_be_found_is_refused(name: str, env: dict[str, str], answer: Any) -> None:
+    def fetch(_url: str) -> Any:
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    with pytest.raises(PlanError):
+        find_cloud(name, env, fetch)
+
+
+@pytest.mark.parametrize(
+    ("url", "may"),
+    [
+        ("https://e.eastus.inference.ml.azure.com/score", True),
+        ("https://E.EASTUS.INFERENCE.ML.AZURE.COM/score", True),
+        ("https://evil.example/inference.ml.azure.com", False),
+        ("https://inference.ml.azure.com.evil.example/score", False),
+        ("https://evilinference.ml.azure.com/score", False),
+        ("https://e.inference.ml.azure.com@evil.example/score", False),
+        ("https://evil.example#.inference.ml.azure.com", False),
+        ("nonsense", False),
+        ("", False),
+    ],
+)
+def test_a_key_goes_to_scoring_hosts_only(url: str, may: bool) -> None:
+    assert find_cloud("", {}).may_score(url) is may
+
+
+def test_a_key_goes_to_the_hosts_of_the_own_cloud_and_those_named_by_hand_only() -> None:
+    cloud = find_cloud(
+        "Own", {METADATA_URL: URL, "DEPLOYER_SCORING_HOSTS": " models.corp.example, .B.example,"}, lambda _: OWN
+    )
+    for host in ("arm.own.example", "x.arm.own.example", "models.corp.example", "e.b.example"):
+        assert cloud.may_score(f"https://{host}/score")
+    for host in ("own.example", "portal.own.example", "e.inference.ml.azure.com"):
+        assert not cloud.may_score(f"https://{host}/score")
+
+
+def test_a_workspace_has_an_id() -> None:
+    assert Workspace("s", "g", "w").id == (
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w"
+    )
