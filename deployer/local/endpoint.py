@@ -113,11 +113,14 @@ class Endpoint:
         self._check_free(name, digest)
         await self._create(name, digest, load_revision(self._layout, digest))
 
-    async def set_traffic(self, traffic: Mapping[str, Any], mirror: Mapping[str, Any]) -> None:
-        """Replace the split; return once Envoy reports it."""
+    async def set_traffic(
+        self, traffic: Mapping[str, Any], mirror: Mapping[str, Any], expect: Mapping[str, str | None] | None
+    ) -> None:
+        """Replace the split if ``expect`` holds; return once Envoy reports it."""
         wanted = check_split(traffic, mirror)
         async with self._lock:
             record = self._existing()
+            self._check_tags(record, expect)
             for name in [*wanted.traffic, *wanted.mirror]:
                 served = self.plane.live(name)
                 if not served.ready:
@@ -138,14 +141,17 @@ class Endpoint:
         checked = check_tags(tags)
         async with self._lock:
             record = self._existing()
-            for key, value in (expect or {}).items():
-                if record.tags.get(key) != value:
-                    raise ConflictError(
-                        f"tag {key} of endpoint {self._layout.endpoint} is {record.tags.get(key)!r}, not {value!r}",
-                        hint="Observe the endpoint: another writer was first.",
-                    )
+            self._check_tags(record, expect)
             merged = {key: value for key, value in {**record.tags, **checked}.items() if value is not None}
             self._save(replace(record, tags=merged))
+
+    def _check_tags(self, record: Record, expect: Mapping[str, str | None] | None) -> None:
+        for key, value in (expect or {}).items():
+            if record.tags.get(key) != value:
+                raise ConflictError(
+                    f"tag {key} of endpoint {self._layout.endpoint} is {record.tags.get(key)!r}, not {value!r}",
+                    hint="Observe the endpoint: another writer was first.",
+                )
 
     async def delete_deployment(self, name: str) -> None:
         """Take it out of the routes, let it finish what it was sent, end it. Silent when it is gone."""

@@ -12,7 +12,7 @@ from typing import Any, cast
 from deployer import errors
 from deployer.errors import DeployerError, PlatformError
 
-VERSION = 1
+VERSION = 2
 """Raised when a request or an answer changes its meaning. Daemons outlive upgrades of deployer."""
 
 REQUEST_MAX = 1 << 20

@@ -31,6 +31,10 @@ _CAPABILITIES = Capabilities(
     compare_and_set=True,
     typical_shift_s=0.1,
     restore_reserve_s=20.0,
+    poll_s=0.5,
+    beat_s=10.0,
+    stale_after_s=45.0,  # four missed beats and a slow write
+    typical_deploy_s=0.0,
 )
 
 
@@ -71,9 +75,14 @@ class LocalPlatform:
             digest=spec.digest,
         )
 
-    def set_traffic(self, traffic: Traffic, mirror: Traffic) -> None:
+    def set_traffic(self, traffic: Traffic, mirror: Traffic, *, expect: Mapping[str, str | None] | None = None) -> None:
         """Write Envoy's route table and wait until Envoy reports it."""
-        self.client.call("set_traffic", traffic=dict(traffic), mirror=dict(mirror))
+        self.client.call(
+            "set_traffic",
+            traffic=dict(traffic),
+            mirror=dict(mirror),
+            expect=None if expect is None else dict(expect),
+        )
 
     def set_tags(self, tags: Mapping[str, str | None], *, expect: Mapping[str, str | None] | None = None) -> None:
         """Compare and merge in one step."""
@@ -86,6 +95,13 @@ class LocalPlatform:
     def scale_deployment(self, name: str, instances: int) -> None:
         """Start or drain instances."""
         self.client.call("scale_deployment", name=name, instances=instances)
+
+    def match_scaling(self, name: str, like: str) -> str:
+        """Do nothing: instances here are as many as were asked for."""
+        return f"there is no autoscaling on this machine: {name} needs no rules of {like}"
+
+    def release_scaling(self, name: str) -> None:
+        """Do nothing: nothing was held."""
 
     def recreate_deployment(self, name: str, digest: str) -> None:
         """Start the instances again from the snapshot of ``digest``."""

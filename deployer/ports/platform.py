@@ -65,13 +65,20 @@ class Platform(Protocol):
         """
         ...
 
-    def set_traffic(self, traffic: Traffic, mirror: Traffic) -> None:
+    def set_traffic(self, traffic: Traffic, mirror: Traffic, *, expect: Mapping[str, str | None] | None = None) -> None:
         """Replace the whole traffic and mirror map with one write; return once a read shows it. Idempotent.
+
+        Args:
+            traffic: live percent by deployment.
+            mirror: mirrored percent by deployment.
+            expect: what the named tags must hold right before the write (None: absent), else nothing is written. Where
+                there is no compare-and-set they are checked on the reading that the write is made from.
 
         Raises:
             NotReadyError: a deployment with weight > 0 has no ready instance. Weights are unchanged.
             NotFoundError: a named deployment does not exist. Weights are unchanged.
-            ConflictError: another operation is in flight. Weights are unknown: observe before retrying.
+            ConflictError: ``expect`` does not hold, or another operation is in flight. Weights are unknown: observe
+                before retrying.
             TransientError: not verified in time. Weights are unknown: observe before retrying.
         """
         ...
@@ -98,6 +105,23 @@ class Platform(Protocol):
 
     def scale_deployment(self, name: str, instances: int) -> None:
         """Set the number of instances (>= 0); return once accepted (readiness: ``observe``). Traffic is untouched."""
+        ...
+
+    def match_scaling(self, name: str, like: str) -> str:
+        """Give ``name`` the autoscale rules of ``like``, and hold ``like`` at no fewer instances than it has now.
+
+        Traffic and instances stay as they are. Idempotent.
+
+        Returns:
+            What was done, in one line; also when there was nothing to do.
+
+        Raises:
+            DeniedError: no right to read or write autoscale rules.
+        """
+        ...
+
+    def release_scaling(self, name: str) -> None:
+        """Undo the hold that ``match_scaling`` put on ``name``. Idempotent; silent without one or without ``name``."""
         ...
 
     def recreate_deployment(self, name: str, digest: str) -> None:

@@ -42,6 +42,15 @@ class Capabilities:
     """What one verified traffic write usually takes, in seconds."""
     restore_reserve_s: float
     """Seconds of the deadline kept for the way back."""
+    poll_s: float
+    """How often a look is worth its cost while something changes by itself, in seconds."""
+    beat_s: float
+    """How often a living run renews its lease, in seconds."""
+    stale_after_s: float
+    """A lease that did not change for this long has no owner, in seconds: several beats, and the longest traffic write
+    where tags cannot be written during one."""
+    typical_deploy_s: float
+    """What the platform itself usually takes to make a deployment (machines, image), in seconds; 0: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,16 @@ class PlatformContract:
                 world.platform.set_traffic({"blue": 95, "nobody": 5}, {})
         assert observed(world).traffic == {"blue": 100}
 
+    def test_traffic_is_written_when_the_tags_are_as_expected_and_only_then(self, world: World) -> None:
+        world.platform.set_traffic({"blue": 100}, {})
+        world.platform.set_tags({"lease": "me"})
+        for wrong in (None, "you", ""):
+            with pytest.raises(ConflictError):
+                world.platform.set_traffic({"green": 100}, {}, expect={"lease": wrong})
+        assert observed(world).traffic == {"blue": 100}
+        twice(lambda: world.platform.set_traffic({"green": 100}, {}, expect={"lease": "me", "other": None}))
+        assert (observed(world).traffic, observed(world).tags) == ({"green": 100}, {"lease": "me"})
+
     def test_tags_are_merged_and_none_removes_one(self, world: World) -> None:
         world.platform.set_traffic({"blue": 100}, {})
         twice(lambda: world.platform.set_tags({"a": "1", "b": "2"}))
@@ -278,6 +288,22 @@ class PlatformContract:
         with pytest.raises(QuotaExceededError):
             world.platform.scale_deployment("green", 51)
         assert observed(world).deployments["green"].instances_wanted == 1
+
+    def test_scaling_alike_is_told_in_one_line_and_moves_nothing(self, world: World) -> None:
+        world.platform.set_traffic({"blue": 100}, {})
+        before = observed(world)
+        for _ in range(2):
+            said = world.platform.match_scaling("green", "blue")
+            assert said
+            assert "\n" not in said
+        assert observed(world) == before
+
+    def test_a_hold_is_released_once_or_twice_and_also_when_the_deployment_is_gone(self, world: World) -> None:
+        world.platform.match_scaling("green", "blue")
+        before = observed(world)
+        twice(lambda: world.platform.release_scaling("blue"))
+        twice(lambda: world.platform.release_scaling("nobody"))
+        assert observed(world) == before
 
     def test_a_deleted_deployment_is_made_again_from_what_was_recorded(self, world: World) -> None:
         spec = world.spec("red")

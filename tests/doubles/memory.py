@@ -32,6 +32,10 @@ CAPABILITIES = Capabilities(
     compare_and_set=True,
     typical_shift_s=0.1,
     restore_reserve_s=20.0,
+    poll_s=0.5,
+    beat_s=10.0,
+    stale_after_s=45.0,
+    typical_deploy_s=0.0,
 )
 
 
@@ -60,6 +64,7 @@ class MemoryPlatform:
         ready_after_s: how long a deployment that is created from now on takes to become ready.
         stale_reads: how many of the next ``observe`` calls still answer what held before the last change.
         before, after: called with the call's name before and after its effect; what they raise comes out of the call.
+        autoscaled: autoscale rules by deployment; ``held``: fewest instances that a deployment is held at.
         calls: names of all calls, in order; ``writes``: all traffic maps that were ever in force.
     """
 
@@ -71,6 +76,8 @@ class MemoryPlatform:
         self.after: Callable[[str], None] = lambda _call: None
         self.calls: list[str] = []
         self.writes: list[Write] = []
+        self.autoscaled: dict[str, str] = {}
+        self.held: dict[str, int] = {}
         self._clock = clock
         self._capabilities = capabilities
         self._uid = 0
@@ -118,9 +125,10 @@ class MemoryPlatform:
                 raise NotFoundError(f"nothing is recorded of {digest}", hint="Deploy it from its manifest.")
             self._start(name, self._recorded[digest])
 
-    def set_traffic(self, traffic: Traffic, mirror: Traffic) -> None:
+    def set_traffic(self, traffic: Traffic, mirror: Traffic, *, expect: Mapping[str, str | None] | None = None) -> None:
         with self._call("set_traffic"), self._change():
             self._require()
+            self._check_tags(expect)
             live = {name: percent for name, percent in traffic.items() if percent}
             copied = {name: percent for name, percent in mirror.items() if percent}
             self._check_split(live, copied)
@@ -134,9 +142,7 @@ class MemoryPlatform:
             self._require()
             if any(not key or len(key) > 256 or len(value or "") > 256 for key, value in tags.items()):
                 raise PlatformError("a tag is too long", hint="Shorten it.")
-            for key, value in (expect or {}).items():
-                if self._tags.get(key) != value:
-                    raise ConflictError(f"tag {key} is {self._tags.get(key)!r}, not {value!r}", hint="Observe.")
+            self._check_tags(expect)
             self._tags = {key: value for key, value in {**self._tags, **tags}.items() if value is not None}
 
     def delete_deployment(self, name: str) -> None:
@@ -156,6 +162,20 @@ class MemoryPlatform:
             grown = instances > deployed.instances
             ready_at = self._ready_at() if grown else deployed.ready_at
             self._deployed[name] = replace(deployed, instances=instances, ready_at=ready_at)
+
+    def match_scaling(self, name: str, like: str) -> str:
+        with self._call("match_scaling"), self._change():
+            self._require()
+            if like not in self.autoscaled:
+                return f"{like} has no autoscale rules: {name} gets none"
+            self.autoscaled[name] = self.autoscaled[like]
+            self.held.setdefault(like, self._get(like).instances)
+            return f"{name} scales like {like}, which keeps its {self.held[like]} instances"
+
+    def release_scaling(self, name: str) -> None:
+        with self._call("release_scaling"), self._change():
+            self._require()
+            self.held.pop(name, None)
 
     def logs(self, name: str, *, lines: int = 100) -> str:
         with self._call("logs"):
@@ -264,6 +284,11 @@ class MemoryPlatform:
         if name not in self._deployed:
             raise NotFoundError(f"there is no deployment {name}", hint="Create it.")
         return self._deployed[name]
+
+    def _check_tags(self, expect: Mapping[str, str | None] | None) -> None:
+        for key, value in (expect or {}).items():
+            if self._tags.get(key) != value:
+                raise ConflictError(f"tag {key} is {self._tags.get(key)!r}, not {value!r}", hint="Observe.")
 
     def _check_idle(self, name: str) -> None:
         if name in {**self._traffic, **self._mirror}:

@@ -36,7 +36,7 @@ def test_an_error_arrives_as_the_class_it_was_raised_as(kind: type[PlatformError
 
 
 def test_an_unknown_class_of_error_is_a_platform_error():
-    line = json.dumps({"v": 1, "error": {"type": "ExitCode", "message": "m", "hint": "h"}}).encode()
+    line = json.dumps({"v": 2, "error": {"type": "ExitCode", "message": "m", "hint": "h"}}).encode()
     with pytest.raises(PlatformError, match="m"):
         decode_answer(line)
 
@@ -47,7 +47,7 @@ def test_an_answer_that_is_none_is_refused(line: bytes):
         decode_answer(line)
 
 
-@pytest.mark.parametrize("line", [b"{", b"[]", b'{"v": 1}', b"\xff", b'{"v": 1, "op": 1, "args": {}}'])
+@pytest.mark.parametrize("line", [b"{", b"[]", b'{"v": 2}', b"\xff", b'{"v": 2, "op": 1, "args": {}}'])
 def test_a_request_that_is_none_is_refused(line: bytes):
     with pytest.raises(PlatformError, match="request"):
         decode_request(line)

@@ -25,6 +25,10 @@ LOCAL = Capabilities(
     compare_and_set=True,
     typical_shift_s=0.1,
     restore_reserve_s=20.0,
+    poll_s=0.5,
+    beat_s=10.0,
+    stale_after_s=45.0,
+    typical_deploy_s=0.0,
 )
 ARM = Arm(100, 0, 0, 5.0, 9.0, 12.0)
 
