@@ -1,0 +1,111 @@
+"""What is checked before anything is touched, and what is found lying about: questions, answers, left-overs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from deployer.rollout.endpoint import Endpoint
+
+
+class CheckState(StrEnum):
+    """What a check found."""
+
+    OK = "ok"
+    WARN = "warn"  # works, and a person should know
+    FAIL = "fail"  # a rollout would end badly: it is refused
+    UNKNOWN = "unknown"  # could not be found out; never counts as ok
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of an inspection."""
+
+    name: str
+    state: CheckState
+    text: str
+    fix: str = ""
+    """What to do, one imperative sentence; empty when there is nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something to be found out, by reading alone. Independent of all others, so that they are asked side by side."""
+
+    name: str
+    ask: Callable[[], Sequence[Check]]
+    """Answers with at least one check. May raise DeployerError: then the answer is unknown."""
+    deadline_s: float = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one instance costs."""
+
+    usd_per_hour: float
+    source: str
+    as_of: str
+    """Date, as 2026-11-25."""
+
+
+class Inspector(Protocol):
+    """Knows what must be true of one endpoint's surroundings."""
+
+    def questions(self) -> Sequence[Question]:
+        """List what is to be found out; no I/O."""
+        ...
+
+    def price(self) -> Price | None:
+        """What an instance of the candidate costs, in USD; None: it costs nothing extra, or nobody says.
+
+        Raises:
+            PlatformError: it could not be asked.
+        """
+        ...
+
+
+class LeftoverKind(StrEnum):
+    """What kind of thing was left behind."""
+
+    DEPLOYMENT = "deployment"
+    AUTOSCALE = "autoscale"
+    HOLD = "hold"
+    RECORD = "record"
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something of deployer's that nobody needs any more."""
+
+    kind: LeftoverKind
+    name: str
+    why: str
+    instances: int = 0
+    usd_per_day: float | None = None
+    """None: unknown, or nothing."""
+
+
+class Caretaker(Protocol):
+    """Finds what rollouts left behind beside deployments (which ``Platform`` shows), and removes it."""
+
+    def find(self, endpoint: Endpoint) -> Sequence[Leftover]:
+        """List what deployer made for ``endpoint`` and nobody needs now. Changes nothing.
+
+        Raises:
+            PlatformError: it could not be asked.
+        """
+        ...
+
+    def remove(self, leftover: Leftover) -> None:
+        """Remove it; silent when it is gone already. Idempotent.
+
+        Raises:
+            ConflictError: it is needed again, or is not deployer's. Nothing changed.
+        """
+        ...
+
+    def usd_per_hour(self, deployment: str) -> Price | None:
+        """What an instance of an existing deployment costs; None: nothing extra, or nobody says."""
+        ...
