@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from deployer.rollout.endpoint import Endpoint
+from deployer.rollout.model import Step
 
 
 class CheckState(StrEnum):
@@ -48,6 +49,44 @@ class Price:
     source: str
     as_of: str
     """Date, as 2026-11-25."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Requests of users that one step sends to the candidate."""
+
+    step: Step
+    share: float
+    least: int | None
+    """If the step passes as early as it may; None: the rate of requests is unknown."""
+    most: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """In USD."""
+
+    price: Price
+    instances: int
+    per_hour: float
+    """Of the candidate, on top of the stable, while both run."""
+    least: float
+    """Of the whole rollout."""
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a plan will take. Estimates from typical durations, no promises."""
+
+    least_s: float
+    most_s: float
+    calls_least: int
+    calls_most: int
+    queries_least: int
+    queries_most: int
+    exposures: tuple[Exposure, ...]
+    cost: Cost | None
 
 
 class Inspector(Protocol):
@@ -109,3 +148,12 @@ class Caretaker(Protocol):
     def usd_per_hour(self, deployment: str) -> Price | None:
         """What an instance of an existing deployment costs; None: nothing extra, or nobody says."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What became of one left-over."""
+
+    leftover: Leftover
+    problem: str | None
+    """Why it is still there; None: it is gone."""

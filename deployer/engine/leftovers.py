@@ -1,0 +1,102 @@
+"""What rollouts left behind: found, priced, and removed only when a fresh look says that nobody needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deployer.engine.operations import Site, no_endpoint
+from deployer.errors import PlatformError
+from deployer.ports.inspection import Caretaker, Leftover, LeftoverKind, Removed
+from deployer.ports.platform import Deployment, Endpoint
+from deployer.rollout.model import Phase
+from deployer.rollout.tags import GOOD, PREVIOUS, marks_of, revision_of
+
+HOURS = 24.0
+
+
+def idle_deployments(endpoint: Endpoint) -> tuple[Leftover, ...]:
+    """Choose the deployments that deployer made and nobody needs. Pure.
+
+    Never one with live or mirrored traffic, one that deployer did not make, a version that a rollback may return to
+    (good, previous), or a part of a rollout that is not over.
+    """
+    found: list[Leftover] = []
+    for name, deployment in sorted(endpoint.deployments.items()):
+        if deployment.digest is None or _is_needed(endpoint, deployment):
+            continue
+        if endpoint.traffic.get(name) or endpoint.mirror.get(name):
+            continue
+        why = f"no traffic, {deployment.state.value}, and no rollback returns to it"
+        found.append(Leftover(LeftoverKind.DEPLOYMENT, name, why, deployment.instances_wanted))
+    return tuple(found)
+
+
+def _is_needed(endpoint: Endpoint, deployment: Deployment) -> bool:
+    """Whether it holds the good or previous version, or the rollout under way uses its name."""
+    marks = marks_of(endpoint.tags)
+    is_open = marks is not None and (marks.is_active or marks.phase is Phase.STUCK)
+    if marks is not None and is_open and deployment.name in (marks.candidate, marks.stable):
+        return True
+    revisions = [revision_of(endpoint.tags.get(tag)) for tag in (GOOD, PREVIOUS)]
+    return any(
+        revision is not None and revision.name == deployment.name and revision.digest in ("", deployment.digest)
+        for revision in revisions
+    )
+
+
+def leftovers(site: Site, caretaker: Caretaker | None) -> tuple[Leftover, ...]:
+    """List what is left over of an endpoint, with what it costs. Changes nothing.
+
+    Raises:
+        UsageError: there is no such endpoint.
+        PlatformError: it could not be asked.
+    """
+    endpoint = _observe(site)
+    found = [_priced(leftover, caretaker) for leftover in idle_deployments(endpoint)]
+    return (*found, *(caretaker.find(endpoint) if caretaker else ()))
+
+
+def _observe(site: Site) -> Endpoint:
+    endpoint = site.platform.observe()
+    if endpoint is None:
+        raise no_endpoint(site)
+    return endpoint
+
+
+def _priced(leftover: Leftover, caretaker: Caretaker | None) -> Leftover:
+    price = caretaker.usd_per_hour(leftover.name) if caretaker else None
+    if price is None:
+        return leftover
+    usd = price.usd_per_hour * leftover.instances * HOURS
+    return Leftover(leftover.kind, leftover.name, leftover.why, leftover.instances, usd)
+
+
+def sweep(site: Site, caretaker: Caretaker | None, found: Sequence[Leftover]) -> tuple[Removed, ...]:
+    """Remove ``found`` under the endpoint's lease, each after a fresh look. Idempotent.
+
+    Raises:
+        PlanError: a rollout is running. Nothing changed.
+    """
+    lease = site.lease()
+    lease.acquire(signal=site.signal)
+    try:
+        return tuple(_remove(site, caretaker, leftover) for leftover in found)
+    finally:
+        lease.release()
+
+
+def _remove(site: Site, caretaker: Caretaker | None, leftover: Leftover) -> Removed:
+    try:
+        if leftover.kind is not LeftoverKind.DEPLOYMENT:
+            if caretaker is not None:
+                caretaker.remove(leftover)
+            return Removed(leftover, None)
+        endpoint = _observe(site)
+        if leftover.name not in endpoint.deployments:
+            return Removed(leftover, None)
+        if all(each.name != leftover.name for each in idle_deployments(endpoint)):
+            return Removed(leftover, "it is needed again")
+        site.platform.delete_deployment(leftover.name)
+    except PlatformError as exc:
+        return Removed(leftover, f"{exc.message} ({exc.hint})")
+    return Removed(leftover, None)
