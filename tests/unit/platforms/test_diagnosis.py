@@ -119,7 +119,7 @@ QUOTED = [
     (  # modelbuilder#2140
         "",
         (
-            "The specified subscription has a Standard NC family vCPU quota of 0 and cannot accomodate for at least 1 "
+            "The specified subscription has a Standard NC family vCPU quota of 0 and cannot accommodate for at least 1 "
             "requested managed compute nodes which maps to 12 vCPUs."
         ),
         "OutOfQuota",
