@@ -7,14 +7,22 @@ forward is the beginning of the way back; a failure on the way back is told as s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar, assert_never
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from deployer.engine.probe import Probe, Probed
-from deployer.errors import DeployerError, NotFoundError, PlatformError, TelemetryError, TransientError
+from deployer.errors import (
+    ConflictError,
+    DeployerError,
+    NotFoundError,
+    PlatformError,
+    TelemetryError,
+    TransientError,
+)
 from deployer.gate.samples import Samples
 from deployer.gate.verdict import Moment, Verdict
 from deployer.manifest.schema import Retire
@@ -38,7 +46,7 @@ from deployer.rollout.actions import (
     Wait,
     WarmUp,
 )
-from deployer.rollout.endpoint import in_words
+from deployer.rollout.endpoint import Traffic, in_words
 from deployer.rollout.events import (
     Cleaned,
     Event,
@@ -88,12 +96,24 @@ class Effects:
         clock: Clock,
         probe: Probe | None,
         deployable: Deployable | None,
+        guarding: Callable[[], AbstractContextManager[Mapping[str, str | None]]] = lambda: nullcontext({}),
     ) -> None:
+        """Say what is acted on.
+
+        Args:
+            platform: of the endpoint.
+            telemetry: of the endpoint.
+            clock: by which is waited.
+            probe: asks deployments alone; None: there are no samples to ask with.
+            deployable: what may be deployed; None: nothing, the manifest is not at hand.
+            guarding: gives the tags that must hold for traffic to be written.
+        """
         self._platform = platform
         self._telemetry = telemetry
         self._clock = clock
         self._probe = probe
         self._deployable = deployable
+        self._guarding = guarding
         self._tries = 0
         self.evidence: tuple[str, bytes] | None = None
         """What the latest look saw and answered, by its SHA-256."""
@@ -107,7 +127,7 @@ class Effects:
         """
         try:
             event = self._perform(action, state)
-        except TransientError as exc:
+        except (TransientError, ConflictError) as exc:
             self._tries += 1
             if isinstance(action, SetWeight | StartStable) and self._tries < ATTEMPTS:
                 self._clock.sleep(0.5 * 2**self._tries)
@@ -144,15 +164,15 @@ class Effects:
             case WarmUp(name):
                 return self._warm_up(name, state)
             case StartStable():
-                platform.set_traffic(plan.restore, {})
+                self._set_traffic(plan.restore, {})
                 return Prepared()
             case SetWeight(weight_pct, mirror_pct):
-                platform.set_traffic(plan.traffic(weight_pct), plan.mirror(mirror_pct))
+                self._set_traffic(plan.traffic(weight_pct), plan.mirror(mirror_pct))
                 return Shifted(weight_pct, mirror_pct)
             case Judge():
                 return self._judge(state)
             case Restore():
-                platform.set_traffic(plan.restore, {})
+                self._set_traffic(plan.restore, {})
                 return Reverted(f"traffic verified: {in_words(plan.restore)}")
             case Clean(names):
                 return self._clean(names)
@@ -162,6 +182,10 @@ class Effects:
                 raise PlatformError(f"{type(action).__name__} is not an effect", hint="Report this as a bug.")
             case _:
                 assert_never(action)
+
+    def _set_traffic(self, traffic: Traffic, mirror: Traffic) -> None:
+        with self._guarding() as expect:
+            self._platform.set_traffic(traffic, mirror, expect=expect)
 
     def _retrying(self, call: Callable[[], T]) -> T:
         """Call, and call again after a passing failure."""

@@ -1,8 +1,13 @@
 """One rollout an endpoint: a lease in the endpoint's tags.
 
-The value is ``owner|fence|beat``. Whoever takes the lease raises the fence and reads it back; the loser withdraws. The
-beat changes while its owner lives, so that a stale lease is known by what does *not* change, measured on the reader's
-own clock, never by comparing clocks. An owner on this machine is asked of the operating system instead.
+The value is ``owner|fence|beat``; a free lease keeps its fence and has no owner. Whoever takes the lease raises the
+fence and reads it back; the loser withdraws. The beat changes while its owner lives, so that a stale lease is known by
+what does *not* change, measured on the reader's own clock, never by comparing clocks. An owner on this machine is asked
+of the operating system instead.
+
+Where tags are written without compare-and-set, a write of somebody else may bring an older map back over ours. The
+fence tells the two apart: a higher one is another run that took over; a lower one is an old map, and ours is written
+again.
 """
 
 from __future__ import annotations
@@ -10,8 +15,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,10 +28,9 @@ from deployer.ports.clock import Clock
 from deployer.ports.platform import Platform
 from deployer.rollout.tags import LEASE
 
-BEAT_S = 10.0
-"""How often a live owner changes the beat."""
-STALE_AFTER_S = 45.0
-"""A beat that did not change for this long has no owner: four missed beats and a slow write."""
+SETTLE_POLLS = 2.0
+"""Without compare-and-set a lease is read back once more after so many ``poll_s``: longer than another run takes from
+reading the tags to writing them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +43,23 @@ class Holder:
 
     @classmethod
     def parse(cls, value: str | None) -> Holder | None:
-        """Read a tag's value; None when absent or garbled."""
+        """Read a tag's value; None when nobody holds the lease, or it is garbled."""
         try:
             owner, fence, beat = (value or "").split("|")
-            return cls(owner, int(fence), int(beat))
+            return cls(owner, int(fence), int(beat)) if owner else None
         except ValueError:
             return None
 
     def __str__(self) -> str:
         return f"{self.owner}|{self.fence}|{self.beat}"
+
+
+def fence_of(value: str | None) -> int:
+    """The fence of a lease, held or free; 0 when there never was one, or it is garbled."""
+    try:
+        return int((value or "").split("|")[1])
+    except (IndexError, ValueError):
+        return 0
 
 
 def this_host() -> str:
@@ -107,14 +119,9 @@ class Lease:
         self._heartbeat_s = heartbeat_s
         self._held: Holder | None = None
         self._beat_at: datetime | None = None
+        self._kept: dict[str, str | None] = {}
         self._lock = threading.Lock()
         self._released = threading.Event()
-
-    @property
-    def value(self) -> str | None:
-        """The tag as this run holds it; None: not held."""
-        with self._lock:
-            return str(self._held) if self._held else None
 
     def acquire(
         self,
@@ -123,10 +130,10 @@ class Lease:
         waiting: Callable[[str], None] | None = None,
         signal: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """Take the lease of an existing endpoint; return once it is read back.
+        """Take the lease of an existing endpoint; return once it is read back, twice where others may overwrite it.
 
         Args:
-            take_over: take it from a living owner too (a human decided).
+            take_over: take it from a living owner too (a human decided), and at once: the higher fence decides.
             waiting: told, in words, while an unchanged beat is being watched.
             signal: asked meanwhile; a signal ends the watching.
 
@@ -137,22 +144,29 @@ class Lease:
         before = Holder.parse(value)
         if before is not None and before.owner != self._owner and not take_over and not is_gone(before.owner):
             value = self._watch(before, waiting, signal)
-        mine = Holder(self._owner, before.fence + 1 if before else 1, 0)
+        mine = Holder(self._owner, fence_of(value) + 1, 0)
         try:
             self._platform.set_tags({LEASE: str(mine)}, expect={LEASE: value})
         except ConflictError as exc:
             raise self._refused(Holder.parse(self._value())) from exc
-        after = Holder.parse(self._value())
-        if after != mine:
-            raise self._refused(after)
+        self._read_back(mine)
+        capabilities = self._platform.capabilities
+        if not capabilities.compare_and_set and not take_over:
+            self._clock.sleep(SETTLE_POLLS * capabilities.poll_s)
+            self._read_back(mine)
         self._held, self._beat_at = mine, self._clock.now()
         if self._heartbeat_s is not None:
             threading.Thread(target=self._keep_beating, args=(self._heartbeat_s,), daemon=True).start()
 
+    def _read_back(self, mine: Holder) -> None:
+        after = Holder.parse(self._value())
+        if after != mine:
+            raise self._refused(after)
+
     def _watch(
         self, before: Holder, waiting: Callable[[str], None] | None, signal: Callable[[], str | None]
     ) -> str | None:
-        """Wait until the beat was unchanged for STALE_AFTER_S; return the tag as it is then.
+        """Wait until the beat was unchanged for ``stale_after_s``; return the tag as it is then.
 
         Raises:
             PlanError: it changed: the owner lives.
@@ -160,17 +174,18 @@ class Lease:
         """
         if is_alive_here(before.owner):
             raise self._refused(before)
-        until = self._clock.now() + timedelta(seconds=STALE_AFTER_S)
+        capabilities = self._platform.capabilities
+        until = self._clock.now() + timedelta(seconds=capabilities.stale_after_s)
         while self._clock.now() < until:
             if waiting is not None:
                 waiting(f"watching whether {before.owner} still runs")
-            self._clock.sleep(2.0)
+            self._clock.sleep(max(2.0, capabilities.poll_s))
             if (name := signal()) is not None:
                 raise StoppedError(f"stopped by {name}; nothing was changed", hint="Run it again when you like.")
             value = self._value()
-            if value is None:
-                return None
-            if (seen := Holder.parse(value)) != before:
+            if (seen := Holder.parse(value)) is None:
+                return value
+            if seen != before:
                 raise self._refused(seen)
         return str(before)
 
@@ -192,11 +207,22 @@ class Lease:
             LostLeaseError: it is not ours any more. Nothing may be written.
         """
         holder, held = Holder.parse(value), self._held
-        if held is None or holder is None or (holder.owner, holder.fence) != (held.owner, held.fence):
-            raise LostLeaseError(
-                f"this run lost its lease to {holder.owner if holder else 'nobody'}; it stops without touching traffic",
-                hint="Look at `deployer status`: the other run owns the rollout now.",
-            )
+        if held is not None and holder is not None and (holder.owner, holder.fence) == (held.owner, held.fence):
+            return
+        if held is not None and self._is_old_map(value, held):
+            self._beat_at = None  # written again with the next beat, which is due at once
+            return
+        raise LostLeaseError(
+            f"this run lost its lease to {holder.owner if holder else 'nobody'}; it stops without touching traffic",
+            hint="Look at `deployer status`: the other run owns the rollout now.",
+        )
+
+    def _is_old_map(self, value: str | None, held: Holder) -> bool:
+        return not self._platform.capabilities.compare_and_set and fence_of(value) < held.fence
+
+    def keep(self, tags: Mapping[str, str | None]) -> None:
+        """Write ``tags`` again with every beat, so that they come back when somebody's older map came over them."""
+        self._kept = dict(tags)
 
     def beat(self) -> None:
         """Change the beat when it is due.
@@ -206,21 +232,49 @@ class Lease:
             PlatformError: it could not be written now; the next look tries again.
         """
         with self._lock:
-            if self._held is None or self._beat_at is None:
-                return
-            if (self._clock.now() - self._beat_at).total_seconds() < BEAT_S:
-                return
-            try:
-                self._write_beat(self._held)
-            except ConflictError:  # taken over, or an earlier beat was written though its answer was lost
-                value = self._value()
-                self.check(value)
-                self._write_beat(Holder.parse(value) or self._held)
+            due = self._beat_at is None or self._seconds_since(self._beat_at) >= self._platform.capabilities.beat_s
+            if self._held is not None and due:
+                self._write(self._held, {}, {})
 
-    def _write_beat(self, last: Holder) -> None:
-        beaten = replace(last, beat=last.beat + 1)
-        self._platform.set_tags({LEASE: str(beaten)}, expect={LEASE: str(last)})
+    def _seconds_since(self, at: datetime) -> float:
+        return (self._clock.now() - at).total_seconds()
+
+    def write(self, tags: Mapping[str, str | None], *, expect: Mapping[str, str | None] | None = None) -> None:
+        """Write ``tags`` together with a beat, if the lease is ours and ``expect`` holds.
+
+        Raises:
+            LostLeaseError: another run took it over.
+            ConflictError: ``expect`` does not hold, or the platform is busy. Nothing was written.
+        """
+        with self._lock:
+            if self._held is None:
+                raise LostLeaseError("this run holds no lease", hint="Report this as a bug.")
+            self._write(self._held, tags, expect or {})
+
+    def _write(self, held: Holder, tags: Mapping[str, str | None], expect: Mapping[str, str | None]) -> None:
+        try:
+            self._put(held, str(held), tags, expect)
+        except ConflictError:
+            value = self._value()
+            self.check(value)
+            if value == str(held):  # the lease is as it was: something else does not hold, or the platform is busy
+                raise
+            # An earlier beat was written though its answer was lost, or somebody's older map came over it.
+            self._put(held, value, tags, expect)
+
+    def _put(
+        self, held: Holder, value: str | None, tags: Mapping[str, str | None], expect: Mapping[str, str | None]
+    ) -> None:
+        there = Holder.parse(value) or held
+        beaten = replace(held, beat=max(held.beat, there.beat) + 1)
+        self._platform.set_tags({**self._kept, **tags, LEASE: str(beaten)}, expect={**expect, LEASE: value})
         self._held, self._beat_at = beaten, self._clock.now()
+
+    @contextmanager
+    def guarding(self) -> Generator[Mapping[str, str | None]]:
+        """Give the tags that must hold when traffic is written, and keep the beat still until it is."""
+        with self._lock:
+            yield {LEASE: str(self._held)} if self._held is not None else {}
 
     def _keep_beating(self, every_s: float) -> None:
         while not self._released.wait(every_s):
@@ -228,13 +282,13 @@ class Lease:
                 self.beat()
 
     def release(self) -> None:
-        """Give the lease back; silent when it is not ours any more, or cannot be written."""
+        """Give the lease back, keeping its fence; silent when it is not ours any more, or cannot be written."""
         self._released.set()
         with self._lock:
             held, self._held = self._held, None
         if held is not None:
             with suppress(PlatformError):
-                self._platform.set_tags({LEASE: None}, expect={LEASE: str(held)})
+                self._platform.set_tags({**self._kept, LEASE: str(replace(held, owner=""))}, expect={LEASE: str(held)})
 
 
 def is_alive_here(owner: str) -> bool:

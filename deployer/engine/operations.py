@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from deployer.engine.effects import Deployable, Effects
-from deployer.engine.lease import STALE_AFTER_S, Holder, Lease, is_alive_here, is_gone
+from deployer.engine.lease import Holder, Lease, is_alive_here, is_gone
 from deployer.engine.probe import Probe
 from deployer.engine.runner import Listener, Runner, WantedLoad
-from deployer.errors import ConflictError, ExitCode, StoreError, UsageError
+from deployer.errors import ConflictError, ExitCode, StoreError, TransientError, UsageError
 from deployer.manifest.schema import OnFail, OnInconclusive, Retire
 from deployer.ports.clock import Clock
-from deployer.ports.platform import Endpoint, Platform
+from deployer.ports.platform import Capabilities, Endpoint, Platform
 from deployer.ports.store import Journal
 from deployer.ports.telemetry import Telemetry
 from deployer.rollout.ending import Ended, ended
@@ -22,12 +24,22 @@ from deployer.rollout.events import Adopted, Started, from_record
 from deployer.rollout.machine import fold
 from deployer.rollout.model import WAY_BACK, Phase, Plan, Request, RequestKind, Rollout, Step, StepKind
 from deployer.rollout.plan import Wanted, compile_plan, is_live
-from deployer.rollout.tags import ANSWER, LEASE, REQUEST, Marks, marks_of, tag_for
+from deployer.rollout.tags import ANSWER, LEASE, REQUEST, Marks, answer_of, marks_of, tag_for
 
 ACKNOWLEDGE_S = 20.0
-"""How long a running rollout may take to act on an operator's request."""
-SETTLE_S = 120.0
-"""How long an abort waits for the running rollout to bring traffic back."""
+"""How long a running rollout may take to act on an operator's request, besides the write it may be busy with."""
+SETTLE_S = 100.0
+"""How long an abort waits for the running rollout to bring traffic back, besides the reserve kept for that."""
+
+
+def acknowledge_s(capabilities: Capabilities) -> float:
+    """How long to wait for the answer of a running rollout: a write, its retries, and a few looks."""
+    return ACKNOWLEDGE_S + 4 * capabilities.typical_shift_s + 4 * capabilities.poll_s
+
+
+def settle_s(capabilities: Capabilities) -> float:
+    """How long to wait for a running rollout to bring traffic back."""
+    return SETTLE_S + capabilities.restore_reserve_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +183,7 @@ def _runner(
         site.clock,
         job.probe if job else None,
         job.deployable(plan) if job else None,
+        lease.guarding,
     )
     return Runner(
         platform=site.platform,
@@ -234,7 +247,7 @@ def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted |
         named = replace(wanted, candidate=replace(wanted.candidate, name=marks.candidate))
         plan = compile_plan(named, before, capabilities, rollout_id=fresh_id)
     else:
-        plan = _way_back(marks, before, capabilities.restore_reserve_s, fresh_id)
+        plan = _way_back(marks, before, capabilities, fresh_id)
     position = min(marks.position, len(plan.steps) - 1)
     weight_pct = endpoint.traffic.get(marks.candidate, 0)
     mirror_pct = endpoint.mirror.get(marks.candidate, 0)
@@ -243,7 +256,8 @@ def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted |
     return Adopted(plan, marks.phase, position, weight_pct, mirror_pct, why, prepared)
 
 
-def _way_back(marks: Marks, endpoint: Endpoint, reserve_s: float, rollout_id: str) -> Plan:
+def _way_back(marks: Marks, endpoint: Endpoint, capabilities: Capabilities, rollout_id: str) -> Plan:
+    reserve_s = capabilities.restore_reserve_s
     bake = Step(StepKind.BAKE, weight_pct=100)
     steps = (Step(StepKind.PREPARE), Step(StepKind.DEPLOY), bake, Step(StepKind.RETIRE, weight_pct=100))
     return Plan(
@@ -261,11 +275,12 @@ def _way_back(marks: Marks, endpoint: Endpoint, reserve_s: float, rollout_id: st
         on_fail=OnFail.ROLLBACK,
         on_inconclusive=OnInconclusive.ROLLBACK,
         retire=Retire.KEEP,
-        deadline_s=2 * reserve_s + SETTLE_S,
+        deadline_s=3 * reserve_s + SETTLE_S,
         reserve_s=reserve_s,
         deploy_s=reserve_s,
         look_s=1.0,
         confirm_s=0.0,
+        poll_s=capabilities.poll_s,
     )
 
 
@@ -292,7 +307,10 @@ def ask(site: Site, request: Request, job: Job | None, listener: Listener) -> En
         return idle
     holder = Holder.parse(endpoint.tags.get(LEASE))
     if holder is not None and not is_gone(holder.owner):
-        patience_s = ACKNOWLEDGE_S if is_alive_here(holder.owner) else STALE_AFTER_S
+        capabilities = site.platform.capabilities
+        patience_s = acknowledge_s(capabilities)
+        if not is_alive_here(holder.owner):
+            patience_s = max(patience_s, capabilities.stale_after_s)
         acted = _leave(site, request, patience_s)
         if acted is not None:
             return acted
@@ -323,7 +341,7 @@ def _ask_here(site: Site, request: Request, job: Job | None, listener: Listener)
         job = job if job is not None and job.wanted.digest == marks.digest else None
         needs_manifest = request.kind in (RequestKind.PROMOTE, RequestKind.PROMOTE_FULL, RequestKind.RESUME)
         if needs_manifest and job is None:
-            site.platform.set_tags({REQUEST: tag_for(request)})
+            lease.write({REQUEST: tag_for(_numbered(request))})
             return Ended(ExitCode.PAUSED, "noted on the endpoint; to carry on, run deployer rollout MANIFEST")
         state = _resume(site, job, marks, endpoint, lease, listener, request)
     finally:
@@ -334,26 +352,42 @@ def _ask_here(site: Site, request: Request, job: Job | None, listener: Listener)
     return done
 
 
+def _numbered(request: Request) -> Request:
+    """Give it a number of its own, by which its answer is known."""
+    return replace(request, nonce=secrets.token_hex(3))
+
+
 def _leave(site: Site, request: Request, patience_s: float) -> Ended | None:
-    """Leave ``request`` on the endpoint and wait until its runner took it; None when nobody did."""
+    """Leave ``request`` on the endpoint and wait for its answer; None when nobody answered.
+
+    Only the answer says that it was taken: a request that is gone without one was lost to somebody else's write of the
+    tags, or a rollout that knows it already is about to answer. It is written again either way.
+    """
     platform, clock = site.platform, site.clock
+    request = _numbered(request)
     written = tag_for(request)
-    platform.set_tags({REQUEST: written, ANSWER: None})
     until = clock.now() + timedelta(seconds=patience_s)
+    platform.set_tags({REQUEST: written})
     while clock.now() < until:
-        clock.sleep(0.3)
+        clock.sleep(platform.capabilities.poll_s)
         endpoint = platform.observe()
         if endpoint is None:
             return _deleted(site)
-        if endpoint.tags.get(REQUEST) != written:
-            return _taken(site, request)
+        if (answer := answer_of(endpoint.tags.get(ANSWER), request.nonce)) is not None:
+            return _taken(site, request, answer)
         if is_abandoned(endpoint):
             break
-    try:
-        platform.set_tags({REQUEST: None}, expect={REQUEST: written})
-    except ConflictError:
-        return _taken(site, request)
-    return None
+        if endpoint.tags.get(REQUEST) is None:
+            _set_quietly(platform, {REQUEST: written}, {REQUEST: None})
+    _set_quietly(platform, {REQUEST: None}, {REQUEST: written})
+    endpoint = platform.observe()
+    answer = answer_of(endpoint.tags.get(ANSWER), request.nonce) if endpoint else None
+    return None if answer is None else _taken(site, request, answer)
+
+
+def _set_quietly(platform: Platform, tags: dict[str, str | None], expect: dict[str, str | None]) -> None:
+    with suppress(ConflictError, TransientError):  # the next look says what became of it
+        platform.set_tags(tags, expect=expect)
 
 
 def _deleted(site: Site) -> Ended:
@@ -366,15 +400,14 @@ def is_abandoned(endpoint: Endpoint) -> bool:
     return holder is None or is_gone(holder.owner)
 
 
-def _taken(site: Site, request: Request) -> Ended | None:
-    """The runner took the request; for an abort, wait until traffic is verified back. None: it died over it."""
-    endpoint = site.platform.observe()
-    answer = endpoint.tags.get(ANSWER, "") if endpoint else ""
+def _taken(site: Site, request: Request, answer: str) -> Ended | None:
+    """The runner answered; for an abort, wait until traffic is verified back. None: it died over it."""
     if answer.startswith("ignored"):
         return Ended(ExitCode.REFUSED, answer)
     if request.kind is not RequestKind.ABORT:
         return Ended(ExitCode.OK, f"{request.kind.value.replace('_', ' ')}: taken by the running rollout")
-    until = site.clock.now() + timedelta(seconds=SETTLE_S)
+    patience_s = settle_s(site.platform.capabilities)
+    until = site.clock.now() + timedelta(seconds=patience_s)
     while site.clock.now() < until:
         endpoint = site.platform.observe()
         if endpoint is None:
@@ -386,8 +419,8 @@ def _taken(site: Site, request: Request) -> Ended | None:
             return Ended(ExitCode.STUCK, f"the rollout ended as {marks.phase.value}: look at deployer status")
         if is_abandoned(endpoint):
             return None
-        site.clock.sleep(0.3)
+        site.clock.sleep(site.platform.capabilities.poll_s)
     return Ended(
         ExitCode.STUCK,
-        f"the running rollout did not bring traffic back within {SETTLE_S:g}s: run deployer rollback {site.endpoint}",
+        f"the running rollout did not bring traffic back within {patience_s:g}s: run deployer rollback {site.endpoint}",
     )

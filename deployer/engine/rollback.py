@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from deployer.engine.lease import Lease
 from deployer.engine.operations import Site, no_endpoint
 from deployer.engine.runner import Listener
-from deployer.errors import ExitCode, NotReadyError, PlatformError, StoreError, UsageError
+from deployer.errors import ConflictError, ExitCode, NotReadyError, PlatformError, StoreError, UsageError
 from deployer.ports.platform import Deployment, DeploymentState, Endpoint
 from deployer.ports.store import Entry
 from deployer.rollout.ending import Ended
@@ -44,7 +45,7 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
     lease = site.lease()
     lease.acquire(take_over=True)
     try:
-        return _shift_back(site, listener, _observe(site), target, reason=reason, force=force)
+        return _shift_back(site, lease, listener, target, reason=reason, force=force)
     finally:
         lease.release()
 
@@ -113,9 +114,8 @@ def _check(endpoint: Endpoint, target: _Target, *, force: bool) -> None:
         )
 
 
-def _shift_back(
-    site: Site, listener: Listener, before: Endpoint, target: _Target, *, reason: str, force: bool
-) -> Ended:
+def _shift_back(site: Site, lease: Lease, listener: Listener, target: _Target, *, reason: str, force: bool) -> Ended:
+    before = _observe(site)
     name = target.name
     found = before.deployments.get(name)
     if found is not None and not target.is_met_by(found):
@@ -131,20 +131,37 @@ def _shift_back(
     if not force:
         _await_ready(site, listener, name)
     started = site.clock.now()
-    site.platform.set_traffic({name: 100}, {})
+    _write_traffic(site, lease, {name: 100})
     after = site.platform.observe()
     if after is None or dict(after.traffic) != {name: 100} or after.mirror:
         error = PlatformError("the rollback was written but does not read back", hint="Look at the endpoint now.")
         error.exit_code = ExitCode.STUCK
         raise error
     took_s = (site.clock.now() - started).total_seconds()
-    _note(site, listener, before, after, name, reason)
+    _note(site, lease, listener, before, after, name, reason)
     left = [other for other in after.deployments if other != name]
     kept = f"; {', '.join(left)} left at 0%" if left else ""
     return Ended(ExitCode.OK, f"rolled back: {name} has 100%, verified in {took_s:.1f}s{kept}")
 
 
-def _note(site: Site, listener: Listener, before: Endpoint, after: Endpoint, name: str, reason: str) -> None:
+def _write_traffic(site: Site, lease: Lease, traffic: dict[str, int]) -> None:
+    """Write once; once more when an older map of tags had come over our lease.
+
+    Raises:
+        PlatformError: not written, or not verified.
+    """
+    try:
+        with lease.guarding() as expect:
+            site.platform.set_traffic(traffic, {}, expect=expect)
+    except ConflictError:
+        lease.write({})  # raises when the lease is lost to another run
+        with lease.guarding() as expect:
+            site.platform.set_traffic(traffic, {}, expect=expect)
+
+
+def _note(
+    site: Site, lease: Lease, listener: Listener, before: Endpoint, after: Endpoint, name: str, reason: str
+) -> None:
     """Write down what was done; traffic is safe already, so a failure here is only said."""
     now = site.clock.now()
     digest = after.deployments[name].digest or ""
@@ -154,7 +171,7 @@ def _note(site: Site, listener: Listener, before: Endpoint, after: Endpoint, nam
         tags[PHASE] = f"{Phase.ROLLED_BACK.value}:{marks.position}"
     event = {"type": "manual_rollback", "to": name, "from": dict(before.traffic), "reason": reason}
     try:
-        site.platform.set_tags(tags)
+        lease.write(tags)
         site.journal.append(f"{now:%Y%m%dT%H%M%S}-rollback", Entry(now, site.actor, event))
     except (PlatformError, StoreError) as exc:
         listener.on_note(f"traffic is back, but this could not be written down: {exc.message}")
@@ -201,7 +218,7 @@ def _await_ready(site: Site, listener: Listener, name: str) -> None:
         if found.message != said:
             said = found.message
             listener.on_note(f"waiting for {name}: {said or found.state.value}")
-        site.clock.sleep(0.5)
+        site.clock.sleep(site.platform.capabilities.poll_s)
 
 
 def _why(found: Deployment | None) -> str:

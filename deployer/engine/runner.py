@@ -22,6 +22,7 @@ from deployer.ports.platform import Endpoint, Platform
 from deployer.ports.store import Entry, Journal
 from deployer.rollout.actions import Action, Record, Stop, Wait
 from deployer.rollout.decide import decide
+from deployer.rollout.endpoint import in_words
 from deployer.rollout.events import Adopted, Advanced, Event, GaveUp, Paused, RequestIgnored, Started, to_record
 from deployer.rollout.machine import begin, evolve
 from deployer.rollout.model import FINAL, WAY_BACK, Observed, Outcome, Phase, Request, Rollout
@@ -30,7 +31,8 @@ from deployer.rollout.tags import (
     LEASE,
     REQUEST,
     TAGGED,
-    VALUE_MAX,
+    answer_of,
+    answer_to,
     marks_of,
     request_of,
     tags_for,
@@ -38,10 +40,8 @@ from deployer.rollout.tags import (
 )
 
 UNREACHABLE_S = 60.0
-"""How long the platform may not answer before the run ends; the next run takes over from the tags."""
-POLL_S = 0.5
-"""How often the world is looked at while waiting."""
-
+"""How long the platform may not answer before the run ends, or as long as its lease lasts where that is longer; the
+next run takes over from the tags."""
 
 _UNTOUCHED = frozenset({Phase.PREPARING, Phase.DEPLOYING, Phase.SMOKING, Phase.WARMING})
 """Phases in which the candidate has never had traffic."""
@@ -50,10 +50,12 @@ _UNTOUCHED = frozenset({Phase.PREPARING, Phase.DEPLOYING, Phase.SMOKING, Phase.W
 class UnreachableError(TransientError):
     """The platform stopped answering; what traffic does is unknown. The next run goes on from the endpoint's tags."""
 
-    def __init__(self, state: Rollout, why: TransientError) -> None:
+    def __init__(self, state: Rollout, why: PlatformError, after_s: float) -> None:
+        hint = "Check the platform, then run the same command again: it goes on from the endpoint's tags."
         super().__init__(
-            f"the platform did not answer for {UNREACHABLE_S:g}s while {state.phase.value}: {why.message}",
-            hint="Check the platform, then run the same command again: it goes on from the endpoint's tags.",
+            f"the platform did not answer for {after_s:g}s while {state.phase.value}: {why.message}. "
+            f"Traffic was last verified as {in_words(state.traffic)}",
+            hint=hint if isinstance(why, TransientError) else f"{why.hint} Then run the same command again.",
         )
         is_safe = state.phase in _UNTOUCHED and not state.is_exposed
         self.exit_code = ExitCode.PLATFORM if is_safe else ExitCode.STUCK
@@ -112,6 +114,8 @@ class Runner:
         self._load = load
         self._request = request
         """An operator's request given to this run itself, instead of left on the endpoint."""
+        self._answered: dict[str, str] = {}
+        """What became of each request, by its nonce."""
         self._journal_failure: StoreError | None = None
         self._running_load: RunningLoad | None = None
 
@@ -130,7 +134,8 @@ class Runner:
                 raise
             self._journal_failure = exc  # an operator wants traffic back: that needs no journal
             self._listener.on_note(f"{exc.message}. {exc.hint}")
-        self._platform.set_tags(tags_for(state))
+        self._lease.keep(tags_for(state))
+        self._lease.write(tags_for(state))
         self._listener.on_event(state, event, at)
         return state
 
@@ -144,10 +149,10 @@ class Runner:
         with ExitStack() as stack:
             while True:
                 observed = self._observe(state)
+                now = self._clock.now()
                 if not state.is_final and observed.endpoint and observed.endpoint.uid == state.plan.endpoint_uid:
                     self._check_lease(state, observed.endpoint)
                     self._beat()
-                now = self._clock.now()
                 self._start_load(state, observed, stack)
                 action = decide(state, observed, now)
                 self._listener.on_look(state, observed.endpoint, action, now)
@@ -155,9 +160,15 @@ class Runner:
                     return state
                 if isinstance(action, Wait):
                     wait_s = (action.until - now).total_seconds()
-                    self._clock.sleep(min(max(wait_s, 0.02), POLL_S))
+                    self._clock.sleep(min(max(wait_s, 0.02), self._platform.capabilities.poll_s))
                     continue
+                if not self._is_fresh(now) and not isinstance(action, Record):
+                    continue  # the machine slept since the look: what was decided may be nobody's wish any more
                 state = self._step(state, action, observed)
+
+    def _is_fresh(self, at: datetime) -> bool:
+        """Whether a look of ``at`` may still be acted on: nobody can have taken the lease over since."""
+        return (self._clock.now() - at).total_seconds() < self._platform.capabilities.stale_after_s / 2
 
     def _check_lease(self, state: Rollout, endpoint: Endpoint) -> None:
         try:
@@ -178,7 +189,9 @@ class Runner:
             self._lease.beat()
         except LostLeaseError:
             raise
-        except PlatformError as exc:  # the next look tries again; a missed beat is not worth a rollout
+        except ConflictError:
+            return  # the platform is busy with something else of ours; the next look tries again
+        except PlatformError as exc:  # the same; a missed beat is not worth a rollout
             self._listener.on_note(f"could not renew the lease: {exc.message}")
 
     def _step(self, state: Rollout, action: Action, observed: Observed) -> Rollout:
@@ -197,14 +210,35 @@ class Runner:
         return state
 
     def _answer(self, state: Rollout, event: Event, observed: Observed) -> None:
-        """Tell the operator what became of the request, unless another one was left meanwhile."""
+        """Tell the operator what became of the request."""
         if self._request is not None:
             self._request = None
             return
         text = event.text if isinstance(event, RequestIgnored) else ""
-        answer = f"ignored: {text}" if text else f"taken: {state.phase.value}"
-        left = observed.endpoint.tags.get(REQUEST) if observed.endpoint else None
-        self._write({REQUEST: None, ANSWER: answer[:VALUE_MAX]}, expect={REQUEST: left})
+        answer = answer_to(observed.request, f"ignored: {text}" if text else f"taken: {state.phase.value}")
+        if observed.request is not None and observed.request.nonce:
+            self._answered[observed.request.nonce] = answer
+        self._write_answer(answer, observed.endpoint)
+
+    def _write_answer(self, answer: str, endpoint: Endpoint | None) -> None:
+        """Write what became of a request, unless another one was left meanwhile."""
+        self._write({REQUEST: None, ANSWER: answer}, expect={REQUEST: endpoint.tags.get(REQUEST) if endpoint else None})
+
+    def _unanswered(self, endpoint: Endpoint | None) -> Request | None:
+        """The operator's request that nobody acted on yet.
+
+        One that was answered and is there again was brought back by an older map of tags, or by its author who did not
+        see the answer: it gets the same answer again.
+        """
+        request = request_of(endpoint.tags) if endpoint else None
+        if endpoint is None or request is None or not request.nonce:
+            return request
+        left = endpoint.tags.get(ANSWER, "")
+        answer = self._answered.get(request.nonce) or (left if answer_of(left, request.nonce) else None)
+        if answer is None:
+            return request
+        self._write_answer(answer, endpoint)
+        return None
 
     def _apply(self, state: Rollout, event: Event) -> Rollout:
         """Journal ``event``, then apply it. When the journal fails on the way forward, the way back begins instead."""
@@ -244,35 +278,31 @@ class Runner:
             previous = (plan.stable, plan.stable_digest or "") if plan.stable else None
             good = (plan.candidate, plan.candidate_digest)
             tags |= tags_for_good(endpoint.tags, good, previous, self._clock.now())
+        self._lease.keep(tags)  # written again with each beat: a write that fails, or is overwritten, is made up for
         self._write(tags)
 
     def _write(self, tags: dict[str, str | None], expect: dict[str, str | None] | None = None) -> None:
-        """Write tags while the lease is ours; twice, because the heartbeat may have changed it in between."""
-        for last in (False, True):
-            held = self._lease.value
-            try:
-                self._platform.set_tags(tags, expect={**(expect or {}), **({LEASE: held} if held else {})})
-            except ConflictError:
-                if last:
-                    self._listener.on_note("the endpoint's tags were changed by somebody else: looking again")
-            except PlatformError as exc:  # tags are read by the next run; the traffic in hand matters more
-                self._listener.on_note(f"could not write the endpoint's tags: {exc.message}")
-                return
-            else:
-                return
+        """Write tags while the lease is ours. They are read by the next run: the traffic in hand matters more."""
+        try:
+            self._lease.write(tags, expect=expect)
+        except ConflictError:
+            return  # the next look finds out: the lease is lost, another request was left, or the platform is busy
+        except PlatformError as exc:
+            self._listener.on_note(f"could not write the endpoint's tags: {exc.message}")
 
     def _observe(self, state: Rollout) -> Observed:
-        until = self._clock.now() + timedelta(seconds=UNREACHABLE_S)
+        capabilities = self._platform.capabilities
+        patience_s = max(UNREACHABLE_S, capabilities.stale_after_s)
+        until = self._clock.now() + timedelta(seconds=patience_s)
         while True:
             try:
                 endpoint = self._platform.observe()
-            except TransientError as exc:
+            except PlatformError as exc:  # rights may come back as well as the network: a token runs out
                 if self._clock.now() >= until:
-                    raise UnreachableError(state, exc) from exc
-                self._clock.sleep(1.0)
+                    raise UnreachableError(state, exc, patience_s) from exc
+                self._clock.sleep(max(1.0, capabilities.poll_s))
                 continue
-            request = self._request or (request_of(endpoint.tags) if endpoint else None)
-            return Observed(endpoint, request, self._signal())
+            return Observed(endpoint, self._request or self._unanswered(endpoint), self._signal())
 
     def _start_load(self, state: Rollout, observed: Observed, stack: ExitStack) -> None:
         """Start the synthetic load once somebody can answer it; say so when it is in trouble."""

@@ -45,8 +45,6 @@ from deployer.rollout.events import (
 )
 from deployer.rollout.model import Observed, Outcome, Phase, Request, RequestKind, Rollout, StepKind
 
-POLL_S = 1.0
-"""How soon a state that changes by itself is looked at again."""
 REVERT_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits between attempts at the way back; the last one repeats until the reserve is spent."""
 
@@ -242,7 +240,7 @@ def _await_ready(state: Rollout, deployment: Deployment | None, name: str, now: 
     if now >= until:
         waited = f"{deployment.state.value}: {deployment.message}" if deployment.message else deployment.state.value
         return _give_up(Outcome.PLATFORM, f"deployment {name} not ready after {state.plan.deploy_s:g}s ({waited})")
-    return Wait(now + timedelta(seconds=POLL_S), deployment.message or f"{name} is {deployment.state.value}")
+    return Wait(now + timedelta(seconds=state.plan.poll_s), deployment.message or f"{name} is {deployment.state.value}")
 
 
 def _prepare(state: Rollout, observed: Observed, now: datetime) -> Action:
@@ -263,7 +261,7 @@ def _deploy(state: Rollout, observed: Observed, now: datetime) -> Action:
     plan = state.plan
     deployment = _find(observed.endpoint, plan.candidate)
     if deployment is not None and deployment.state is DeploymentState.DELETING:
-        return Wait(now + timedelta(seconds=POLL_S), f"a left-over {plan.candidate} is being deleted")
+        return Wait(now + timedelta(seconds=state.plan.poll_s), f"a left-over {plan.candidate} is being deleted")
     if deployment is not None and deployment.digest != plan.candidate_digest:
         if plan.replaces and deployment.digest is not None:
             return Delete(plan.candidate)
@@ -375,7 +373,9 @@ def _bring_back(state: Rollout, endpoint: Endpoint, now: datetime) -> Action:
         return Recreate(plan.stable)
     if stable is not None and stable.instances_ready < 1:
         # Never roll back onto an unhealthy stable (flagger, scheduler.go): the candidate is then the only healthy copy.
-        return Wait(now + timedelta(seconds=POLL_S), f"stable {stable.name} has no ready instance: {stable.message}")
+        return Wait(
+            now + timedelta(seconds=state.plan.poll_s), f"stable {stable.name} has no ready instance: {stable.message}"
+        )
     return Restore()
 
 

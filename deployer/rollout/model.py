@@ -91,6 +91,8 @@ class Plan:
     """How long traffic must differ from what we wrote before it counts as somebody's edit."""
     skip_gate: str | None = None
     """Why the gate is not asked (recorded); None: it is."""
+    poll_s: float = 0.5
+    """How soon a state that changes by itself is looked at again."""
 
     def __post_init__(self) -> None:
         weights = [step.weight_pct for step in self.steps if step.kind in (StepKind.WEIGHT, StepKind.BAKE)]
@@ -262,6 +264,8 @@ class Request:
     kind: RequestKind
     by: str
     reason: str = ""
+    nonce: str = ""
+    """By which its answer is known; empty: written by hand, without one."""
 
 
 @dataclass(frozen=True, slots=True)

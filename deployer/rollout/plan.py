@@ -106,6 +106,7 @@ def compile_plan(
         look_s=gate.look,
         confirm_s=2 * capabilities.typical_shift_s,
         skip_gate=skip_gate,
+        poll_s=capabilities.poll_s,
     )
 
 

@@ -93,15 +93,28 @@ def tags_for(state: Rollout) -> dict[str, str | None]:
 def request_of(tags: Mapping[str, str]) -> Request | None:
     """Read an operator's request; None when there is none (or it is garbled, and then ignored)."""
     try:
-        kind, by, reason = tags[REQUEST].split("|", 2)
-        return Request(RequestKind(kind), by, reason)
+        named, by, reason = tags[REQUEST].split("|", 2)
+        kind, _, nonce = named.partition("#")
+        return Request(RequestKind(kind), by, reason, nonce)
     except (KeyError, ValueError):
         return None
 
 
 def tag_for(request: Request) -> str:
     """Write a request as a tag's value."""
-    return f"{request.kind.value}|{request.by.replace('|', '/')}|{request.reason}"[:VALUE_MAX]
+    nonce = f"#{request.nonce}" if request.nonce else ""
+    return f"{request.kind.value}{nonce}|{request.by.replace('|', '/')}|{request.reason}"[:VALUE_MAX]
+
+
+def answer_to(request: Request | None, text: str) -> str:
+    """Write what became of ``request`` as a tag's value."""
+    return (f"#{request.nonce} {text}" if request is not None and request.nonce else text)[:VALUE_MAX]
+
+
+def answer_of(value: str | None, nonce: str) -> str | None:
+    """Read what became of the request ``nonce``; None when ``value`` is the answer to another one, or none at all."""
+    named, _, text = (value or "").partition(" ")
+    return text if named == f"#{nonce}" else None
 
 
 def revision_of(value: str | None) -> Revision | None:

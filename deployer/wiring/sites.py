@@ -9,26 +9,24 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.clocks import SystemClock
-from deployer.engine.effects import Deployable
-from deployer.engine.lease import BEAT_S
+from deployer.engine.doctor import inspect, refuse_failed
 from deployer.engine.operations import Job, Site, manifest_of
-from deployer.engine.probe import HttpProbe
-from deployer.engine.runner import WantedLoad
 from deployer.engine.signals import Signals
-from deployer.errors import ManifestError, PlanError, UsageError
-from deployer.manifest.azureml import DeploymentSource
+from deployer.errors import ManifestError, UsageError
 from deployer.manifest.load import RolloutSpec
 from deployer.manifest.schema import NAME_PATTERN, PlatformType
-from deployer.ports.platform import DeploymentSpec
-from deployer.rollout.model import Plan
-from deployer.rollout.plan import Version, Wanted
+from deployer.ports.inspection import Caretaker, Check, CheckState, Inspector
+from deployer.ports.platform import Platform
+from deployer.ports.telemetry import Telemetry
 from deployer.stores.file import FileJournal
 from deployer.wiring.checks import load
+from deployer.wiring.jobs import make_job
+from deployer.wiring.where import Place, place_of
 
 
 def home(env: Mapping[str, str] = os.environ) -> Path:
@@ -52,11 +50,18 @@ class Reached:
     site: Site
     spec: RolloutSpec | None
     signals: Signals
+    type: PlatformType
+    inspector: Inspector | None
+    """Checks the surroundings; None: the endpoint was reached by name."""
+    caretaker: Caretaker | None
+    """Finds what else rollouts leave behind; None: nothing else can be left."""
+    where: Place | None
+    """Of an endpoint on Azure that was reached by name."""
 
     @property
     def platform(self) -> str:
         """Type of the platform, in the manifest's word."""
-        return self.spec.manifest.platform.type.value if self.spec else PlatformType.LOCAL.value
+        return self.type.value
 
     @property
     def the_spec(self) -> RolloutSpec:
@@ -69,41 +74,78 @@ class Reached:
             raise UsageError("this needs a manifest", hint="Give the manifest file instead of the endpoint's name.")
         return self.spec
 
-    def job(self) -> Job:
-        """Make the manifest ready for the engine.
+    def checks(self) -> tuple[Check, ...]:
+        """Inspect the surroundings. Changes nothing; never raises for one check."""
+        return inspect(self.inspector.questions() if self.inspector else (), self.site.clock)
+
+    def job(self, note: Callable[[str], None] = lambda _: None) -> Job:
+        """Make the manifest ready for the engine; on Azure its surroundings are checked before anything is touched.
+
+        Args:
+            note: told what the checks find and what does not stop the rollout.
 
         Raises:
             UsageError: the endpoint was reached by name.
         """
-        return _job(self.the_spec, self.site)
+        passed: list[bool] = []
 
-    def known_job(self) -> Job | None:
-        """The job, from the manifest given or from the one that the rollout under way was started from here."""
+        def check() -> None:
+            if self.type is PlatformType.LOCAL or passed:
+                return
+            checks = self.checks()
+            refuse_failed(checks)
+            passed.append(True)
+            for one in checks:
+                if one.state is not CheckState.OK:
+                    note(f"{one.name} ({one.state.value}): {one.text}")
+
+        return make_job(self.the_spec, self.site, check)
+
+    def known(self) -> Reached:
+        """The same endpoint, reached by the manifest that the rollout under way was started from here, if any."""
         if self.spec is not None:
-            return self.job()
+            return self
         path = manifest_of(self.site)
         try:
-            return _job(load(Path(path)), self.site) if path else None
+            spec = load(Path(path)) if path else None
         except ManifestError:
-            return None  # it was changed or moved since
+            return self  # it was changed or moved since
+        return self if spec is None else _by_manifest(spec)
+
+    def known_job(self) -> Job | None:
+        """The job; None: no manifest is known."""
+        return self.job() if self.spec is not None else None
 
 
-def reach(target: str, *, want_manifest: bool = False) -> Reached:
-    """Reach the endpoint that a command's TARGET names: a manifest file, or an endpoint of the local platform.
+def reach(target: str, *, want_manifest: bool = False, where: Mapping[str, str | None] | None = None) -> Reached:
+    """Reach the endpoint that a command's TARGET names: a manifest file, or the name of an endpoint.
+
+    Args:
+        target: the file or the name.
+        want_manifest: it must be a file.
+        where: the command line's options about an endpoint given by name (``wiring.where.OPTIONS``).
 
     Raises:
         ManifestError: the manifest is wrong.
-        UsageError: neither a file nor a name.
+        UsageError: neither a file nor a name, or where it lives is not clear.
     """
     path = Path(target)
+    options = where or {}
     if want_manifest or path.suffix in (".yaml", ".yml") or path.is_file():
-        spec = load(path)
-        site, signals = _site(spec.manifest.platform.type, spec.endpoint.name)
-        return Reached(site, spec, signals)
+        if any(options.values()):
+            raise UsageError("the manifest says where its endpoint lives", hint="Leave --platform and the like out.")
+        return _by_manifest(load(path))
     if not re.fullmatch(NAME_PATTERN, target):
         raise UsageError(f"{target} is neither a file nor the name of an endpoint", hint="Check the spelling.")
-    site, signals = _site(PlatformType.LOCAL, target)
-    return Reached(site, None, signals)
+    place = place_of(options, os.environ)
+    if place is None:
+        return _local(target, None)
+    if not place.was_asked and _is_local(target):
+        raise UsageError(
+            f"{target} is a local endpoint, and the environment names the workspace {place.workspace}",
+            hint="Say which one you mean: --platform local, or --platform managed.",
+        )
+    return _azure(target, place, None)
 
 
 def detach(arguments: Sequence[str]) -> tuple[int, Path]:
@@ -122,92 +164,71 @@ def detach(arguments: Sequence[str]) -> tuple[int, Path]:
     return process.pid, log
 
 
-def _site(platform: PlatformType, endpoint: str) -> tuple[Site, Signals]:
-    if platform is not PlatformType.LOCAL:
-        raise PlanError(
-            f"platform {platform.value} is not built into this version of deployer",
-            hint="Use `platform: local`.",
-        )
-    from deployer.platforms.local import LocalPlatform  # noqa: PLC0415 - adapters are imported when they are wired
+def _by_manifest(spec: RolloutSpec) -> Reached:
+    asked = spec.manifest.platform
+    if asked.type is PlatformType.LOCAL:
+        return _local(spec.endpoint.name, spec)
+    place = Place(
+        asked.type,
+        asked.subscription_id or "",
+        asked.resource_group or "",
+        asked.workspace or "",
+        asked.cloud,
+    )
+    return _azure(spec.endpoint.name, place, spec)
+
+
+def _local(endpoint: str, spec: RolloutSpec | None) -> Reached:
+    from deployer.platforms.inspection_local import LocalInspector  # noqa: PLC0415 - adapters: when they are wired
+    from deployer.platforms.local import LocalPlatform  # noqa: PLC0415
     from deployer.telemetry.local import LocalTelemetry  # noqa: PLC0415
 
     clock = SystemClock()
     signals = Signals(clock.wake)
-    local = LocalPlatform(endpoint, home())
+    platform = LocalPlatform(endpoint, home())
+    telemetry = LocalTelemetry(platform.client, endpoint, clock)
+    site = _site(endpoint, platform, telemetry, ("local", endpoint), clock, signals)
+    return Reached(site, spec, signals, PlatformType.LOCAL, LocalInspector(endpoint, home()), None, None)
+
+
+def _is_local(endpoint: str) -> bool:
+    from deployer.platforms.local import LocalPlatform  # noqa: PLC0415
+
+    return LocalPlatform(endpoint, home()).client.exists()
+
+
+def _azure(endpoint: str, place: Place, spec: RolloutSpec | None) -> Reached:
+    from deployer.wiring.azure import connect  # noqa: PLC0415
+
+    clock = SystemClock()
+    signals = Signals(clock.wake)
+    made = connect(endpoint, place, spec, clock)
+    folder = (place.platform.value, place.workspace, endpoint)
+    site = _site(endpoint, made.platform, made.telemetry, folder, clock, signals)
+    where = None if spec else place
+    return Reached(site, spec, signals, place.platform, made.inspector, made.caretaker, where)
+
+
+def _site(
+    endpoint: str,
+    platform: Platform,
+    telemetry: Telemetry,
+    folder: tuple[str, ...],
+    clock: SystemClock,
+    signals: Signals,
+) -> Site:
     return Site(
         endpoint=endpoint,
-        platform=local,
-        telemetry=LocalTelemetry(local.client, endpoint, clock),
-        journal=FileJournal(home() / "journal" / platform.value / endpoint),
+        platform=platform,
+        telemetry=telemetry,
+        journal=FileJournal(home().joinpath("journal", *folder)),
         clock=clock,
         actor=actor(),
         signal=signals,
-        heartbeat_s=BEAT_S / 2,
-    ), signals
+        heartbeat_s=platform.capabilities.beat_s / 2,
+    )
 
 
 def new_rollout_id(site: Site) -> str:
     """Make a name for a rollout: its start, and four characters against two at once."""
     return f"{site.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-
-
-def _wanted(spec: RolloutSpec) -> Wanted:
-    baseline = spec.baseline
-    return Wanted(
-        manifest=spec.manifest,
-        endpoint=spec.endpoint.name,
-        candidate=Version(spec.deployment.name, spec.deployment.digest),
-        baseline=Version(baseline.name, baseline.digest) if baseline else None,
-        digest=spec.digest,
-        deploy_s=max(float(source.ready_within_s()) for source in (spec.deployment, baseline) if source is not None),
-    )
-
-
-def _job(spec: RolloutSpec, site: Site) -> Job:
-    manifest = spec.manifest
-    load = None
-    if manifest.load is not None:
-        from deployer.loadgen.locust import LocustLoad  # noqa: PLC0415
-
-        load = WantedLoad(LocustLoad(), manifest.load.rps, spec.path.parent / manifest.load.request)
-    return Job(
-        wanted=_wanted(spec),
-        endpoint_document=spec.endpoint.document,
-        deployable=lambda plan: _deployable(spec, plan),
-        probe=HttpProbe(site.platform, manifest, spec.payloads, spec.schemas, lambda: site.signal() is not None),
-        load=load,
-        manifest=str(spec.path.absolute()),
-        tags=manifest.tags,
-        check=lambda plan: _check(spec, plan),
-    )
-
-
-def _check(spec: RolloutSpec, plan: Plan) -> None:
-    from deployer.rollout.power import refuse_hopeless  # noqa: PLC0415 - numpy is slow to import
-    from deployer.wiring.gate import step_powers  # noqa: PLC0415
-
-    refuse_hopeless(step_powers(spec, plan))
-
-
-def _deployable(spec: RolloutSpec, plan: Plan) -> Deployable:
-    from deployer.gate.blocks import fetch_block_s  # noqa: PLC0415 - numpy is slow to import, and only rollouts judge
-    from deployer.gate.judge import judge  # noqa: PLC0415
-    from deployer.gate.record import Record  # noqa: PLC0415
-
-    slo, gate = spec.manifest.slo, spec.manifest.gate
-    sources = {plan.candidate: spec.deployment}
-    if plan.baseline and plan.stable and spec.baseline:
-        sources[plan.stable] = spec.baseline
-    return Deployable(
-        versions={name: _version(name, source) for name, source in sources.items()},
-        workers={
-            name: source.request_settings.max_concurrent_requests_per_instance for name, source in sources.items()
-        },
-        judge=lambda samples, moment: judge(samples, slo, gate, moment),
-        block_s=fetch_block_s(gate),
-        record=lambda samples, moment, verdict: Record(samples, slo, gate, moment, verdict).to_json(),
-    )
-
-
-def _version(name: str, source: DeploymentSource) -> DeploymentSpec:
-    return DeploymentSpec(name, source.document, source.base_dir, source.digest)

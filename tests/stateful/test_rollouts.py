@@ -581,3 +581,25 @@ def test_a_baseline_that_fails_is_not_said_to_have_traffic(world: World) -> None
     done = world.roll_out()
     assert done.exit_code is ExitCode.PLATFORM
     assert "no deployment has traffic" in done.text
+
+
+def test_a_request_that_an_older_map_of_tags_brings_back_is_answered_again_and_not_obeyed_again(world: World) -> None:
+    asked = "promote#3f9c01|bob|go"
+    world.at[9.0] = lambda w: w.platform.edit_tags({"deployer.request": asked})
+    answers: list[str] = []
+    for second in (10.0, 11.0, 12.0):
+        world.at[second] = lambda w: w.platform.edit_tags({"deployer.request": asked, "deployer.answer": None})
+        world.at[second + 0.75] = lambda w: answers.append(w.platform.peek().tags.get("deployer.answer", ""))  # type: ignore[union-attr]
+    world.roll_out()
+    by_hand = [entry.event for entry in world.journal.read("r1") if "promote by bob" in str(entry.event)]
+    assert [event["type"] for event in by_hand] == ["advanced"]
+    assert answers == ["#3f9c01 taken: shifting"] * 3
+
+
+def test_a_request_that_another_process_answered_before_this_one_resumed_is_not_obeyed_again(world: World) -> None:
+    world.at[9.0] = World.kill
+    with pytest.raises(Killed):
+        world.roll_out()
+    left = {"deployer.request": "abort#3f9c01|bob|no", "deployer.answer": "#3f9c01 ignored: abort by bob: too late"}
+    world.platform.edit_tags(left)
+    assert world.roll_out("r2").exit_code is ExitCode.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,6 +61,7 @@ from deployer.rollout.events import (
 )
 from deployer.rollout.machine import begin
 from deployer.rollout.model import Outcome, Phase, Plan, Rollout, Step, StepKind
+from deployer.rollout.tags import LEASE
 
 BUSY = TransientError("busy", hint="Wait.")
 DENIED = DeniedError("no right to write", hint="Ask for it.")
@@ -140,7 +142,7 @@ class Stage:
             record=lambda samples, moment, verdict: f"{len(samples.cells)} cells, {verdict.result.value}",
         )
         given = {"probe": self.probe, "deployable": self.deployable} | over
-        self.effects = Effects(self.platform, self.telemetry, self.clock, given["probe"], given["deployable"])
+        self.effects = Effects(self.platform, self.telemetry, self.clock, **given)
 
     def _judge(self, samples: Samples, moment: Moment) -> Verdict:
         self.seen.append((samples, moment))
@@ -329,16 +331,17 @@ def test_a_fault_that_does_not_pass_is_the_beginning_of_the_way_back(action: Act
     assert event == GaveUp(Outcome.PLATFORM, "while shifting: busy (Wait.)")
 
 
+@pytest.mark.parametrize("error", [BUSY, ConflictError("another operation is in flight", hint="Observe.")])
 @pytest.mark.parametrize("action", [SetWeight(20, 0), StartStable()], ids=lambda action: type(action).__name__)
-def test_traffic_is_never_written_again_before_another_look(action: Action) -> None:
+def test_traffic_is_never_written_again_before_another_look(action: Action, error: PlatformError) -> None:
     stage = with_green(Stage())
-    stage.fails("set_traffic", BUSY, times=1)
+    stage.fails("set_traffic", error, times=1)
     calls = stage.platform.calls.count("set_traffic")
     assert stage.effects.perform(action, state()) is None
     assert stage.platform.calls.count("set_traffic") == calls + 1
 
 
-@pytest.mark.parametrize("error", [DENIED, ConflictError("x", hint="y"), QuotaExceededError("x", hint="y")])
+@pytest.mark.parametrize("error", [DENIED, QuotaExceededError("x", hint="y")])
 @pytest.mark.parametrize(("action", "call"), FORWARD, ids=IDS)
 def test_any_other_fault_is_not_tried_again(action: Action, call: str, error: PlatformError) -> None:
     stage = with_green(Stage())
@@ -346,6 +349,18 @@ def test_any_other_fault_is_not_tried_again(action: Action, call: str, error: Pl
     calls = stage.platform.calls.count(call)
     assert isinstance(stage.perform(action), GaveUp)
     assert stage.platform.calls.count(call) == calls + 1
+
+
+@pytest.mark.parametrize("action", [SetWeight(20, 0), StartStable(), Restore()], ids=lambda a: type(a).__name__)
+def test_traffic_is_written_only_while_the_tags_are_as_they_must_be(action: Action) -> None:
+    stage = with_green(Stage(guarding=lambda: nullcontext({LEASE: "here/1/1|4|2"})))
+    stage.platform.set_traffic({}, {})
+    stage.platform.edit_tags({LEASE: "elsewhere/1/1|5|0"})
+    stage.effects.perform(action, state())
+    assert stage.traffic == {}
+    stage.platform.edit_tags({LEASE: "here/1/1|4|2"})
+    stage.effects.perform(action, state())
+    assert stage.traffic != {}
 
 
 def test_a_version_that_is_not_ready_gets_no_weight(stage: Stage) -> None:

@@ -6,16 +6,28 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import pytest
-from doubles.memory import MemoryPlatform
+from doubles.memory import CAPABILITIES, MemoryPlatform
 from doubles.telemetry import ManualClock
 from owners import ELSEWHERE, dead, living, owner_of
 
-from deployer.engine.lease import BEAT_S, STALE_AFTER_S, Holder, Lease, LostLeaseError, is_gone, this_host, this_process
+from deployer.engine.lease import (
+    SETTLE_POLLS,
+    Holder,
+    Lease,
+    LostLeaseError,
+    fence_of,
+    is_gone,
+    this_host,
+    this_process,
+)
 from deployer.errors import ConflictError, ExitCode, PlanError, PlatformError, TransientError
-from deployer.rollout.tags import LEASE
+from deployer.rollout.tags import LEASE, PHASE, REQUEST
+
+BEAT_S, STALE_AFTER_S = CAPABILITIES.beat_s, CAPABILITIES.stale_after_s
 
 
 @pytest.fixture
@@ -34,6 +46,12 @@ def tag(platform: MemoryPlatform) -> str | None:
     view = platform.peek()
     assert view is not None
     return view.tags.get(LEASE)
+
+
+def tags(platform: MemoryPlatform) -> dict[str, str]:
+    view = platform.peek()
+    assert view is not None
+    return dict(view.tags)
 
 
 def lease(platform: MemoryPlatform, clock: ManualClock, owner: str) -> Lease:
@@ -59,7 +77,22 @@ def test_a_free_lease_is_taken_and_given_back(platform: MemoryPlatform, clock: M
     assert tag(platform) == "here/1/1|1|0"
     mine.check(tag(platform))
     mine.release()
-    assert tag(platform) is None
+    assert tag(platform) == "|1|0"
+    assert Holder.parse(tag(platform)) is None
+
+
+def test_a_free_lease_keeps_its_fence_so_that_who_slept_through_it_knows(
+    platform: MemoryPlatform, clock: ManualClock
+) -> None:
+    asleep, other = lease(platform, clock, "here/1/1"), lease(platform, clock, ELSEWHERE)
+    asleep.acquire()
+    other.acquire(take_over=True)
+    other.release()
+    assert fence_of(tag(platform)) == 2
+    with pytest.raises(LostLeaseError, match="to nobody"):
+        asleep.check(tag(platform))
+    lease(platform, clock, "third/1/1").acquire()
+    assert tag(platform) == "third/1/1|3|0"
 
 
 def test_an_owner_is_this_process_unless_it_is_told(platform: MemoryPlatform, clock: ManualClock) -> None:
@@ -183,7 +216,7 @@ def test_a_beat_that_failed_is_made_up_for_by_the_next(
         assert tag(platform) != before
     mine.check(tag(platform))
     mine.release()
-    assert tag(platform) is None
+    assert Holder.parse(tag(platform)) is None
 
 
 def test_four_beats_fit_into_what_counts_as_stale() -> None:
@@ -246,6 +279,113 @@ def test_an_endpoint_that_vanishes_leaves_nothing_to_hold(platform: MemoryPlatfo
         lease(platform, clock, "here/1/1").acquire()
 
 
+# ---- what is written under the lease
+
+
+def test_what_is_written_under_the_lease_is_a_beat_too(platform: MemoryPlatform, clock: ManualClock) -> None:
+    mine = lease(platform, clock, "here/1/1")
+    mine.acquire()
+    mine.write({PHASE: "judging:3"}, expect={REQUEST: None})
+    assert tags(platform) == {LEASE: "here/1/1|1|1", PHASE: "judging:3"}
+    platform.edit_tags({REQUEST: "pause|bob|"})
+    with pytest.raises(ConflictError):
+        mine.write({PHASE: "paused:3"}, expect={REQUEST: None})
+    assert tags(platform) == {LEASE: "here/1/1|1|1", PHASE: "judging:3", REQUEST: "pause|bob|"}
+
+
+def test_nothing_is_written_without_a_lease(platform: MemoryPlatform, clock: ManualClock) -> None:
+    with pytest.raises(LostLeaseError, match="holds no lease"):
+        lease(platform, clock, "here/1/1").write({PHASE: "judging:3"})
+    assert tags(platform) == {}
+
+
+def test_what_is_kept_comes_back_with_the_next_beat(platform: MemoryPlatform, clock: ManualClock) -> None:
+    mine = lease(platform, clock, "here/1/1")
+    mine.acquire()
+    mine.keep({PHASE: "judging:3"})
+    platform.edit_tags({PHASE: "deploying:1"})
+    clock.advance(BEAT_S)
+    mine.beat()
+    assert tags(platform)[PHASE] == "judging:3"
+
+
+def test_the_beat_stands_still_while_traffic_is_written(platform: MemoryPlatform, clock: ManualClock) -> None:
+    mine = lease(platform, clock, "here/1/1")
+    with mine.guarding() as expect:
+        assert expect == {}
+    mine.acquire()
+    clock.advance(BEAT_S)
+    beating = threading.Thread(target=mine.beat)
+    with mine.guarding() as expect:
+        beating.start()
+        beating.join(0.05)
+        assert expect == {LEASE: tag(platform)} == {LEASE: "here/1/1|1|0"}
+    beating.join()
+    assert tag(platform) == "here/1/1|1|1"
+
+
+# ---- without compare-and-set
+
+
+@pytest.fixture
+def loose(clock: ManualClock) -> MemoryPlatform:
+    made = MemoryPlatform("digits", clock, capabilities=replace(CAPABILITIES, compare_and_set=False, poll_s=5.0))
+    made.ensure_endpoint({})
+    return made
+
+
+def test_without_compare_and_set_the_lease_is_read_back_again_after_a_pause(
+    loose: MemoryPlatform, clock: ManualClock
+) -> None:
+    started = clock.now()
+    lease(loose, clock, "here/1/1").acquire()
+    assert (clock.now() - started).total_seconds() == SETTLE_POLLS * 5.0
+
+
+def test_who_wrote_first_withdraws_when_another_run_wrote_over_it(loose: MemoryPlatform, clock: ManualClock) -> None:
+    theirs = "third/1/1|1|0"
+    mine = Lease(loose, Living(clock, lambda: loose.edit_tags({LEASE: theirs})), "here/1/1")
+    with pytest.raises(PlanError, match="third/1/1"):
+        mine.acquire()
+    assert tag(loose) == theirs
+    with pytest.raises(LostLeaseError):
+        mine.write({PHASE: "judging:3"})
+
+
+def test_a_human_who_takes_over_does_not_wait(loose: MemoryPlatform, clock: ManualClock) -> None:
+    lease(loose, clock, ELSEWHERE).acquire()
+    started = clock.now()
+    lease(loose, clock, "here/1/1").acquire(take_over=True)
+    assert clock.now() == started
+
+
+@pytest.mark.parametrize("old", [None, f"{ELSEWHERE}|1|7", "|1|7", "garbled"])
+def test_an_older_map_that_came_over_the_lease_is_not_a_take_over(
+    loose: MemoryPlatform, clock: ManualClock, old: str | None
+) -> None:
+    loose.edit_tags({LEASE: f"{ELSEWHERE}|1|7"})
+    mine = lease(loose, clock, "here/1/1")
+    mine.acquire(take_over=True)
+    mine.keep({PHASE: "judging:3"})
+    loose.edit_tags({LEASE: old, PHASE: "deploying:1"})
+    mine.check(tag(loose))
+    mine.beat()
+    assert tags(loose)[PHASE] == "judging:3"
+    assert (Holder.parse(tag(loose)) or mine) == Holder("here/1/1", 2, 8 if old and ELSEWHERE in old else 1)
+
+
+@pytest.mark.parametrize("newer", [f"{ELSEWHERE}|3|0", f"{ELSEWHERE}|2|0", "|2|4", "|3|0"])
+def test_a_lease_as_high_as_ours_or_higher_is_lost(loose: MemoryPlatform, clock: ManualClock, newer: str) -> None:
+    loose.edit_tags({LEASE: "|1|0"})
+    mine = lease(loose, clock, "here/1/1")
+    mine.acquire()
+    loose.edit_tags({LEASE: newer})
+    for act in (lambda: mine.check(newer), lambda: mine.write({PHASE: "judging:3"})):
+        with pytest.raises(LostLeaseError):
+            act()
+    assert tags(loose) == {LEASE: newer}
+
+
 # ---- who is gone
 
 
@@ -280,6 +420,13 @@ def test_a_garbled_tag_is_held_by_nobody(value: str | None, platform: MemoryPlat
     lease(platform, clock, "here/1/1").acquire()
 
 
+@pytest.mark.parametrize(
+    ("value", "fence"), [(None, 0), ("", 0), ("garbled", 0), ("a|x|1", 0), ("a|3|1", 3), ("|4|1", 4)]
+)
+def test_the_fence_is_read_of_a_held_and_of_a_free_lease(value: str | None, fence: int) -> None:
+    assert fence_of(value) == fence
+
+
 def test_a_garbled_lease_can_be_taken(platform: MemoryPlatform, clock: ManualClock) -> None:
     platform.edit_tags({LEASE: "somebody wrote this by hand"})
     mine = lease(platform, clock, "here/1/1")
@@ -300,6 +447,7 @@ class Actor(threading.Thread):
     def __init__(self, platform: MemoryPlatform, clock: ManualClock, owner: str, *, take_over: bool) -> None:
         super().__init__(daemon=True)
         self.platform = platform
+        self.capabilities = platform.capabilities
         self.lease = Lease(self, clock, owner)  # type: ignore[arg-type] - its calls go through ``__getattr__``
         self.take_over = take_over
         self.holds = self.ended = False

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from doubles.memory import CAPABILITIES
 from owners import ELSEWHERE, dead, living
 from stateful.world import Killed, World
 
-from deployer.engine.lease import STALE_AFTER_S
-from deployer.engine.operations import ACKNOWLEDGE_S, SETTLE_S, adopt
+from deployer.engine.lease import Holder
+from deployer.engine.operations import acknowledge_s, adopt, settle_s
 from deployer.errors import ExitCode, PlanError, UsageError
 from deployer.rollout.model import Phase, RequestKind
-from deployer.rollout.tags import LEASE, PHASE, REQUEST, marks_of
+from deployer.rollout.tags import ANSWER, LEASE, PHASE, REQUEST, answer_to, marks_of, request_of
+
+ACKNOWLEDGE_S, SETTLE_S = acknowledge_s(CAPABILITIES), settle_s(CAPABILITIES)
+STALE_AFTER_S = CAPABILITIES.stale_after_s
 
 KINDS = [kind for kind in RequestKind if kind is not RequestKind.ABORT]
 
@@ -47,8 +52,9 @@ def later(world: World, seconds: float, act: Callable[[World], None]) -> None:
 
 def take(world: World) -> None:
     """The runner acknowledges what was asked."""
-    assert REQUEST in tags(world)
-    world.platform.edit_tags({REQUEST: None})
+    request = request_of(tags(world))
+    assert request is not None
+    world.platform.edit_tags({REQUEST: None, ANSWER: answer_to(request, "taken: paused")})
 
 
 def bring_back(world: World) -> None:
@@ -81,7 +87,7 @@ def test_a_request_says_by_whom_and_what(world: World) -> None:
     later(world, 1.0, lambda w: seen.append(tags(w)[REQUEST]))
     later(world, 2.0, take)
     world.ask(RequestKind.PAUSE)
-    assert seen == ["pause|bob@there|"]
+    assert [re.sub("#[0-9a-f]{6}", "#n", each) for each in seen] == ["pause#n|bob@there|"]
 
 
 def test_an_abort_is_done_when_traffic_is_verified_back(world: World) -> None:
@@ -142,7 +148,7 @@ def test_a_runner_elsewhere_that_is_silent_is_replaced(world: World) -> None:
     run_by(world, ELSEWHERE)
     assert waited_s(world, lambda: world.ask(RequestKind.ABORT)) >= STALE_AFTER_S
     assert world.traffic() == {"blue": 100}
-    assert LEASE not in tags(world)
+    assert Holder.parse(tags(world)[LEASE]) is None
 
 
 def test_a_dead_runner_is_not_asked_and_an_abort_is_done_here(world: World) -> None:
@@ -164,7 +170,7 @@ def test_what_leads_forward_is_only_noted_without_the_manifest(world: World, kin
     done = world.ask(kind, with_manifest=False)
     assert done.exit_code is ExitCode.PAUSED
     assert "run deployer rollout MANIFEST" in done.text
-    assert tags(world)[REQUEST].startswith(f"{kind.value}|bob@there")
+    assert tags(world)[REQUEST].startswith(f"{kind.value}#")
     assert world.traffic() == {"green": 20, "blue": 80}
 
 
@@ -186,6 +192,38 @@ def test_a_request_taken_in_the_last_moment_counts_as_taken(world: World) -> Non
 
     world.platform.before = strike
     assert world.ask(RequestKind.PAUSE).exit_code is ExitCode.OK
+
+
+def test_a_request_lost_to_somebody_elses_write_is_left_again(world: World) -> None:
+    run_by(world, living())
+    for second in (1.0, 3.0, 5.0):
+        later(world, second, lambda w: w.platform.edit_tags({REQUEST: None, "owner": "ops"}))
+    later(world, 8.0, take)
+    done = world.ask(RequestKind.PAUSE)
+    assert (done.exit_code, done.text) == (ExitCode.OK, "pause: taken by the running rollout")
+
+
+def test_a_request_that_is_gone_without_an_answer_was_not_taken(world: World) -> None:
+    run_by(world, living())
+
+    def lose(w: World) -> None:
+        w.platform.edit_tags({REQUEST: None, ANSWER: "#another taken: paused"})
+        later(w, 0.2, lose)
+
+    later(world, 1.0, lose)
+    with pytest.raises(PlanError, match="another rollout of this endpoint is running"):
+        world.ask(RequestKind.PAUSE)
+
+
+def test_anothers_request_is_not_overwritten_while_it_waits(world: World) -> None:
+    run_by(world, living())
+    later(world, 1.0, lambda w: w.platform.edit_tags({REQUEST: "abort#other|eve|"}))
+    seen: list[str] = []
+    later(world, 4.0, lambda w: seen.append(tags(w)[REQUEST]))
+    later(world, 5.0, lambda w: w.platform.edit_tags({REQUEST: None, ANSWER: "#other taken: reverting"}))
+    later(world, 8.0, take)
+    assert world.ask(RequestKind.PAUSE).exit_code is ExitCode.OK
+    assert seen == ["abort#other|eve|"]
 
 
 @pytest.mark.parametrize("kind", [RequestKind.PAUSE, RequestKind.ABORT])

@@ -18,6 +18,8 @@ from deployer.rollout.tags import (
     PREVIOUS,
     REQUEST,
     VALUE_MAX,
+    answer_of,
+    answer_to,
     marks_of,
     request_of,
     revision_of,
@@ -115,3 +117,18 @@ def test_each_ending_has_its_exit_code_and_its_words(
 def test_a_rolled_back_first_deployment_says_that_nobody_has_traffic() -> None:
     last = replace(state(Phase.ROLLED_BACK, stable=None), outcome=Outcome.ABORTED)
     assert "no deployment has traffic" in ended(last).text
+
+
+def test_an_answer_names_the_request_it_is_to() -> None:
+    request = Request(RequestKind.PAUSE, "ann", "why", "3f9c01")
+    assert request_of({REQUEST: tag_for(request)}) == request
+    answer = answer_to(request, "taken: paused")
+    assert answer_of(answer, "3f9c01") == "taken: paused"
+    assert answer_of(answer, "3f9c02") is None
+    assert answer_of(None, "3f9c01") is None
+    assert len(answer_to(request, "x" * 300)) == VALUE_MAX
+
+
+@pytest.mark.parametrize("request_", [None, Request(RequestKind.PAUSE, "ann")])
+def test_an_answer_to_a_request_written_by_hand_is_only_words(request_: Request | None) -> None:
+    assert answer_to(request_, "taken: paused") == "taken: paused"
