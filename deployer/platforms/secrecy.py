@@ -1,0 +1,58 @@
+"""Which settings look like secrets and therefore are never written down where others can read them. Pure.
+
+A guess: it rather takes a harmless value for a secret than the other way round. What only *refers* to a secret
+(Azure ML's secret injection, Key Vault references) is none.
+"""
+
+from __future__ import annotations
+
+import re
+
+_REFERENCE = re.compile(
+    r"\$\{\{azureml://[^{}]*\}\}|keyvaultref:https://\S+|@Microsoft\.KeyVault\([^()]*\)", re.IGNORECASE
+)
+_NAME = re.compile(
+    r"SECRET|TOKEN|PASSW|PASSPHRASE|PWD|CREDENTIAL|CONN(ECTION)?_?STR|CONNECTION|KEYS?(_|\d|$)|(^|_)(SAS|PASS|AUTH|DSN|PAT|PEM|PIN)(_|$)"
+    r"|BEARER|COOKIE|SIGNATURE|PRIVATE|CREDS"
+)
+_COUNTED = re.compile(r"TOKEN|KEY")
+"""Words that also name what is counted or switched: MAX_TOKENS, TOKENIZERS_PARALLELISM."""
+_SWITCH = re.compile(r"|true|false|yes|no|on|off|none|auto", re.IGNORECASE)
+_WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+")
+_CERTAIN = re.compile(
+    r"[?&;]sig=|\bsig=[\w%]{20}|AccountKey=|SharedAccess(Key|Signature)|InstrumentationKey=|\beyJ[\w-]{8,}\.[\w-]+"
+    r"|-----BEGIN|://[^/@\s:]*:[^/@\s]+@|\b(password|passwd|pwd|secret|api[_-]?key)\s*[=:]\s*\S"
+    r"|\b(gh[opsur]_|github_pat_|glpat-|hf_|xox[abps]-|sk-|AKIA|AIza|dapi)[\w-]{12}",
+    re.IGNORECASE,
+)
+_RUN = re.compile(r"[A-Za-z0-9]{16,}")
+_TURN = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])|(?<=[a-z])(?=[A-Z])")
+_TURNS_OF_CHANCE = 0.27
+"""Share of places where letters turn to digits or upper case: 0.47 in random hexadecimal, 0.45 in random base 62,
+below 0.25 in words (by counting; 95 % of random keys of 32 characters lie above this limit)."""
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether an environment variable looks like a secret, by its name or by its value."""
+    if _REFERENCE.fullmatch(value):
+        return False
+    return _is_telling(name, value) or holds_secret(value) or _has_random_run(value)
+
+
+def holds_secret(text: str) -> bool:
+    """Whether ``text`` has the form of a known kind of secret: SAS, account key, JWT, PEM, password in an address."""
+    return _CERTAIN.search(text) is not None
+
+
+def _is_telling(name: str, value: str) -> bool:
+    words = "_".join(word for word in _WORD_BREAK.split(name) if word).upper()
+    hit = _NAME.search(words)
+    if hit is None or _SWITCH.fullmatch(value):
+        return False
+    is_count = value.isdecimal() and len(value) <= 6 and all(_COUNTED.match(each[0]) for each in _NAME.finditer(words))
+    return not is_count
+
+
+def _has_random_run(value: str) -> bool:
+    """Whether there is a long run of characters that turn as only chance lets them."""
+    return any(len(_TURN.findall(run)) >= _TURNS_OF_CHANCE * len(run) for run in _RUN.findall(value))
