@@ -21,8 +21,9 @@ STRETCH = timedelta(minutes=5)
 """About as much is asked at once: up to 1,600 requests/s it stays below the 500,000 rows of an answer."""
 
 _NAME = re.compile(r"[a-zA-Z](?:-?[a-zA-Z0-9]){0,63}")
+_RESOURCE_ID = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9._()-]{0,259}){2,40}")
 _SHORTEST_BLOCK_MS, _LONGEST_BLOCK_MS = 1_000, 600_000
-_LONGEST_REQUEST = timedelta(hours=1)
+LONGEST_REQUEST = timedelta(hours=1)
 """No request lasts longer: endpoints cut it off after at most 300 s (learn.microsoft.com, how-to-manage-quotas)."""
 _MODEL_SAYS_MORE = frozenset({408, 429, 499, 504})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,6 +53,9 @@ _HISTOGRAM = """\
 """
 PROBES = ("deployer-smoke", "deployer-warm-up")
 """What our own requests to the candidate alone call themselves: nobody's traffic, so not counted."""
+PROBES_KQL = ", ".join(f"'{probe}'" for probe in PROBES)
+WITNESS = "deployer-witness-"
+"""What a witness's request to one deployment alone calls itself, before that deployment's name. Not counted either."""
 ANSWER_COLUMNS = ("BlockMs", "DeploymentName", "ResponseCode", "ModelStatusCode", "TotalDurationMs", "n")
 """What a histogram answers, a row a bar: ms since 1970, name or empty, code, code or null, ms or null, count."""
 
@@ -75,25 +79,57 @@ def histogram(table: Table, endpoint: str, since: datetime, until: datetime, *, 
     reference/tables/amlonlineendpointtrafficlog (read 2026-11-22); bin() of datetimes: learn.microsoft.com/kusto/query/
     bin-function.
     """
-    if not _NAME.fullmatch(endpoint):
+    check_order(since, until)
+    return _HISTOGRAM.format(
+        table=Table(table).value,
+        endpoint=endpoint_name(endpoint),
+        probes=PROBES_KQL,
+        earliest=literal(since - LONGEST_REQUEST),
+        since=literal(since),
+        until=literal(until),
+        block_ms=block_ms(block_s),
+    )
+
+
+def endpoint_name(name: str) -> str:
+    """``name``, now that it is certain to be one.
+
+    Raises:
+        TelemetryError: it is not the name of an endpoint.
+    """
+    if not _NAME.fullmatch(name):
         raise TelemetryError(
-            f"{endpoint!r} is not the name of an endpoint, so no query is made of it",
+            f"{name!r} is not the name of an endpoint, so no query is made of it",
             hint="Use letters, digits and single hyphens, beginning with a letter, at most 64 characters.",
         )
+    return name
+
+
+def resource_id(arm_id: str) -> str:
+    """``arm_id``, now that it is certain to be an ARM resource id and can sit between quotes.
+
+    Raises:
+        TelemetryError: it is none.
+    """
+    if not _RESOURCE_ID.fullmatch(arm_id):
+        raise TelemetryError(
+            f"{arm_id!r} is not the id of an Azure resource, so no query is made of it"[:300],
+            hint="Copy the resource id from the portal: /subscriptions/.../providers/...",
+        )
+    return arm_id
+
+
+def check_order(since: datetime, until: datetime) -> None:
+    """Refuse a stretch of time that is none.
+
+    Raises:
+        TelemetryError: no time zone, or the end before the start.
+    """
     if _utc(since) > _utc(until):
         raise TelemetryError(
             f"{since.isoformat()} is after {until.isoformat()}, so there is nothing between them",
             hint="Ask for a stretch of time that ends after it begins.",
         )
-    return _HISTOGRAM.format(
-        table=Table(table).value,
-        endpoint=endpoint,
-        probes=", ".join(f"'{probe}'" for probe in PROBES),
-        earliest=_literal(since - _LONGEST_REQUEST),
-        since=_literal(since),
-        until=_literal(until),
-        block_ms=block_ms(block_s),
-    )
 
 
 def block_ms(block_s: float) -> int:
@@ -110,15 +146,17 @@ def block_ms(block_s: float) -> int:
     return round(length_ms)
 
 
-def stretches(since: datetime, until: datetime, *, block_s: float) -> list[tuple[datetime, datetime]]:
-    """Cut [since, until) into parts of about ``STRETCH`` that begin with a block; at least one, which may be empty.
+def stretches(
+    since: datetime, until: datetime, *, block_s: float, about: timedelta = STRETCH
+) -> list[tuple[datetime, datetime]]:
+    """Cut [since, until) into parts of about ``about`` that begin with a block; at least one, which may be empty.
 
     The cuts depend on ``block_s`` alone: whatever the time asked for, whole parts are the same ones again.
 
     Raises:
         TelemetryError: as ``histogram``.
     """
-    length = timedelta(milliseconds=block_ms(block_s) * max(1, round(STRETCH / timedelta(seconds=block_s))))
+    length = timedelta(milliseconds=block_ms(block_s) * max(1, round(about / timedelta(seconds=block_s))))
     cuts = [_utc(since)]
     while (cut := _EPOCH + ((cuts[-1] - _EPOCH) // length + 1) * length) < _utc(until):
         cuts.append(cut)
@@ -133,7 +171,12 @@ def _utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
-def _literal(at: datetime) -> str:
+def literal(at: datetime) -> str:
+    """``at`` as it stands in ``datetime(...)``: UTC, to the microsecond.
+
+    Raises:
+        TelemetryError: no time zone.
+    """
     return _utc(at).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

@@ -1,0 +1,188 @@
+"""Telemetry of a managed endpoint: its traffic log in Log Analytics, the only complete record of what users got.
+
+``traffic_log`` makes it. The questions are text made of validated tokens, in the subset of KQL that Log Analytics and
+duckdb-kql both run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from deployer.cloud.clouds import Cloud
+from deployer.gate.samples import Cell
+from deployer.ports.clock import Clock
+from deployer.ports.telemetry import Telemetry
+from deployer.telemetry.ingested import Bars, Count, IngestedTelemetry
+from deployer.telemetry.kql import (
+    LONGEST_REQUEST,
+    PROBES_KQL,
+    WITNESS,
+    answer_class,
+    block_ms,
+    check_order,
+    endpoint_name,
+    literal,
+    resource_id,
+)
+from deployer.telemetry.log_analytics import LogAnalytics
+from deployer.telemetry.packed import JOIN, PACK, at_ms, in_order, lag_s, unpack, unreadable, whole
+from deployer.telemetry.watermark import Pulse, Tally
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+TABLE = "AmlOnlineEndpointTrafficLog"
+
+# Constructs, all "Applies to: Azure Monitor" at learn.microsoft.com/kusto/query (read 2026-11-25): where, extend,
+# distinct, summarize; =~ and !startswith (both ignore case: Azure may lower names and ids); in, !in; coalesce(),
+# datetime_diff() (the first less the second), bin() of a number, count(), countif(), max(), percentile() (an estimate:
+# enough for a lateness), make_list(), ingestion_time() (null unless used straight on a table, as here).
+_ANSWERS = """\
+AmlOnlineEndpointTrafficLog
+| where TimeGenerated >= datetime({earliest}) and TimeGenerated < datetime({until})
+| where EndpointName =~ '{endpoint}'{ours}
+| extend Ended = TimeGenerated + coalesce(TotalDurationMs, int(0)) * 1ms
+| where Ended >= datetime({since}) and Ended < datetime({until})
+| extend Asked = coalesce(XMSClientRequestId, '')
+"""
+# Log Analytics delivers at least once: a row that comes twice is the same to the tick and in every column. The request
+# id alone would not do, for a client may send one of its own, and the same each time.
+_BARS = (
+    _ANSWERS
+    + """\
+| where Asked !in ({probes}) and Asked !startswith '{witness}'
+| distinct TimeGenerated, Ended, XRequestId, DeploymentName, ResponseCode, ModelStatusCode, TotalDurationMs
+| extend BlockMs = bin(datetime_diff('millisecond', Ended, datetime(1970-01-01)), {block_ms}), Ms = TotalDurationMs
+| summarize Answers = count() by BlockMs, DeploymentName, ResponseCode, ModelStatusCode, Ms
+"""
+    + PACK
+    + """\
+| summarize Bars = make_list(Bar) by BlockMs, DeploymentName, ResponseCode, ModelStatusCode
+"""
+    + JOIN
+)
+_BARS_COLUMNS = ("BlockMs", "DeploymentName", "ResponseCode", "ModelStatusCode", "Bars")
+_PULSE = (
+    _ANSWERS
+    + """\
+| extend EndedMs = datetime_diff('millisecond', Ended, datetime(1970-01-01))
+| extend LagMs = datetime_diff('millisecond', ingestion_time(), Ended), MinuteMs = bin(EndedMs, 60000)
+| summarize Rows = count(), Probes = countif(Asked in ({probes}) or Asked startswith '{witness}'),
+    LastMs = max(EndedMs), LagMs = percentile(LagMs, 95) by MinuteMs, DeploymentName
+"""
+)
+_PULSE_COLUMNS = ("MinuteMs", "DeploymentName", "Rows", "Probes", "LastMs", "LagMs")
+
+
+def traffic_log(
+    cloud: Cloud,
+    credential: TokenCredential,
+    *,
+    workspace_id: str | None,
+    resource_id: str,
+    endpoint: str,
+    clock: Clock,
+    max_lag_s: float = 600.0,
+    counter: Count | None = None,
+) -> Telemetry:
+    """Read the traffic log of ``endpoint``. Touches nothing yet.
+
+    Args:
+        cloud: where Log Analytics is.
+        credential: who asks; needs the role Log Analytics Reader, or Monitoring Reader on the endpoint.
+        workspace_id: GUID of the Log Analytics workspace that the diagnostic setting sends to; None: the logs of the
+            endpoint itself are asked, wherever they are.
+        resource_id: ARM id of the endpoint; keeps endpoints of the same name in other workspaces apart.
+        endpoint: its name.
+        clock: ours.
+        max_lag_s: as ``gate.telemetry.max_lag``: assumed of all rows where nothing better is known.
+        counter: independent count (``deployer.telemetry.metrics.metrics``); without it the worst lateness is assumed.
+
+    Raises:
+        TelemetryError: a name or id is none, or the cloud has no logs.
+    """
+    question = TrafficLogQuestion(endpoint, resource_id, across=workspace_id is not None)
+    logs = LogAnalytics(cloud, credential, clock, workspace_id=workspace_id, resource_id=resource_id)
+    return IngestedTelemetry(logs, question, clock, max_lag_s=max_lag_s, counter=counter)
+
+
+class TrafficLogQuestion:
+    """The questions (implements ``deployer.telemetry.ingested.Question``).
+
+    Args:
+        endpoint: its name.
+        endpoint_id: its ARM id.
+        across: many workspaces may log to where this is asked.
+
+    Raises:
+        TelemetryError: one of them is not what it says.
+    """
+
+    shared = False
+
+    def __init__(self, endpoint: str, endpoint_id: str, *, across: bool) -> None:
+        self._endpoint = endpoint_name(endpoint)
+        workspace = resource_id(endpoint_id).partition("/onlineEndpoints/")[0]
+        self._ours = f" and _ResourceId startswith '{workspace}'" if across else ""
+
+    def earliest(self, since: datetime) -> datetime:
+        """TimeGenerated is when the request came in."""
+        return since - LONGEST_REQUEST
+
+    def latest(self, until: datetime) -> datetime:
+        """What ends before came in before."""
+        return until
+
+    def bars(self, since: datetime, until: datetime, *, block_s: float) -> str:
+        """KQL: every answer to users that ended in [since, until), duplicates and our own probes left out."""
+        return self._fill(_BARS, since, until, block_ms(block_s))
+
+    def pulse(self, since: datetime, until: datetime) -> str:
+        """KQL: what has arrived of [since, until), by minute and deployment."""
+        return self._fill(_PULSE, since, until, 60_000)
+
+    def _fill(self, question: str, since: datetime, until: datetime, block: int) -> str:
+        check_order(since, until)
+        return question.format(
+            endpoint=self._endpoint,
+            ours=self._ours,
+            probes=PROBES_KQL,
+            witness=WITNESS,
+            earliest=literal(self.earliest(since)),
+            since=literal(since),
+            until=literal(until),
+            block_ms=block,
+        )
+
+    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Bars:
+        """Read what ``bars`` answered; answers that no deployment gave (401, 404) are nobody's."""
+        cells: list[Cell] = []
+        tallies: list[Tally] = []
+        untimed = 0
+        for row in in_order(columns, rows, _BARS_COLUMNS):
+            match row:
+                case (start, str() | None as name, int(code), int() | None as model, text):
+                    if not name:
+                        continue
+                    some, tally, lacking = unpack(at_ms(start), name, answer_class(code, model), text)
+                case _:
+                    raise unreadable(row)
+            cells += some
+            tallies.append(tally)
+            untimed += lacking
+        problems = (f"{untimed} answers have no duration",) if untimed else ()
+        return Bars(tuple(cells), tuple(tallies), problems)
+
+    def read_pulse(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> tuple[list[Pulse], list[str]]:
+        """Read what ``pulse`` answered."""
+        pulses: list[Pulse] = []
+        for row in in_order(columns, rows, _PULSE_COLUMNS):
+            match row:
+                case (minute, str() | None as name, n, probes, last, lag):
+                    pulse = Pulse(at_ms(minute), name or "", whole(n, 1), whole(probes), at_ms(last), lag_s(lag))
+                    pulses.append(pulse)
+                case _:
+                    raise unreadable(row)
+        return pulses, []

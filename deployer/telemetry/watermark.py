@@ -1,0 +1,215 @@
+"""Up to when rows that arrive late can be believed to be all there, and how many there should be.
+
+Rows of Azure come minutes after the answers they tell of, out of order, and at times not at all. Three witnesses are
+heard, and the most careful one decides: how late rows came lately, the newest row there is, and an independent count
+by minute and deployment. Nothing here asks anything; a watermark that nothing supports is None, and then the gate is
+blind.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from math import ceil
+
+MINUTE = timedelta(minutes=1)
+MISSING = 0.1
+CHANCE = 2.0
+"""A count may be short of the other by a tenth, or by so many square roots: as the gate has it (gate/blindness.py)."""
+FAILURES, FEW = 2.0, 10.0
+"""The rows are believed about failures unless the count has more than twice as many, and more than a few more."""
+LOOK_BACK = 3.0
+"""Lateness is measured over so many ``max_lag_s``: the newest of them is left out, for its late rows are not in yet."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What has arrived of one minute and one deployment, our own probes included."""
+
+    minute: datetime
+    deployment: str
+    """Empty: no deployment answered."""
+    rows: int
+    probes: int
+    """Of the rows: requests of our own, which nobody judges."""
+    last: datetime
+    """End of the newest answer."""
+    lag_s: float | None
+    """95 % of the rows were there so long after their answer ended; None: the source does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many rows one deployment has in one block."""
+
+    start: datetime
+    deployment: str
+    rows: int
+    items: float
+    """Answers that the rows stand for: more than ``rows`` where the source samples."""
+    failed: int
+    """Of the rows: errors and time-outs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """An independent count: requests by minute and deployment."""
+
+    requests: Mapping[tuple[datetime, str], float]
+    failed: Mapping[tuple[datetime, str], float]
+    until: datetime
+    """What ended before is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is asked, and when."""
+
+    now: datetime
+    since: datetime
+    until: datetime
+    block_s: float
+    max_lag_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What ``assess`` found."""
+
+    complete_until: datetime | None
+    expected: Mapping[str, int] = field(default_factory=dict[str, int])
+    problems: tuple[str, ...] = ()
+
+
+def lateness_s(pulses: Iterable[Pulse], now: datetime, max_lag_s: float) -> float:
+    """How late rows come, in seconds: the worst of the minutes that are old enough to have all their rows.
+
+    A young minute shows only its quick rows, so it says nothing. Without an old one ``max_lag_s`` is assumed.
+    """
+    lag = timedelta(seconds=max_lag_s)
+    first, last = now - LOOK_BACK * lag - 2 * MINUTE, now - lag - MINUTE
+    known = [pulse.lag_s for pulse in pulses if pulse.lag_s is not None and first <= pulse.minute <= last]
+    return min(max(0.0, *known), max_lag_s) if known else max_lag_s
+
+
+def assess(
+    window: Window, pulses: Sequence[Pulse], tallies: Iterable[Tally], counts: Counts | None, *, shared: bool = False
+) -> Assessment:
+    """Say up to when ``tallies`` are complete, what they should hold, and what is wrong with them.
+
+    Args:
+        window: what was asked, and when.
+        pulses: of the last ``LOOK_BACK`` times ``max_lag_s``.
+        tallies: what the rows of [since, until) hold, our probes left out.
+        counts: the independent count; None: there is none, and the worst lateness is assumed.
+        shared: others write rows to the same place, so names that the count does not know are no problem, and more
+            rows than it knows of are one.
+    """
+    newest = max((pulse.last for pulse in pulses), default=None)
+    if counts is None:
+        if newest is None:
+            return Assessment(None)
+        return Assessment(min(window.until, newest, window.now - timedelta(seconds=window.max_lag_s)))
+    lag = timedelta(seconds=lateness_s(pulses, window.now, window.max_lag_s))
+    reached = min(window.until, window.now - lag)
+    book = _Book.of(window, pulses, tallies, counts)
+    young = window.now - timedelta(seconds=window.max_lag_s)
+    complete = min(reached, book.covered_until(young))
+    counted = [key for key in book.due if key[0] + book.length <= reached]
+    problems = [*book.hidden_failures(counted), *(book.surplus(counted) if shared else book.strangers())]
+    return Assessment(complete, book.expected(counted), tuple(problems))
+
+
+@dataclass(slots=True)
+class _Book:
+    """Rows and independent count side by side, by bucket of whole minutes and deployment."""
+
+    length: timedelta
+    counts: Counts
+    due: dict[tuple[datetime, str], float]
+    """Requests that rows must tell of: counted, less our probes; whole buckets inside the time asked for only."""
+    failed_due: Counter[tuple[datetime, str]]
+    rows: Counter[tuple[datetime, str]]
+    failed: Counter[tuple[datetime, str]]
+    shares: dict[str, float]
+    """Rows by answer that they stand for: below 1 where the source samples. Counts are compared in rows."""
+
+    @classmethod
+    def of(cls, window: Window, pulses: Iterable[Pulse], tallies: Iterable[Tally], counts: Counts) -> _Book:
+        length = ceil(window.block_s / 60) * MINUTE
+        book = cls(length, counts, {}, Counter(), Counter(), Counter(), {})
+        rows: Counter[str] = Counter()
+        items: Counter[str] = Counter()
+        for tally in tallies:
+            key = book._bucket(tally.start), tally.deployment
+            book.rows[key] += tally.rows
+            book.failed[key] += tally.failed
+            rows[tally.deployment] += tally.rows
+            items[tally.deployment] += tally.items  # pyright: ignore[reportArgumentType] (a Counter of floats)
+        book.shares = {name: rows[name] / items[name] for name in rows if items[name] > 0}
+        probes: Counter[tuple[datetime, str]] = Counter()
+        for pulse in pulses:
+            probes[book._bucket(pulse.minute), pulse.deployment] += pulse.probes
+        due: Counter[tuple[datetime, str]] = Counter()
+        for (minute, deployment), n in counts.requests.items():
+            key = book._bucket(minute), deployment
+            if window.since <= key[0] and key[0] + length <= window.until:
+                due[key] += n  # pyright: ignore[reportArgumentType]
+        for (minute, deployment), n in counts.failed.items():
+            book.failed_due[book._bucket(minute), deployment] += n  # pyright: ignore[reportArgumentType]
+        book.due = {key: max(0.0, n - probes[key]) for key, n in due.items()}
+        for key, n in probes.items():
+            book.failed_due[key] = max(0, book.failed_due[key] - n)  # any of them may have failed
+        return book
+
+    def _bucket(self, at: datetime) -> datetime:
+        return _EPOCH + (at - _EPOCH) // self.length * self.length
+
+    def covered_until(self, young: datetime) -> datetime:
+        """Up to when every minute has its rows; one that lacks them since before ``young`` is given up as lost."""
+        for bucket, deployment in sorted(self.due):
+            if bucket + self.length <= young or bucket >= self.counts.until:
+                continue
+            due, seen = self.due[bucket, deployment] * self.shares.get(deployment, 1.0), self.rows[bucket, deployment]
+            if seen < due - max(MISSING * due, CHANCE * due**0.5):
+                return bucket
+        return self.counts.until
+
+    def expected(self, counted: Sequence[tuple[datetime, str]]) -> dict[str, int]:
+        """Rows of each deployment that there should be, sampled as those that are there."""
+        due: Counter[str] = Counter()
+        for key in counted:
+            due[key[1]] += self.due[key]  # pyright: ignore[reportArgumentType]
+        return {name: n for name in due if (n := int(due[name] * self.shares.get(name, 1.0))) > 0}
+
+    def strangers(self) -> Iterable[str]:
+        """Names in the rows that the count has never heard of, while it knows others: the wrong dimension."""
+        known = {name for _, name in self.counts.requests}
+        behind = self.counts.until - 2 * self.length
+        names = {name for bucket, name in self.rows if bucket < behind}
+        if known and (strange := sorted(names - known)):
+            yield f"answers of {named(strange)}, which the metrics of this endpoint do not know"
+
+    def hidden_failures(self, counted: Sequence[tuple[datetime, str]]) -> Iterable[str]:
+        """Deployments whose failures are in the count and not in the rows."""
+        for name in sorted({key[1] for key in counted}):
+            due = sum(self.failed_due[key] for key in counted if key[1] == name) * self.shares.get(name, 1.0)
+            seen = sum(self.failed[key] for key in counted if key[1] == name)
+            if due > FAILURES * seen + FEW:
+                yield f"metrics count {due:.0f} failures of {named([name])}, the rows tell of {seen}"
+
+    def surplus(self, counted: Sequence[tuple[datetime, str]]) -> Iterable[str]:
+        """Deployments with more rows than requests: somebody else's answers are among them."""
+        for name in sorted({key[1] for key in counted}):
+            due = sum(self.due[key] for key in counted if key[1] == name) * self.shares.get(name, 1.0)
+            seen = sum(self.rows[key] for key in counted if key[1] == name)
+            if seen > due + max(MISSING * due, CHANCE * due**0.5) + FEW:
+                yield f"{seen} rows of {named([name])}, but metrics know of {due:.0f}: others' are among them"
+
+
+def named(names: Sequence[str]) -> str:
+    """Names from outside, safe in one line."""
+    return ", ".join("".join(c if c.isprintable() else "?" for c in name)[:64] for name in names[:5])
