@@ -6,10 +6,12 @@ what it needs when it runs.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +32,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 Target = Annotated[str, typer.Argument(metavar="ENDPOINT|MANIFEST", help="Name of an endpoint, or a manifest file.")]
 LocalEndpoint = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of a local endpoint.")]
 ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The rollout manifest.")]
+Where = Mapping[str, str | None]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
 
 
@@ -69,3 +72,42 @@ def run(body: Callable[[], ExitCode], *, as_json: bool, debug: bool) -> None:
             traceback.print_exc()
     _answers.append(code)
     raise typer.Exit(int(code))
+
+
+PANEL = "Where an endpoint given by name lives"
+_WHERE: dict[str, Any] = {
+    "platform": Annotated[
+        str | None, typer.Option("--platform", help="local, managed or kubernetes.", rich_help_panel=PANEL)
+    ],
+    "subscription": Annotated[
+        str | None, typer.Option("--subscription", help="Azure subscription, by its id.", rich_help_panel=PANEL)
+    ],
+    "resource_group": Annotated[
+        str | None, typer.Option("--resource-group", help="Resource group of the workspace.", rich_help_panel=PANEL)
+    ],
+    "workspace": Annotated[str | None, typer.Option("--workspace", help="Azure ML workspace.", rich_help_panel=PANEL)],
+    "cloud": Annotated[
+        str | None, typer.Option("--cloud", help="AzureCloud, or another one by its name.", rich_help_panel=PANEL)
+    ],
+}
+
+
+def reaching(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command`` the options that say where an endpoint lives; it gets them as ``where``.
+
+    The names are those of ``deployer.wiring.where.OPTIONS``, which is too slow to import here.
+    """
+    own = inspect.signature(command, eval_str=True)
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        where = {name: given.pop(name) for name in _WHERE}
+        command(**given, where=where)
+
+    kept = [parameter for name, parameter in own.parameters.items() if name != "where"]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    added = [inspect.Parameter(name, kind, default=None, annotation=hint) for name, hint in _WHERE.items()]
+    signature = own.replace(parameters=[*kept, *added])
+    wrapped.__signature__ = signature  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {name: each.annotation for name, each in signature.parameters.items()}
+    return wrapped

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli.base import Debug, Json, ManifestFile, Reason, Target, app, run, style
+from deployer.cli.base import Debug, Json, ManifestFile, Reason, Target, Where, app, reaching, run, style
 from deployer.errors import ExitCode, UsageError
 
 
@@ -56,7 +56,7 @@ def rollout(
         with out.listener() as listener:
             done = roll_out(
                 reached.site,
-                reached.job(),
+                reached.job(listener.on_note),
                 listener,
                 rollout_id=sites.new_rollout_id(reached.site),
                 take_over=take_over,
@@ -99,32 +99,27 @@ def plan(manifest: ManifestFile, json: Json = False, debug: Debug = False) -> No
     """Show what a rollout would do, step by step. Writes nothing."""
 
     def body() -> ExitCode:
-        from deployer.engine.operations import preview
-        from deployer.report.gate import power_record, power_text
         from deployer.report.output import Output
-        from deployer.report.records import plan_record, plan_text
-        from deployer.rollout.power import refuse_hopeless
+        from deployer.report.plan import preview_record, preview_text
         from deployer.wiring import sites
-        from deployer.wiring.gate import step_powers
+        from deployer.wiring.preview import preview
 
-        reached = sites.reach(str(manifest), want_manifest=True)
-        job = reached.job()
-        found = preview(job, reached.site.platform, reached.site.platform.observe(), rollout_id="plan", skip_gate=None)
-        powers = step_powers(reached.the_spec, found)
-        refuse_hopeless(powers)
-        record = plan_record(found, job.rps) | {"power": power_record(powers)}
-        Output(as_json=json).result(record, "\n".join(filter(None, (plan_text(found), power_text(powers)))))
-        return ExitCode.OK
+        found = preview(sites.reach(str(manifest), want_manifest=True))
+        Output(as_json=json).result(preview_record(found), preview_text(found))
+        return found.exit_code
 
     run(body, as_json=json, debug=debug)
 
 
 @app.command(epilog="Example: deployer status digits --watch")
+@reaching
 def status(
     target: Target,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking until the rollout ends.")] = False,
     json: Json = False,
     debug: Debug = False,
+    *,
+    where: Where,
 ) -> None:
     """Show the endpoint and its rollout, running or last, as a tree."""
 
@@ -134,13 +129,13 @@ def status(
         from deployer.report.status import show_status
         from deployer.wiring import sites
 
-        reached = sites.reach(target)
+        reached = sites.reach(target, where=where)
         return show_status(lambda: look(reached.site), reached.site.clock, Output(as_json=json), watch=watch)
 
     run(body, as_json=json, debug=debug)
 
 
-def _ask(kind: str, target: str, reason: str, *, json: bool, debug: bool) -> None:
+def _ask(kind: str, target: str, reason: str, where: Where, *, json: bool, debug: bool) -> None:
     def body() -> ExitCode:
         from deployer.engine.operations import ask
         from deployer.report.output import Output
@@ -149,7 +144,7 @@ def _ask(kind: str, target: str, reason: str, *, json: bool, debug: bool) -> Non
         from deployer.wiring import sites
 
         out = Output(as_json=json)
-        reached = sites.reach(target)
+        reached = sites.reach(target, where=where).known()
         reached.signals.install()
         request = Request(RequestKind(kind), reached.site.actor, reason)
         with out.listener() as listener:
@@ -161,36 +156,43 @@ def _ask(kind: str, target: str, reason: str, *, json: bool, debug: bool) -> Non
 
 
 @app.command(epilog="Example: deployer promote digits --full --reason 'checked by hand'")
+@reaching
 def promote(
     target: Target,
     full: Annotated[bool, typer.Option("--full", help="Skip to 100 %.")] = False,
     reason: Reason = "",
     json: Json = False,
     debug: Debug = False,
+    *,
+    where: Where,
 ) -> None:
     """Go on by one step, verdict or not: from a pause, or out of the step that is being judged."""
-    _ask("promote_full" if full else "promote", target, reason, json=json, debug=debug)
+    _ask("promote_full" if full else "promote", target, reason, where, json=json, debug=debug)
 
 
 @app.command(epilog="Example: deployer pause digits --reason 'incident elsewhere'")
-def pause(target: Target, reason: Reason = "", json: Json = False, debug: Debug = False) -> None:
+@reaching
+def pause(target: Target, reason: Reason = "", json: Json = False, debug: Debug = False, *, where: Where) -> None:
     """Keep traffic as it is until somebody resumes, promotes or aborts."""
-    _ask("pause", target, reason, json=json, debug=debug)
+    _ask("pause", target, reason, where, json=json, debug=debug)
 
 
 @app.command(epilog="Example: deployer resume digits")
-def resume(target: Target, reason: Reason = "", json: Json = False, debug: Debug = False) -> None:
+@reaching
+def resume(target: Target, reason: Reason = "", json: Json = False, debug: Debug = False, *, where: Where) -> None:
     """Go on from a pause, with the step it interrupted."""
-    _ask("resume", target, reason, json=json, debug=debug)
+    _ask("resume", target, reason, where, json=json, debug=debug)
 
 
 @app.command(epilog="Example: deployer abort digits --reason 'wrong model'")
-def abort(target: Target, reason: Reason = "", json: Json = False, debug: Debug = False) -> None:
+@reaching
+def abort(target: Target, reason: Reason = "", json: Json = False, debug: Debug = False, *, where: Where) -> None:
     """Stop the running rollout and bring all traffic back, verified."""
-    _ask("abort", target, reason, json=json, debug=debug)
+    _ask("abort", target, reason, where, json=json, debug=debug)
 
 
 @app.command(epilog="Example: deployer rollback digits --to blue")
+@reaching
 def rollback(
     target: Target,
     to: Annotated[str | None, typer.Option("--to", help="Deployment, or number of a revision.")] = None,
@@ -198,6 +200,8 @@ def rollback(
     reason: Reason = "",
     json: Json = False,
     debug: Debug = False,
+    *,
+    where: Where,
 ) -> None:
     """Send all traffic to the last good version with one verified write. Needs no manifest; repeating does no harm."""
 
@@ -208,7 +212,7 @@ def rollback(
         from deployer.wiring import sites
 
         out = Output(as_json=json)
-        reached = sites.reach(target)
+        reached = sites.reach(target, where=where)
         reached.signals.install()
         with out.listener() as listener:
             done = roll_back(reached.site, listener, to=to, reason=reason, force=force)
@@ -219,7 +223,8 @@ def rollback(
 
 
 @app.command(epilog="Example: deployer history digits")
-def history(target: Target, json: Json = False, debug: Debug = False) -> None:
+@reaching
+def history(target: Target, json: Json = False, debug: Debug = False, *, where: Where) -> None:
     """List past rollouts and rollbacks of an endpoint, as this machine's journals know them."""
 
     def body() -> ExitCode:
@@ -228,7 +233,7 @@ def history(target: Target, json: Json = False, debug: Debug = False) -> None:
         from deployer.report.records import history_record, history_text
         from deployer.wiring import sites
 
-        rows = past(sites.reach(target).site.journal)
+        rows = past(sites.reach(target, where=where).site.journal)
         Output(as_json=json).result(history_record(rows), history_text(rows))
         return ExitCode.OK
 

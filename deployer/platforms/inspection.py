@@ -1,0 +1,208 @@
+"""What must be true of an endpoint's surroundings on Azure, found out by reading alone and before minutes are spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deployer.cloud.answers import without_identity
+from deployer.cloud.clouds import Cloud
+from deployer.errors import DeniedError, NotFoundError
+from deployer.manifest.schema import PlatformType, TelemetrySource
+from deployer.manifest.spec import RolloutSpec
+from deployer.platforms import inspection_capacity as capacity
+from deployer.platforms import inspection_telemetry as sight
+from deployer.platforms.endpoint_resource import properties
+from deployer.platforms.facts import Facts
+from deployer.platforms.rights import Right, Scope, Situation, missing_rights, needed_rights
+from deployer.ports.clock import Clock
+from deployer.ports.inspection import Check, CheckState, Price, Question
+from deployer.ports.platform import DeploymentState, Endpoint
+from deployer.ports.telemetry import Telemetry
+
+ROLE = "manifests/azure/deployer-role.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the checks ask, and through whom."""
+
+    cloud: Cloud
+    credential: Any
+    """azure.core TokenCredential."""
+    facts: Facts
+    telemetry: Telemetry
+    source: TelemetrySource
+    clock: Clock
+    fetch: Callable[[str], Any] | None = None
+    """Reads JSON from the public price list; None: its prices do not hold in this cloud."""
+
+
+class AzureInspector:
+    """Checks of one manifest against Azure (implements ``ports.inspection.Inspector``)."""
+
+    def __init__(self, spec: RolloutSpec, around: Surroundings) -> None:
+        self._spec = spec
+        self._around = around
+        self._facts = around.facts
+
+    def questions(self) -> Sequence[Question]:
+        """List the checks; the first ones say most when everything fails."""
+        spec, facts, around = self._spec, self._facts, self._around
+        asked: list[tuple[str, Callable[[], Sequence[Check]]]] = [
+            ("identity", self._identity),
+            ("workspace", self._workspace),
+            ("rights", self._rights),
+            ("endpoint", self._endpoint),
+            ("stable", self._stable),
+            ("names", lambda: capacity.names(spec, facts)),
+        ]
+        if spec.manifest.platform.type is PlatformType.KUBERNETES:
+            compute = spec.manifest.platform.compute or ""
+            asked.append(("compute", lambda: capacity.compute(facts, compute)))
+        else:
+            asked.append(("quota", lambda: capacity.quota(spec, facts)))
+        asked.append(("price", lambda: capacity.price_check(self.price(), spec)))
+        watch = sight.Sight(spec.manifest.gate.telemetry, around.source, facts, around.telemetry, around.clock)
+        asked += watch.questions()
+        return [Question(name, ask) for name, ask in asked]
+
+    def price(self) -> Price | None:
+        """Price of one instance of the candidate."""
+        if self._spec.manifest.platform.type is PlatformType.KUBERNETES:
+            return None
+        around = self._around
+        instance_type = self._spec.deployment.instance_type or ""
+        return capacity.price(instance_type, self._facts, around.clock.now().date(), around.fetch)
+
+    def _identity(self) -> Sequence[Check]:
+        from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415
+
+        name = "identity"
+        try:
+            self._around.credential.get_token(self._around.cloud.arm_scope)
+        except ClientAuthenticationError as exc:
+            error = without_identity(exc, self._around.cloud.name)
+            return [Check(name, CheckState.FAIL, error.message, error.hint)]
+        except OSError as exc:
+            error = without_identity(exc, self._around.cloud.name)
+            return [Check(name, CheckState.UNKNOWN, error.message, error.hint)]
+        return [Check(name, CheckState.OK, f"{self._around.cloud.name} gave a token")]
+
+    def _workspace(self) -> Sequence[Check]:
+        name = "workspace"
+        try:
+            found = self._facts.workspace()
+        except (NotFoundError, DeniedError) as exc:
+            return [Check(name, CheckState.FAIL, exc.message, exc.hint)]
+        said = f"{self._facts.where.name} in {self._facts.region}"
+        if not properties(found).get("applicationInsights"):
+            if self._around.source is TelemetrySource.APP_INSIGHTS:
+                fix = "Link an Application Insights component to the workspace."
+                return [Check(name, CheckState.FAIL, f"{said} has no Application Insights", fix)]
+            said += ", without Application Insights"
+        return [Check(name, CheckState.OK, said)]
+
+    def _rights(self) -> Sequence[Check]:
+        rights = needed_rights(self._situation())
+        checks: list[Check] = []
+        granted = 0
+        for scope in Scope:
+            wanted = [right for right in rights if right.scope is scope]
+            where = self._scope_id(scope) if wanted else None
+            if where is None:
+                continue
+            missing = missing_rights(wanted, self._facts.permissions(where))
+            granted += len(wanted) - len(missing)
+            checks += [_missing(right) for right in missing]
+        if not checks:
+            return [Check("rights", CheckState.OK, f"all {granted} that are needed")]
+        return checks
+
+    def _situation(self) -> Situation:
+        deployments = [each for each in (self._spec.deployment, self._spec.baseline) if each is not None]
+        return Situation(
+            platform=self._spec.manifest.platform.type,
+            source=self._around.source,
+            auth_mode=str(self._spec.endpoint.document.get("auth_mode", "key")),
+            local_code=any(each.code_dir is not None for each in deployments),
+            local_model=any(each.model_path is not None for each in deployments),
+            local_environment=any(isinstance(each.document.get("environment"), dict) for each in deployments),
+        )
+
+    def _scope_id(self, scope: Scope) -> str | None:
+        """Where ``scope`` is; None: not known, and the query of telemetry itself shows whether the right is there."""
+        facts, asked = self._facts, self._spec.manifest.gate.telemetry
+        match scope:
+            case Scope.WORKSPACE:
+                return facts.where.id
+            case Scope.GROUP:
+                return facts.group_id
+            case Scope.SUBSCRIPTION:
+                return facts.subscription_id
+            case Scope.COMPONENT:
+                return asked.app_insights or sight.linked_component(facts)
+            case Scope.LOGS:
+                return sight.logs_workspace_id(facts, asked, self._around.source)
+
+    def _endpoint(self) -> Sequence[Check]:
+        name, found = "endpoint", self._facts.endpoint()
+        if found is None:
+            said = f"{self._spec.endpoint.name} does not exist yet: the rollout creates it"
+            return [Check(name, CheckState.OK, said)]
+        held = properties(found)
+        state = str(held.get("provisioningState", ""))
+        checks = [_state_check(self._spec.endpoint.name, state)]
+        url = str(held.get("scoringUri") or "")
+        if url and not self._around.cloud.may_score(url):
+            text = f"its scoring address {url} is not of {self._around.cloud.name}: no key is sent there"
+            fix = "If it is yours, add its host to DEPLOYER_SCORING_HOSTS."
+            checks.append(Check("scoring host", CheckState.FAIL, text, fix))
+        if str(held.get("publicNetworkAccess", "")).lower() == "disabled":
+            text = "only private networks reach it: smoke tests, warm-up and load work from there alone"
+            checks.append(Check("network", CheckState.WARN, text, "Run deployer inside the network of the endpoint."))
+        return checks
+
+    def _stable(self) -> Sequence[Check]:
+        name, endpoint = "stable", self._facts.observed()
+        live = [each for each in endpoint.traffic if endpoint.traffic[each]] if endpoint else []
+        if endpoint is None or not live:
+            has_baseline = self._spec.baseline is not None
+            text = "nothing takes traffic yet" + ("; the baseline is deployed first" if has_baseline else "")
+            fix = "" if has_baseline else "Add `baseline`, else there is nothing to compare with or to go back to."
+            return [Check(name, CheckState.OK if has_baseline else CheckState.WARN, text, fix)]
+        return [_live_check(endpoint, each) for each in sorted(live)]
+
+
+def _missing(right: Right) -> Check:
+    state = CheckState.FAIL if right.blocks else CheckState.WARN
+    text = f"{right.action} is missing on the {right.scope.value}: {right.without}"
+    return Check("rights", state, text, f"Assign the role {ROLE} on the {right.scope.value} to this identity.")
+
+
+def _state_check(name: str, state: str) -> Check:
+    match state.lower():
+        case "succeeded":
+            return Check("endpoint", CheckState.OK, f"{name} is ready for changes")
+        case "failed" | "canceled":
+            text = f"the last change of {name} ended as {state}"
+            return Check("endpoint", CheckState.WARN, text, "Look at its activity log if the rollout fails as well.")
+        case "":
+            return Check("endpoint", CheckState.UNKNOWN, f"{name} does not say its state", "Look at it in the portal.")
+        case _:
+            text = f"{name} is {state}: it takes one change at a time"
+            return Check("endpoint", CheckState.FAIL, text, "Wait until the change under way has ended.")
+
+
+def _live_check(endpoint: Endpoint, name: str) -> Check:
+    found = endpoint.deployments.get(name)
+    if found is None:
+        text = f"{name} has traffic and is not among the deployments"
+        return Check("stable", CheckState.UNKNOWN, text, "Look at the endpoint in the portal.")
+    said = f"{name} has {endpoint.traffic[name]}%, {found.instances_ready}/{found.instances_wanted} instances ready"
+    if found.state is DeploymentState.READY:
+        return Check("stable", CheckState.OK, said)
+    state = CheckState.WARN if found.state is DeploymentState.DEGRADED else CheckState.FAIL
+    fix = "Mend the stable first: a rollback returns to it."
+    return Check("stable", state, f"{said}; {found.state.value}: {found.message or 'no reason given'}", fix)

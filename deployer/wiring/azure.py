@@ -1,0 +1,183 @@
+"""Reaching an endpoint on Azure: one identity, one way to ARM, and everything that goes through it."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from deployer.cloud.arm import Arm
+from deployer.cloud.clouds import Cloud, Workspace, find_cloud
+from deployer.cloud.credentials import credential as find_credential
+from deployer.errors import PlanError, PlatformError, TelemetryError
+from deployer.gate.samples import Samples
+from deployer.manifest.load import RolloutSpec
+from deployer.manifest.schema import PlatformType, TelemetrySource
+from deployer.manifest.schema import Telemetry as AskedTelemetry
+from deployer.platforms.facts import Facts, Once
+from deployer.platforms.inspection import AzureInspector, Surroundings
+from deployer.platforms.inspection_telemetry import linked_component
+from deployer.platforms.leftovers import AzureCaretaker
+from deployer.ports.clock import Clock
+from deployer.ports.inspection import Caretaker, Inspector
+from deployer.ports.platform import Platform
+from deployer.ports.telemetry import Telemetry
+from deployer.wiring.where import Place
+
+PRICES_TIMEOUT_S = 8.0
+PUBLIC = "AzureCloud"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """An endpoint on Azure with what reaches it. Nothing was asked yet."""
+
+    platform: Platform
+    telemetry: Telemetry
+    inspector: Inspector | None
+    """None: there is no manifest to inspect for."""
+    caretaker: Caretaker
+
+
+class NoTelemetry:
+    """Telemetry of an endpoint that was reached by name: the manifest says where to look, and there is none."""
+
+    def fetch(self, since: datetime, until: datetime, *, block_s: float, mirrored: bool = False) -> Samples:
+        """Say so.
+
+        Raises:
+            TelemetryError: always.
+        """
+        raise TelemetryError("where telemetry is kept is not known", hint="Give the manifest instead of the name.")
+
+
+class Deferred:
+    """Telemetry whose place is read from Azure when it is first asked."""
+
+    def __init__(self, make: Callable[[], Telemetry]) -> None:
+        self._made = Once(make)
+
+    def fetch(self, since: datetime, until: datetime, *, block_s: float, mirrored: bool = False) -> Samples:
+        """Read it; see the port.
+
+        Raises:
+            TelemetryError: its place cannot be read either.
+        """
+        try:
+            telemetry = self._made()
+        except PlatformError as exc:
+            raise TelemetryError(exc.message, hint=exc.hint) from exc
+        return telemetry.fetch(since, until, block_s=block_s, mirrored=mirrored)
+
+
+def source_of(platform: PlatformType, asked: AskedTelemetry) -> TelemetrySource:
+    """Choose where the gate reads when the manifest does not.
+
+    A Kubernetes endpoint has no traffic log (WIRE 7). Without either, metrics remain, which can never pass.
+    """
+    if asked.source is not None:
+        return asked.source
+    if platform is PlatformType.KUBERNETES:
+        return TelemetrySource.APP_INSIGHTS
+    if asked.log_analytics_workspace_id:
+        return TelemetrySource.TRAFFIC_LOG
+    return TelemetrySource.APP_INSIGHTS if asked.app_insights else TelemetrySource.METRICS
+
+
+def connect(endpoint: str, place: Place, spec: RolloutSpec | None, clock: Clock) -> Connected:
+    """Make what reaches ``endpoint``. Asks nothing but, for a cloud of your own, its metadata.
+
+    Raises:
+        PlanError: there is no such cloud, or the platform has no such telemetry.
+    """
+    cloud = find_cloud(place.cloud, os.environ)
+    workspace = Workspace(place.subscription_id, place.resource_group, place.workspace)
+    identity = find_credential(cloud)
+    arm = Arm(cloud, identity, clock)
+    platform = _platform(endpoint, place.platform, cloud, workspace, identity, arm, clock)
+    facts = Facts(arm, workspace, endpoint, platform)
+    fetch = _fetch if cloud.name == PUBLIC else None
+    caretaker = AzureCaretaker(arm, facts, platform, lambda: clock.now().date(), fetch)
+    if spec is None:
+        return Connected(platform, NoTelemetry(), None, caretaker)
+    source = source_of(place.platform, spec.manifest.gate.telemetry)
+    asked = spec.manifest.gate.telemetry
+    telemetry = _telemetry(endpoint, source, asked, cloud, identity, arm, facts, clock)
+    around = Surroundings(cloud, identity, facts, telemetry, source, clock, fetch)
+    return Connected(platform, telemetry, AzureInspector(spec, around), caretaker)
+
+
+def _platform(
+    endpoint: str, kind: PlatformType, cloud: Cloud, workspace: Workspace, identity: Any, arm: Arm, clock: Clock
+) -> Platform:
+    from deployer.platforms.kubernetes import KubernetesPlatform  # noqa: PLC0415 - what is not used is not imported
+    from deployer.platforms.managed import ManagedPlatform  # noqa: PLC0415
+
+    made = KubernetesPlatform if kind is PlatformType.KUBERNETES else ManagedPlatform
+    return made(endpoint, arm=arm, cloud=cloud, workspace=workspace, credential=identity, clock=clock)
+
+
+def _telemetry(
+    endpoint: str,
+    source: TelemetrySource,
+    asked: AskedTelemetry,
+    cloud: Cloud,
+    identity: Any,
+    arm: Arm,
+    facts: Facts,
+    clock: Clock,
+) -> Telemetry:
+    from deployer.telemetry.app_insights import app_insights  # noqa: PLC0415
+    from deployer.telemetry.metrics import metrics  # noqa: PLC0415
+    from deployer.telemetry.traffic_log import traffic_log  # noqa: PLC0415
+
+    counter = metrics(arm, resource_id=facts.endpoint_id, clock=clock)
+    match source:
+        case TelemetrySource.TRAFFIC_LOG:
+            return traffic_log(
+                cloud,
+                identity,
+                workspace_id=asked.log_analytics_workspace_id,
+                resource_id=facts.endpoint_id,
+                endpoint=endpoint,
+                clock=clock,
+                max_lag_s=asked.max_lag,
+                counter=counter,
+            )
+        case TelemetrySource.APP_INSIGHTS:
+            return Deferred(
+                lambda: app_insights(
+                    cloud,
+                    identity,
+                    resource_id=asked.app_insights or _linked(facts),
+                    endpoint=endpoint,
+                    clock=clock,
+                    max_lag_s=asked.max_lag,
+                    workspace_id=asked.log_analytics_workspace_id,
+                    counter=counter,
+                )
+            )
+        case TelemetrySource.METRICS:
+            return counter
+        case TelemetrySource.LOCAL:
+            raise PlanError(
+                "gate.telemetry.source local is for platform local", hint="Use traffic_log, app_insights or metrics."
+            )
+
+
+def _linked(facts: Facts) -> str:
+    found = linked_component(facts)
+    if found is None:
+        raise TelemetryError(
+            f"workspace {facts.where.name} has no Application Insights", hint="Set gate.telemetry.app_insights."
+        )
+    return found
+
+
+def _fetch(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=PRICES_TIMEOUT_S) as answer:  # noqa: S310 (the address is a constant)
+        return json.load(answer)
