@@ -46,8 +46,9 @@ class ScriptedTransport(HttpTransport[Any, Any]):
     def send(self, request: Any, **_options: Any) -> RestRequestsTransportResponse:
         parts = urlsplit(request.url)
         body = json.loads(request.content) if request.content else None
-        self.asked.append(Asked(request.method, parts.path, dict(parse_qsl(parts.query)), dict(request.headers), body))
-        answer = self.answers.popleft()
+        asked = Asked(request.method, parts.path, dict(parse_qsl(parts.query)), dict(request.headers), body)
+        self.asked.append(asked)
+        answer = self.next(asked)
         if isinstance(answer, Exception):
             raise answer
         made = requests.Response()
@@ -58,6 +59,10 @@ class ScriptedTransport(HttpTransport[Any, Any]):
         response = RestRequestsTransportResponse(request=request, internal_response=made, block_size=4096)
         response.read()
         return response
+
+    def next(self, asked: Asked) -> Answer | Exception:
+        """What comes next."""
+        return self.answers.popleft()
 
     def open(self) -> None: ...
 

@@ -1,0 +1,128 @@
+"""Creating an online endpoint from its Azure ML YAML; one that exists is left as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from deployer.cloud.answers import read_refusal
+from deployer.errors import ConflictError, NotFoundError, PlatformError, TransientError
+from deployer.platforms.endpoint_resource import (
+    API,
+    BUSY,
+    LOST_S,
+    POLL_S,
+    Deadline,
+    EndpointResource,
+    operation_of,
+    properties,
+    state_of,
+)
+
+READY_S = 900.0
+"""How long an endpoint may take; 90 s were recorded (01)."""
+_AUTH = {"key": "Key", "aml_token": "AMLToken", "aad_token": "AADToken"}
+_FREED_LATE = "inferencingclientcallfailed"
+"""Code of the 404 that answers a PUT under a name whose endpoint was just deleted (azure-cli-extensions#7107)."""
+
+
+class EndpointCreate:
+    """Creates one endpoint."""
+
+    def __init__(self, resource: EndpointResource) -> None:
+        self._resource = resource
+
+    def ensure(self, document: Mapping[str, Any]) -> None:
+        """Make it exist and be ready.
+
+        Raises:
+            PlatformError: Azure refused it, or it failed.
+            TransientError: it is not ready after ``READY_S``.
+        """
+        deadline, operation = Deadline(self._resource.clock, READY_S), ""
+        sent: Deadline | None = None
+        while True:
+            found = self._look()
+            if found and (state_of(found) == "succeeded" or properties(found).get("scoringUri")):
+                return  # ready, or it once was: a failed change of it is not repaired by creating it
+            if found is not None and state_of(found) not in BUSY and (sent is None or sent.has_passed):
+                if found and sent is not None:
+                    raise self._failure(operation, found)
+                operation = self._try_put(document)
+                sent = Deadline(self._resource.clock, LOST_S) if operation is not None else None
+            if deadline.has_passed:
+                raise TransientError(
+                    f"endpoint {self._resource.name} is not ready after {READY_S:g} s",
+                    hint="Look at it in the portal, then run it again.",
+                )
+            deadline.pause(POLL_S)
+
+    def _look(self) -> dict[str, Any] | None:
+        """Read it; None when it cannot be had now, ``{}`` when it does not exist."""
+        try:
+            return self._resource.read() or {}
+        except TransientError:
+            return None
+
+    def _try_put(self, document: Mapping[str, Any]) -> str | None:
+        """Send it once; return where its operation is told about, None when it may not have been accepted."""
+        try:
+            return self._resource.arm.put(self._resource.path, API, self._body(document)).operation_url
+        except (ConflictError, TransientError):
+            return None  # the next read tells
+        except NotFoundError as exc:
+            if exc.code.lower() == _FREED_LATE:
+                return None
+            raise
+
+    def _failure(self, operation: str | None, found: Mapping[str, Any]) -> PlatformError:
+        status = self._resource.operation(operation or "", operation_of(found))
+        why = read_refusal(json.dumps(status.get("error") or {}))
+        return PlatformError(
+            f"endpoint {self._resource.name} could not be created: {why.text or 'no reason given'} "
+            f"({why.code or state_of(found)})",
+            hint="Correct what Azure refused, delete the endpoint, and run it again.",
+        )
+
+    def _body(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        workspace = self._resource.workspace
+        home = self._resource.arm.get(workspace.id, API)
+        if home is None:
+            raise NotFoundError(
+                f"there is no workspace {workspace.name} in resource group {workspace.resource_group}",
+                hint="Check subscription, resource group and workspace.",
+            )
+        made: dict[str, Any] = {
+            "authMode": _AUTH.get(str(document.get("auth_mode") or "key").lower(), "Key"),
+            "properties": dict(cast("dict[str, str]", document.get("properties") or {})),
+            "traffic": {},
+            "mirrorTraffic": {},
+        }
+        if document.get("description"):
+            made["description"] = str(document["description"])
+        if access := document.get("public_network_access"):
+            made["publicNetworkAccess"] = str(access).capitalize()
+        if compute := document.get("compute"):
+            made["compute"] = self._compute(str(compute))
+        tags = cast("dict[str, Any]", document.get("tags") or {})
+        return {
+            "location": str(document.get("location") or home.get("location")),
+            "identity": _identity(cast("dict[str, Any]", document.get("identity") or {})),
+            "tags": {key: str(value) for key, value in tags.items()},
+            "properties": made,
+        }
+
+    def _compute(self, named: str) -> str:
+        """ARM id of a cluster. azure-ai-ml leaves the prefix in when it is not loaded from YAML (WIRE 2, trap 6)."""
+        name = named.removeprefix("azureml:")
+        return name if name.startswith("/") else f"{self._resource.workspace.id}/computes/{name}"
+
+
+def _identity(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Identity in ARM's words. Source: reference-yaml-endpoint-online; system-assigned when nothing is said."""
+    users = cast("list[Any]", document.get("user_assigned_identities") or [])
+    if str(document.get("type") or "").replace("_", "").lower() != "userassigned":
+        return {"type": "SystemAssigned"}
+    ids = [str(each["resource_id"] if isinstance(each, dict) else each) for each in users]  # pyright: ignore[reportUnknownArgumentType]
+    return {"type": "UserAssigned", "userAssignedIdentities": {each: {} for each in ids}}

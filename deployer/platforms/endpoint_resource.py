@@ -1,0 +1,144 @@
+"""An online endpoint as ARM keeps it: reading it, and the one lock that everything which writes to it takes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, cast
+
+from deployer.cloud.arm import Arm
+from deployer.cloud.clouds import Workspace
+from deployer.errors import NotFoundError, PlatformError, TransientError
+from deployer.ports.clock import Clock
+
+API = "2024-10-01"
+"""Of endpoints and deployments. azure-ai-ml 1.35.2 sends previews of 2022 and 2023; a newer version loses fewer fields
+of a document that is read and written back."""
+BUSY = frozenset({"creating", "updating", "deleting", "scaling"})
+POLL_S = 3.0
+"""Between looks at an operation that takes 20 to 70 s (azure/recordings/01, 02)."""
+READ_BACK_S = 2.0
+"""Between the two reads that prove a write: a replica that lags, or another writer, shows in between."""
+LOST_S = 12.0
+"""A write whose answer was lost and that no read shows for this long has not happened."""
+BUSY_S = 180.0
+"""How long another operation on the endpoint is waited for."""
+
+
+class Deadline:
+    """So many seconds from now, on the clock of whoever waits."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._started = clock.now()
+        self._until = self._started + timedelta(seconds=seconds)
+
+    @property
+    def has_passed(self) -> bool:
+        """Time is up."""
+        return self._clock.now() >= self._until
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it was set."""
+        return (self._clock.now() - self._started).total_seconds()
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, but not past the end."""
+        self._clock.sleep(max(0.0, min(seconds, (self._until - self._clock.now()).total_seconds())))
+
+
+class EndpointResource:
+    """One endpoint of one workspace.
+
+    Attributes:
+        lock: held from the read a write is made from until the write is proven, so that two threads of one run (the
+            heartbeat and the rollout) never write over each other.
+    """
+
+    def __init__(self, name: str, arm: Arm, workspace: Workspace, clock: Clock) -> None:
+        self.name = name
+        self.arm = arm
+        self.clock = clock
+        self.workspace = workspace
+        self.lock = threading.RLock()
+        self.path = f"{workspace.id}/onlineEndpoints/{name}"
+
+    def read(self) -> dict[str, Any] | None:
+        """Read the endpoint; None when it does not exist."""
+        return self.arm.get(self.path, API)
+
+    def require(self) -> dict[str, Any]:
+        """Read the endpoint.
+
+        Raises:
+            NotFoundError: it does not exist.
+        """
+        found = self.read()
+        if found is None:
+            raise NotFoundError(
+                f"there is no online endpoint {self.name} in workspace {self.workspace.name}",
+                hint="Check the name and the workspace, or let a rollout create it.",
+            )
+        return found
+
+    def look(self) -> dict[str, Any] | None:
+        """Read the endpoint while waiting for something; None when it cannot be had now.
+
+        Raises:
+            NotFoundError: it does not exist any more.
+        """
+        try:
+            return self.require()
+        except TransientError:
+            return None
+
+    def operation(self, *urls: str) -> dict[str, Any]:
+        """Read what the first address that answers says of an operation, for its reasons; empty when none does."""
+        for url in urls:
+            with suppress(PlatformError):
+                if url and (status := self.arm.operation(url)):
+                    return status
+        return {}
+
+    def deployments(self) -> list[dict[str, Any]]:
+        """Read all deployments of the endpoint."""
+        return self.arm.list(f"{self.path}/deployments", API)
+
+    def deployment_path(self, name: str) -> str:
+        """ARM resource id of a deployment."""
+        return f"{self.path}/deployments/{name}"
+
+    def deployment(self, name: str) -> dict[str, Any] | None:
+        """Read one deployment; None when it does not exist, or not yet."""
+        return self.arm.get(self.deployment_path(name), API)
+
+
+def properties(document: Mapping[str, Any]) -> dict[str, Any]:
+    """``properties`` of a resource; empty when the service left them out."""
+    return cast("dict[str, Any]", document.get("properties") or {})
+
+
+def state_of(document: Mapping[str, Any]) -> str:
+    """Provisioning state in lower case, whatever the service or a new version of it calls it."""
+    return str(properties(document).get("provisioningState") or "").lower()
+
+
+def tags_of(document: Mapping[str, Any]) -> dict[str, str]:
+    """Tags of a resource. A tag with an empty value is one that could not be removed: it reads as absent."""
+    found = cast("dict[str, Any]", document.get("tags") or {})
+    return {key: str(value) for key, value in found.items() if value not in {None, ""}}
+
+
+def shares(document: Mapping[str, Any], key: str) -> dict[str, int]:
+    """Read ``traffic`` or ``mirrorTraffic``; an all-zero map is no map."""
+    found = cast("dict[str, Any]", properties(document).get(key) or {})
+    return {name: int(share) for name, share in found.items() if share}
+
+
+def operation_of(document: Mapping[str, Any]) -> str:
+    """Where the resource says its last operation is told about; empty when it does not."""
+    found = cast("dict[str, Any]", properties(document).get("properties") or {})
+    return str(found.get("AzureAsyncOperationUri") or "")

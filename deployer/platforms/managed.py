@@ -1,0 +1,63 @@
+"""Managed online endpoints: Azure's machines, one public address, mirroring, autoscaling by Azure Monitor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployer.cloud.arm import Arm
+from deployer.cloud.clouds import Cloud, Workspace
+from deployer.platforms.online_endpoint import Assets, Kind, OnlineEndpoint
+from deployer.platforms.progress import SERVER, STORAGE
+from deployer.ports.clock import Clock
+from deployer.ports.platform import Capabilities
+
+if TYPE_CHECKING:  # azure.core takes 0.3 s to import
+    from azure.core.credentials import TokenCredential
+
+# Source: how-to-manage-quotas and how-to-safely-rollout (limits), azure/recordings 01-03 (20-70 s a traffic change,
+# ten minutes a deployment). A lease is stale after more than the longest wait in which tags cannot be written.
+CAPABILITIES = Capabilities(
+    platform="managed",
+    mirror=True,
+    mirror_max_pct=50,
+    max_deployments=20,
+    compare_and_set=False,
+    typical_shift_s=45.0,
+    restore_reserve_s=420.0,
+    poll_s=5.0,
+    beat_s=30.0,
+    stale_after_s=240.0,
+    typical_deploy_s=600.0,
+)
+KIND = Kind(
+    capabilities=CAPABILITIES,
+    containers=(STORAGE, SERVER),
+    has_monitor_autoscale=True,
+    allow_private=False,
+)
+
+
+class ManagedPlatform(OnlineEndpoint):
+    """One managed online endpoint."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        arm: Arm,
+        cloud: Cloud,
+        workspace: Workspace,
+        credential: TokenCredential,
+        clock: Clock,
+        assets: Assets | None = None,
+    ) -> None:
+        super().__init__(
+            endpoint,
+            KIND,
+            arm=arm,
+            cloud=cloud,
+            workspace=workspace,
+            credential=credential,
+            clock=clock,
+            assets=assets,
+        )

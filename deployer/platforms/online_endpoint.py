@@ -1,0 +1,253 @@
+"""An Azure ML online endpoint behind the platform port: what managed and Kubernetes endpoints share.
+
+Documents are compiled and local files uploaded by azure-ai-ml (``azureml``); everything else is plain ARM, because the
+SDK polls every 30 s, prints, loses fields and believes what operations say of themselves (WIRE 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from deployer.cloud.arm import Arm
+from deployer.cloud.clouds import Cloud, Workspace
+from deployer.errors import DeniedError, NotFoundError, QuotaExceededError
+from deployer.platforms.autoscale import Autoscale
+from deployer.platforms.deployment_write import DeploymentWrite, require_idle, require_version
+from deployer.platforms.endpoint_create import EndpointCreate
+from deployer.platforms.endpoint_resource import EndpointResource, shares, state_of, tags_of
+from deployer.platforms.progress import Progress
+from deployer.platforms.reading import capacity_of, created_at, digest_of, name_of, read_deployment, read_endpoint
+from deployer.platforms.scoring import Scoring
+from deployer.platforms.specification import record, recorded, stale
+from deployer.platforms.tag_write import TAGS_MAX, TagWrite
+from deployer.platforms.traffic_write import TrafficWrite, check_split
+from deployer.ports.clock import Clock
+from deployer.ports.platform import Capabilities, Deployment, DeploymentSpec, Endpoint, ScoringTarget, Traffic
+
+if TYPE_CHECKING:  # azure.core takes 0.3 s to import
+    from azure.core.credentials import TokenCredential
+
+SPARE_TAGS = 14
+"""Of the 50 tags of an endpoint, kept free for the rollout's own and for those of people."""
+
+
+class Assets(Protocol):
+    """Makes the body of a deployment's PUT (``deployer.platforms.azureml.AzureMl``)."""
+
+    def compile(self, document: Mapping[str, Any], base_dir: Path, *, endpoint: str, name: str) -> dict[str, Any]:
+        """Upload what is local, resolve what is named, send nothing else."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one kind of online endpoint differs from the other: data."""
+
+    capabilities: Capabilities
+    containers: tuple[str, ...]
+    """Containers whose logs can be read."""
+    has_monitor_autoscale: bool
+    """Autoscaling is a setting of Azure Monitor beside the deployment, which can be changed; else part of it."""
+    allow_private: bool
+    """It may be scored at a private address and over plain http."""
+
+
+class OnlineEndpoint:
+    """One online endpoint (implements ``ports.platform.Platform``).
+
+    Args:
+        name: of the endpoint.
+        kind: which kind it is.
+        arm: the way to ARM.
+        cloud: whose hosts may see a key.
+        workspace: where it lives.
+        credential: who asks.
+        clock: by which is waited.
+        assets: compiles deployment documents; None: azure-ai-ml, imported when first needed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        *,
+        arm: Arm,
+        cloud: Cloud,
+        workspace: Workspace,
+        credential: TokenCredential,
+        clock: Clock,
+        assets: Assets | None = None,
+    ) -> None:
+        self._kind = kind
+        self._azure = (cloud, workspace, credential)
+        self._assets = assets
+        self._resource = EndpointResource(name, arm, workspace, clock)
+        self._progress = Progress(self._resource, kind.containers)
+        self._create = EndpointCreate(self._resource)
+        self._traffic = TrafficWrite(self._resource, self._read_deployments)
+        self._tags = TagWrite(self._resource)
+        self._writes = DeploymentWrite(self._resource, self._progress)
+        self._scoring = Scoring(self._resource, cloud, credential, allow_private=kind.allow_private)
+        self._autoscale = Autoscale(self._resource)
+        self._served: dict[tuple[str, datetime | None], int] = {}
+        """Instances that a deployment was last seen to serve with."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this platform can do."""
+        return self._kind.capabilities
+
+    def observe(self) -> Endpoint | None:
+        """Read endpoint and deployments: two calls, and a few more while a deployment is made or has failed."""
+        document = self._resource.read()
+        return None if document is None else read_endpoint(document, self._read_deployments(document))
+
+    def ensure_endpoint(self, document: Mapping[str, Any]) -> None:
+        """Create the endpoint; one that exists is left alone. Takes one or two minutes."""
+        self._create.ensure(document)
+
+    def create_deployment(self, spec: DeploymentSpec) -> None:
+        """Upload and compile the version, record it in the endpoint's tags, and start making it."""
+        if self._must_make(spec.name, spec.digest):
+            body = self._compiler().compile(spec.document, spec.base_dir, endpoint=self._resource.name, name=spec.name)
+            self._record(body, spec.digest)
+            self._writes.make(spec.name, body, spec.digest)
+
+    def recreate_deployment(self, name: str, digest: str) -> None:
+        """Start making ``name`` again as the endpoint's tags say that ``digest`` was."""
+        known = recorded(tags_of(self._resource.require()), digest)
+        there = self._find(name)
+        if there is not None:
+            require_version(name, there, digest)
+        if known is None or known.missing:
+            lacking = f" but for {', '.join(known.missing)}" if known else ""
+            raise NotFoundError(
+                f"endpoint {self._resource.name} has no record of version {digest[:12]}{lacking}",
+                hint="Deploy it again from its manifest.",
+            )
+        if self._must_make(name, digest):
+            self._writes.make(name, known.body, digest)
+
+    def set_traffic(self, traffic: Traffic, mirror: Traffic, *, expect: Mapping[str, str | None] | None = None) -> None:
+        """Write the whole map with one PUT of the endpoint; return once two reads show it, usually in 20 to 70 s."""
+        self._traffic.write(check_split(traffic, mirror, self.capabilities), expect)
+
+    def set_tags(self, tags: Mapping[str, str | None], *, expect: Mapping[str, str | None] | None = None) -> None:
+        """Compare and merge; checked, not atomic: Azure has no ETag."""
+        self._tags.write(tags, expect)
+
+    def delete_deployment(self, name: str) -> None:
+        """Delete the deployment and its autoscale setting; return once it is gone, often after minutes."""
+        endpoint = self._resource.require()
+        if self._find(name) is None:
+            return
+        require_idle(endpoint, name)
+        if self._kind.has_monitor_autoscale:
+            with suppress(DeniedError):  # who may not see autoscale rules has made none with deployer
+                self._autoscale.delete(name)
+        self._writes.delete(name)
+
+    def scale_deployment(self, name: str, instances: int) -> None:
+        """Set the number of instances, and the least that autoscale rules keep."""
+        endpoint = self._resource.require()
+        live = {**shares(endpoint, "traffic"), **shares(endpoint, "mirrorTraffic")}
+        has_traffic = name.lower() in {each.lower() for each in live}
+        self._writes.scale(name, instances, has_traffic=has_traffic)
+        if self._kind.has_monitor_autoscale and instances:
+            with suppress(DeniedError):
+                self._autoscale.require(name, instances)
+
+    def match_scaling(self, name: str, like: str) -> str:
+        """Copy autoscale rules and hold the instances of ``like``."""
+        if not self._kind.has_monitor_autoscale:
+            return f"instances of {like} are scaled by its own scale_settings, which cannot be changed while it is live"
+        return self._autoscale.match(name, like)
+
+    def release_scaling(self, name: str) -> None:
+        """Undo the hold."""
+        if self._kind.has_monitor_autoscale:
+            self._autoscale.release(name)
+
+    def logs(self, name: str, *, lines: int = 100) -> str:
+        """Return the end of what the containers printed, each under its name."""
+        texts = {each: self._progress.logs(name, each, lines).rstrip() for each in self._kind.containers}
+        shown = [
+            f"== {each} ==\n{text}" if len(self._kind.containers) > 1 else text for each, text in texts.items() if text
+        ]
+        return "\n".join("\n".join(shown).splitlines()[-lines:]) if lines > 0 else ""
+
+    def scoring_target(self) -> ScoringTarget:
+        """Address and key, kept for ten minutes."""
+        return self._scoring.target()
+
+    def invalidate(self) -> None:
+        """Forget the key, because the scoring host refused it."""
+        self._scoring.invalidate()
+
+    def _compiler(self) -> Assets:
+        if self._assets is None:
+            from deployer.platforms.azureml import AzureMl  # noqa: PLC0415 - 2 s, for the few commands that deploy
+
+            self._assets = AzureMl(*self._azure)
+        return self._assets
+
+    def _find(self, name: str) -> dict[str, Any] | None:
+        return next((each for each in self._resource.deployments() if name_of(each).lower() == name.lower()), None)
+
+    def _must_make(self, name: str, digest: str) -> bool:
+        """Make room for a version; False: it is there and did not fail.
+
+        Raises:
+            ConflictError: the name belongs to another version.
+            QuotaExceededError: there are as many deployments as there can be.
+        """
+        self._resource.require()
+        there = self._resource.deployments()
+        found = next((each for each in there if name_of(each).lower() == name.lower()), None)
+        if found is None:
+            most = self.capabilities.max_deployments
+            if len(there) >= most:
+                raise QuotaExceededError(
+                    f"endpoint {self._resource.name} has {len(there)} deployments, of {most} at most",
+                    hint="Delete one that is not needed.",
+                )
+            return True
+        if state_of(found) != "deleting":
+            require_version(name, found, digest)
+            if state_of(found) not in {"failed", "canceled"}:
+                return False
+        self._writes.delete(name)
+        return True
+
+    def _record(self, body: Mapping[str, Any], digest: str) -> None:
+        """Keep what is needed to make the version again, before it exists; drop what nobody can ask for any more."""
+        tags = tags_of(self._resource.require())
+        deployed = [digest_of(each) or "" for each in self._resource.deployments()]
+        told = "|".join(value for key, value in tags.items() if not key.startswith("deployer.spec."))
+        kept = [each for each in (digest, *deployed) if each]
+        old = [key for key in stale(tags, kept) if key.split(".")[2] not in told]
+        recording = record(body, digest, room=TAGS_MAX - SPARE_TAGS - (len(tags) - len(old)))
+        wanted: dict[str, str | None] = {**dict.fromkeys(old), **recording.tags}
+        if any(tags.get(key) != value for key, value in wanted.items()):
+            self._tags.write(wanted, None)
+
+    def _read_deployments(self, endpoint: Mapping[str, Any]) -> dict[str, Deployment]:
+        live = {name.lower() for name in shares(endpoint, "traffic")}
+        found = [
+            self._read_deployment(each, has_traffic=name_of(each).lower() in live)
+            for each in self._resource.deployments()
+        ]
+        return {each.name: each for each in found}
+
+    def _read_deployment(self, document: Mapping[str, Any], *, has_traffic: bool) -> Deployment:
+        key = (name_of(document), created_at(document))
+        serving = self._served.get(key, 1 if has_traffic else 0)
+        found = read_deployment(document, serving=serving, message=self._progress.describe(document))
+        if state_of(document) == "succeeded":
+            self._served[key] = capacity_of(document)
+        return found

@@ -1,0 +1,84 @@
+"""What a deployment that is not ready is doing, or why it never will be: one line, asked sparingly.
+
+Azure says no more than ``Creating`` for ten minutes; which stage it is in shows in which container has printed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from deployer.cloud.answers import one_line, read_refusal
+from deployer.errors import PlatformError
+from deployer.platforms.diagnosis import diagnose
+from deployer.platforms.endpoint_resource import API, BUSY, EndpointResource, operation_of, state_of
+from deployer.platforms.reading import created_at, name_of, was_up
+
+LOOK_EVERY_S = 15.0
+"""Two calls a look, so not at every observation."""
+TAIL = 100
+STORAGE, SERVER = "StorageInitializer", "InferenceServer"
+"""Containers of a deployment, by their name on the wire; a Kubernetes deployment has only the second one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    at: datetime
+    state: str
+    text: str
+
+
+class Progress:
+    """Reads why deployments of one endpoint are not ready."""
+
+    def __init__(self, resource: EndpointResource, containers: tuple[str, ...]) -> None:
+        self._resource = resource
+        self._containers = containers
+        self._told: dict[tuple[str, datetime | None], _Told] = {}
+        self._operations: dict[str, str] = {}
+
+    def follow(self, name: str, operation_url: str) -> None:
+        """Remember where the operation that makes ``name`` is told about."""
+        self._operations[name] = operation_url
+
+    def describe(self, document: Mapping[str, Any]) -> str:
+        """Say in one line what the deployment does, or why it failed; empty when it is ready."""
+        state, key = state_of(document), (name_of(document), created_at(document))
+        if state == "succeeded":
+            return ""
+        if state == "deleting":
+            return "being deleted"
+        now, told = self._resource.clock.now(), self._told.get(key)
+        if told is None or told.state != state or (state in BUSY and now - told.at > timedelta(seconds=LOOK_EVERY_S)):
+            text = self._stage(document) if state in BUSY else self._failure(document)
+            told = self._told[key] = _Told(now, state, text)
+        return told.text
+
+    def logs(self, name: str, container: str, lines: int) -> str:
+        """Return the end of what a container printed; empty when it cannot be had."""
+        path = f"{self._resource.deployment_path(name)}/getLogs"
+        try:
+            reply = self._resource.arm.post(path, API, {"containerType": container, "tail": lines})
+        except PlatformError:  # no container yet, no right to read logs: a message less, not a failure
+            return ""
+        return str(reply.body.get("content") or "")
+
+    def _stage(self, document: Mapping[str, Any]) -> str:
+        if was_up(document):
+            return "changing its number of instances"
+        name = name_of(document)
+        if self.logs(name, SERVER, 5).strip():
+            return "starting the model server"
+        if STORAGE in self._containers and self.logs(name, STORAGE, 5).strip():
+            return "downloading the model"
+        return "waiting for machines, the image build and its download"
+
+    def _failure(self, document: Mapping[str, Any]) -> str:
+        name = name_of(document)
+        status = self._resource.operation(self._operations.get(name, ""), operation_of(document))
+        refusal = read_refusal(json.dumps(status.get("error") or {}))
+        printed = {container: self.logs(name, container, TAIL) for container in self._containers}
+        return one_line(diagnose(refusal.code, refusal.text, printed).line)

@@ -1,0 +1,109 @@
+"""Changing an endpoint's tags on Azure, which has no ETag: read, compare, PATCH the whole map, read back twice.
+
+A PATCH of tags leaves traffic alone. Two writers that compare at the same moment both write, and the last one stays:
+the two reads, apart, show it to the other one, which then withdraws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from deployer.errors import ConflictError, PlatformError, TransientError
+from deployer.platforms.endpoint_resource import (
+    API,
+    BUSY,
+    BUSY_S,
+    LOST_S,
+    POLL_S,
+    READ_BACK_S,
+    Deadline,
+    EndpointResource,
+    state_of,
+    tags_of,
+)
+from deployer.platforms.traffic_write import require_tags
+
+KEY_MAX = 256
+VALUE_MAX = 256
+"""Characters. Source: learn.microsoft.com/azure/azure-resource-manager/management/tag-resources (512 and 256)."""
+TAGS_MAX = 50
+"""Of one resource; same source."""
+LOOK_S = 1.0
+
+
+class TagWrite:
+    """Writes the tags of one endpoint."""
+
+    def __init__(self, resource: EndpointResource) -> None:
+        self._resource = resource
+        self._removes = True
+        """Whether leaving a key out of the PATCH removes it, as far as seen; else it is written empty."""
+
+    def write(self, tags: Mapping[str, str | None], expect: Mapping[str, str | None] | None) -> None:
+        """Merge ``tags``; return once two reads show them. See ``ports.platform.Platform.set_tags``."""
+        _check(tags)
+        resource, sent = self._resource, False
+        deadline = Deadline(resource.clock, BUSY_S)
+        while True:
+            with resource.lock:
+                before = resource.require()
+                if not (sent and _shows(before, tags)):  # a lost answer: our own write made ``expect`` untrue
+                    require_tags(before, expect)
+                if _shows(before, tags) and self._stays(tags):
+                    return
+                if state_of(before) not in BUSY or deadline.has_passed:
+                    sent = True
+                    if self._patch(before, tags):
+                        return
+            if deadline.has_passed:
+                raise TransientError(
+                    f"the tags of endpoint {resource.name} could not be written for {BUSY_S:g} s",
+                    hint="Look in the portal for the operation that keeps it busy, then run it again.",
+                )
+            resource.clock.sleep(POLL_S)
+
+    def _patch(self, before: Mapping[str, Any], tags: Mapping[str, str | None]) -> bool:
+        """Send the whole map once; whether it then shows."""
+        kept = cast("dict[str, str]", before.get("tags") or {})
+        merged = {key: value if value is not None else "" for key, value in {**kept, **tags}.items()}
+        if self._removes:
+            merged = {key: value for key, value in merged.items() if value}
+        if len(merged) > TAGS_MAX:
+            raise PlatformError(
+                f"endpoint {self._resource.name} would have {len(merged)} tags; Azure keeps {TAGS_MAX}",
+                hint="Remove tags of your own, or shorten the environment variables of the deployment.",
+            )
+        try:
+            self._resource.arm.patch(self._resource.path, API, {"tags": merged})
+        except (ConflictError, TransientError):
+            return False  # the next read tells
+        waiting = Deadline(self._resource.clock, LOST_S)
+        while not waiting.has_passed:
+            now = self._resource.look()
+            if now is not None and _shows(now, tags):
+                return self._stays(tags)
+            waiting.pause(LOOK_S)
+        if any(value is None for value in tags.values()):
+            self._removes = False
+        return False
+
+    def _stays(self, tags: Mapping[str, str | None]) -> bool:
+        """Whether a second read, a little later, still shows them."""
+        self._resource.clock.sleep(READ_BACK_S)
+        again = self._resource.look()
+        return again is not None and _shows(again, tags)
+
+
+def _shows(document: Mapping[str, Any], tags: Mapping[str, str | None]) -> bool:
+    found = tags_of(document)
+    return all(found.get(key) == (value or None) for key, value in tags.items())
+
+
+def _check(tags: Mapping[str, str | None]) -> None:
+    for key, value in tags.items():
+        if not key or len(key) > KEY_MAX or len(value or "") > VALUE_MAX:
+            raise PlatformError(
+                f"tag {key[:40]!r} is empty or longer than {KEY_MAX} characters, or its value than {VALUE_MAX}",
+                hint="Shorten it.",
+            )

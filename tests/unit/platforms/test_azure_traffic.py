@@ -1,0 +1,351 @@
+"""A traffic change on Azure: what is written, what is believed, and what is done when nobody knows."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ServiceResponseError
+
+from deployer.errors import ConflictError, NotFoundError, NotReadyError, PlatformError, TransientError
+from deployer.platforms.kubernetes import KubernetesPlatform
+from deployer.platforms.managed import ManagedPlatform
+from tests.doubles.arm_script import Answer, Asked
+from tests.doubles.arm_service import Azure
+
+
+class Stage:
+    def __init__(self, traffic: dict[str, int] | None = None) -> None:
+        self.azure = Azure()
+        self.service = self.azure.service
+        self.service.create("blue", "green", traffic={"blue": 100} if traffic is None else traffic)
+        self.platform = ManagedPlatform("digits", **self.azure.parts())
+        self.started = self.azure.clock.now()
+
+    @property
+    def took_s(self) -> float:
+        return (self.azure.clock.now() - self.started).total_seconds()
+
+    @property
+    def live(self) -> dict[str, int]:
+        assert self.service.endpoint is not None
+        return self.service.endpoint["properties"]["traffic"]
+
+    @property
+    def puts(self) -> list[Any]:
+        return self.service.calls("PUT", "endpoint")
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def first(kind: str, method: str, answer: Answer | Exception) -> Any:
+    """The first such request gets this answer, and has no effect."""
+    left = [answer]
+
+    def fault(asked: Asked, what: str) -> Answer | None:
+        if (what, asked.method) == (kind, method) and left:
+            found = left.pop()
+            if isinstance(found, Exception):
+                raise found
+            return found
+        return None
+
+    return fault
+
+
+def once(kind: str) -> Any:
+    """The first change of this kind happens and its answer is lost."""
+    left = [True]
+    return lambda _asked, what: what == kind and bool(left) and left.pop()
+
+
+def test_a_step_takes_four_calls_besides_waiting(stage: Stage) -> None:
+    stage.platform.set_traffic({"blue": 90, "green": 10}, {})
+    waits = [each for each in stage.service.asked if each[:2] == ("GET", "endpoint")]
+    assert len(stage.service.calls("GET", "deployments")) == 1
+    assert len(stage.puts) == 1
+    assert (
+        len(waits) == 1 + 7 + 1
+    )  # what is written back; 20 s in polls of 3 s, the last of them proof; the second proof
+    assert stage.took_s < 20 + 5
+
+
+def test_a_put_keeps_everything_it_does_not_own(stage: Stage) -> None:
+    endpoint = stage.service.endpoint
+    assert endpoint is not None
+    endpoint["tags"] = {"team": "x", "empty": ""}
+    endpoint["sku"] = {"name": "Premium"}
+    endpoint["identity"] = {
+        "type": "UserAssigned",
+        "principalId": "p",
+        "userAssignedIdentities": {"/id/a": {"principalId": "1", "clientId": "2"}},
+    }
+    endpoint["properties"] |= {
+        "authMode": "AMLToken",
+        "description": "d",
+        "compute": "/c",
+        "publicNetworkAccess": "Disabled",
+        "newerField": {"a": [1]},
+        "mirrorTraffic": {"green": 5},
+        "swaggerUri": "https://x",
+        "properties": {
+            "owner": "me",
+            "azureml.onlineendpointid": "/x",
+            "AzureAsyncOperationUri": "https://x",
+            "createdBy": "a",
+            "createdAt": "b",
+            "lastModifiedAt": "c",
+        },
+    }
+    stage.platform.set_traffic({"blue": 100}, {"green": 10})
+    (body,) = stage.puts
+    assert body == {
+        "location": "westeurope",
+        "kind": "Managed",
+        "sku": {"name": "Premium"},
+        "tags": {"team": "x", "empty": ""},
+        "identity": {"type": "UserAssigned", "userAssignedIdentities": {"/id/a": {}}},
+        "properties": {
+            "authMode": "AMLToken",
+            "description": "d",
+            "compute": "/c",
+            "publicNetworkAccess": "Disabled",
+            "newerField": {"a": [1]},
+            "properties": {"owner": "me"},
+            "traffic": {"blue": 100},
+            "mirrorTraffic": {"green": 10},
+        },
+    }
+
+
+@pytest.mark.parametrize("lacking", ["location", "authMode"])
+def test_an_endpoint_that_was_read_in_part_is_not_written_back(stage: Stage, lacking: str) -> None:
+    endpoint = stage.service.endpoint
+    assert endpoint is not None
+    endpoint.pop(lacking, None)
+    endpoint["properties"].pop(lacking, None)
+    with pytest.raises(TransientError):
+        stage.platform.set_traffic({"green": 100}, {})
+    assert stage.puts == []
+
+
+@pytest.mark.parametrize("odd", [None, {}])
+def test_an_endpoint_without_own_properties_is_written_all_the_same(stage: Stage, odd: Any) -> None:
+    endpoint = stage.service.endpoint
+    assert endpoint is not None
+    endpoint["properties"]["properties"] = odd
+    endpoint["tags"] = odd
+    stage.platform.set_traffic({"green": 100}, {})
+    assert stage.live == {"green": 100}
+
+
+def test_the_body_of_the_answer_is_not_believed(stage: Stage) -> None:
+    stage.service.failing = {"code": "BadArgument", "message": "no"}
+    with pytest.raises(PlatformError):  # the 201 echoed the new traffic
+        stage.platform.set_traffic({"green": 100}, {})
+    assert stage.live == {"blue": 100}
+
+
+def test_old_reads_after_the_change_are_waited_out(stage: Stage) -> None:
+    stage.service.stale_reads = 0
+    stage.service.lost = lambda _asked, _kind: bool(setattr(stage.service, "stale_reads", 14))
+    stage.platform.set_traffic({"green": 100}, {})
+    assert stage.service.stale_reads == 0
+    assert len(stage.puts) == 1
+    observed = stage.platform.observe()
+    assert observed is not None
+    assert observed.traffic == {"green": 100}
+
+
+def test_one_read_that_shows_it_is_no_proof(stage: Stage) -> None:
+    shown: list[str] = []
+
+    def flap(asked: Asked, kind: str) -> Answer | None:
+        live = stage.live
+        if kind == "endpoint" and asked.method == "GET" and stage.puts:
+            shown.append("new" if live == {"green": 100} else "old")
+            if shown.count("new") == 2 and stage.service.stale_reads == 0 and "flapped" not in shown:
+                shown.append("flapped")
+                stage.service.stale_reads = 1
+        return None
+
+    stage.service.fault = flap
+    stage.platform.set_traffic({"green": 100}, {})
+    assert shown.count("new") >= 4
+
+
+def test_an_answer_that_was_lost_after_the_change_is_found_by_reading(stage: Stage) -> None:
+    stage.service.lost = once("endpoint")
+    stage.platform.set_traffic({"green": 100}, {})
+    assert (stage.live, len(stage.puts)) == ({"green": 100}, 1)
+
+
+@pytest.mark.parametrize("trouble", [Answer(500), Answer(503), ServiceResponseError("cut before it arrived")])
+def test_a_write_that_was_lost_before_the_change_is_sent_again(stage: Stage, trouble: Answer | Exception) -> None:
+    stage.service.fault = first("endpoint", "PUT", trouble)
+    stage.platform.set_traffic({"green": 100}, {})
+    assert (stage.live, len(stage.puts)) == ({"green": 100}, 2)
+
+
+def test_a_busy_endpoint_is_waited_for_and_read_again(stage: Stage) -> None:
+    stage.service.fault = first("endpoint", "PUT", Answer(409, {"error": {"code": "Conflict", "message": "busy"}}))
+    stage.platform.set_traffic({"green": 100}, {})
+    assert (stage.live, len(stage.puts)) == ({"green": 100}, 2)
+
+
+def test_an_operation_of_somebody_else_is_waited_for(stage: Stage) -> None:
+    other = ManagedPlatform("digits", **stage.azure.parts())
+    stage.service.takes_s = 60
+    stage.service.fault = lambda asked, kind: None
+    assert stage.service.endpoint is not None
+    body = {
+        **stage.service.endpoint,
+        "properties": {**stage.service.endpoint["properties"], "traffic": {"blue": 50, "green": 50}},
+    }
+    other._resource.arm.put(other._resource.path, "v", body)
+    stage.platform.set_traffic({"green": 100}, {})
+    assert stage.live == {"green": 100}
+
+
+def test_an_endpoint_that_stays_busy_is_a_conflict_within_its_deadline(stage: Stage) -> None:
+    assert stage.service.endpoint is not None
+    stage.service.endpoint["properties"]["provisioningState"] = "Updating"
+    with pytest.raises((ConflictError, TransientError)):
+        stage.platform.set_traffic({"green": 100}, {})
+    assert stage.took_s < 600
+    assert stage.live == {"blue": 100}
+
+
+def test_an_operation_that_never_ends_is_unknown_within_its_deadline(stage: Stage) -> None:
+    stage.service.takes_s = 1e9
+    with pytest.raises(TransientError):
+        stage.platform.set_traffic({"green": 100}, {})
+    assert 150 < stage.took_s < 240
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("OperationCanceled", TransientError), ("InternalServerError", TransientError), ("BadArgument", PlatformError)],
+)
+@pytest.mark.parametrize("half", [False, True])
+def test_an_operation_that_failed_says_why(stage: Stage, code: str, kind: type[PlatformError], half: bool) -> None:
+    stage.service.failing, stage.service.half = {"code": code, "message": "because\x1b[31m\nof this"}, half
+    with pytest.raises(PlatformError) as caught:
+        stage.platform.set_traffic({"green": 100}, {})
+    assert type(caught.value) is kind
+    assert caught.value.code == code
+    assert "because of this" in caught.value.message
+    assert "sig=" not in caught.value.message
+
+
+def test_an_endpoint_that_reads_failed_still_takes_the_way_back(stage: Stage) -> None:
+    stage.service.failing = {"code": "InternalServerError", "message": "x"}
+    with pytest.raises(TransientError):
+        stage.platform.set_traffic({"green": 100}, {})
+    assert stage.service.endpoint is not None
+    assert stage.service.endpoint["properties"]["provisioningState"] == "Failed"
+    stage.platform.set_traffic({"blue": 100}, {})
+    assert len(stage.puts) == 2  # it showed blue already, but nobody knows what a failed operation left
+    assert stage.service.endpoint["properties"]["provisioningState"] == "Succeeded"
+
+
+def test_a_status_that_cannot_be_read_does_not_stop_the_verification(stage: Stage) -> None:
+    stage.service.fault = lambda _asked, kind: Answer(404) if kind == "operation" else None
+    stage.platform.set_traffic({"green": 100}, {})
+    assert stage.live == {"green": 100}
+
+
+def test_what_is_so_already_is_not_written(stage: Stage) -> None:
+    stage.platform.set_traffic({"blue": 100, "green": 0}, {})
+    assert stage.puts == []
+
+
+def test_an_old_read_that_shows_what_is_wanted_does_not_stop_the_write(stage: Stage) -> None:
+    stage.platform.set_traffic({"green": 100}, {})
+    stage.service.stale_reads = 1  # shows blue 100
+    stage.platform.set_traffic({"blue": 100}, {})
+    assert stage.live == {"blue": 100}
+
+
+def test_somebody_who_writes_in_between_is_noticed(stage: Stage) -> None:
+    def meddle(_asked: Asked, kind: str) -> Answer | None:
+        if kind == "endpoint" and stage.live == {"green": 100}:
+            stage.live.clear()
+            stage.live.update({"blue": 50, "green": 50})
+        return None
+
+    stage.service.fault = meddle
+    with pytest.raises(ConflictError):
+        stage.platform.set_traffic({"green": 100}, {})
+
+
+def test_an_endpoint_that_vanishes_is_not_found(stage: Stage) -> None:
+    def vanish(asked: Asked, kind: str) -> Answer | None:
+        if stage.puts and kind == "endpoint" and asked.method == "GET":
+            return Answer(404)
+        return None
+
+    stage.service.fault = vanish
+    with pytest.raises(NotFoundError):
+        stage.platform.set_traffic({"green": 100}, {})
+
+
+def test_the_way_back_needs_no_list_of_deployments_for_what_has_traffic(stage: Stage) -> None:
+    stage = Stage({"blue": 90, "green": 10})
+    stage.service.fault = lambda _asked, kind: Answer(503) if kind == "deployments" else None
+    stage.platform.set_traffic({"blue": 100}, {})
+    assert stage.live == {"blue": 100}
+    with pytest.raises(TransientError):
+        stage.platform.set_traffic({"green": 100}, {})
+
+
+def test_traffic_moves_only_while_the_lease_holds(stage: Stage) -> None:
+    assert stage.service.endpoint is not None
+    stage.service.endpoint["tags"] = {"lease": "you", "gone": ""}
+    with pytest.raises(ConflictError):
+        stage.platform.set_traffic({"green": 100}, {}, expect={"lease": "me"})
+    assert stage.puts == []
+    stage.platform.set_traffic({"green": 100}, {}, expect={"lease": "you", "gone": None})
+    assert stage.live == {"green": 100}
+
+
+@pytest.mark.parametrize("state", ["Creating", "Failed", "Deleting", "Canceled", "SomethingNew"])
+def test_only_what_is_ready_gets_traffic(stage: Stage, state: str) -> None:
+    stage.service.deployments["green"]["properties"]["provisioningState"] = state
+    with pytest.raises((NotReadyError, NotFoundError)):
+        stage.platform.set_traffic({"blue": 90, "green": 10}, {})
+    assert stage.puts == []
+
+
+def test_shares_of_the_service_bear_the_names_of_deployments(stage: Stage) -> None:
+    stage.service.deployments = {}
+    stage.service.add("Blue")
+    observed = stage.platform.observe()
+    assert observed is not None
+    assert observed.traffic == {"Blue": 100}
+    stage.platform.set_traffic({"Blue": 100}, {})
+    assert stage.puts == []
+
+
+def test_clusters_do_not_mirror(stage: Stage) -> None:
+    platform = KubernetesPlatform("digits", **stage.azure.parts())
+    with pytest.raises(PlatformError) as caught:
+        platform.set_traffic({"blue": 100}, {"green": 10})
+    assert "mirror" in caught.value.message
+    assert stage.puts == []
+
+
+def test_a_beat_waits_for_the_traffic_that_is_being_written(stage: Stage) -> None:
+    resource = stage.platform._resource
+    with resource.lock:
+        beat = threading.Thread(target=lambda: stage.platform.set_tags({"beat": "1"}))
+        beat.start()
+        beat.join(0.1)
+        assert beat.is_alive()
+        assert stage.service.calls("PATCH", "endpoint") == []
+    beat.join(5)
+    assert stage.service.calls("PATCH", "endpoint") == [{"tags": {"beat": "1"}}]
