@@ -37,6 +37,8 @@ class Cloud:
     scoring_suffixes: tuple[str, ...]
     """A scoring key goes only to these hosts and the hosts below them."""
     metrics_suffix: str = "metrics.monitor.azure.com"
+    storage_suffix: str = "core.windows.net"
+    """Local models are uploaded to ``{account}.blob.`` and this."""
     audience: str = ""
     """Of tokens for ARM; empty: ``resource_manager``."""
 
@@ -93,6 +95,7 @@ _KNOWN = {
         ml_scope="https://ml.azure.us/.default",
         scoring_suffixes=("inference.ml.azure.us",),
         metrics_suffix="metrics.monitor.azure.us",
+        storage_suffix="core.usgovcloudapi.net",
     ),
     "AzureChinaCloud": Cloud(
         name="AzureChinaCloud",
@@ -103,6 +106,7 @@ _KNOWN = {
         ml_scope="https://ml.azure.cn/.default",
         scoring_suffixes=("inference.ml.azure.cn",),
         metrics_suffix="metrics.monitor.azure.cn",
+        storage_suffix="core.chinacloudapi.cn",
     ),
 }
 
@@ -177,6 +181,7 @@ def _described(entry: Mapping[str, Any], manager: str) -> Cloud:
         metrics_endpoint=None,
         ml_scope=f"{ml or manager}/.default",
         scoring_suffixes=tuple(sorted(host.lower() for host in hosts if host)),
+        storage_suffix=str(cast("dict[str, Any]", entry.get("suffixes") or {}).get("storage") or "core.windows.net"),
         audience=manager if manager in audiences or not audiences else audiences[0],
     )
 

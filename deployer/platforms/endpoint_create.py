@@ -44,9 +44,10 @@ class EndpointCreate:
         sent: Deadline | None = None
         while True:
             found = self._look()
-            if found and (state_of(found) == "succeeded" or properties(found).get("scoringUri")):
+            is_idle = found is not None and state_of(found) not in BUSY
+            if found and is_idle and (state_of(found) == "succeeded" or properties(found).get("scoringUri")):
                 return  # ready, or it once was: a failed change of it is not repaired by creating it
-            if found is not None and state_of(found) not in BUSY and (sent is None or sent.has_passed):
+            if is_idle and (sent is None or sent.has_passed):
                 if found and sent is not None:
                     raise self._failure(operation, found)
                 operation = self._try_put(document)

@@ -114,7 +114,8 @@ class OnlineEndpoint:
     def create_deployment(self, spec: DeploymentSpec) -> None:
         """Upload and compile the version, record it in the endpoint's tags, and start making it."""
         if self._must_make(spec.name, spec.digest):
-            body = self._compiler().compile(spec.document, spec.base_dir, endpoint=self._resource.name, name=spec.name)
+            document = {"type": self.capabilities.platform, **spec.document}
+            body = self._compiler().compile(document, spec.base_dir, endpoint=self._resource.name, name=spec.name)
             self._record(body, spec.digest)
             self._writes.make(spec.name, body, spec.digest)
 

@@ -1,0 +1,135 @@
+"""Autoscale rules: copied to the candidate, held on the stable, given back."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from deployer.errors import DeniedError
+from deployer.platforms.kubernetes import KubernetesPlatform
+from deployer.platforms.managed import ManagedPlatform
+from tests.doubles.arm_script import Answer
+from tests.doubles.arm_service import ENDPOINT, Azure
+
+BLUE = f"{ENDPOINT}/deployments/blue".replace("resourceGroups", "resourcegroups")
+
+
+def setting(minimum: str = "2", maximum: str = "6") -> dict[str, Any]:
+    rule = {"metricTrigger": {"metricName": "CpuUtilizationPercentage", "metricResourceUri": BLUE}, "scaleAction": {}}
+    night = {"name": "night", "capacity": {"minimum": "1", "maximum": "3", "default": "1"}, "rules": [rule]}
+    day = {"name": "day", "capacity": {"minimum": minimum, "maximum": maximum, "default": "2"}, "rules": [rule]}
+    return {
+        "id": "/x/autoscalesettings/mine",
+        "name": "mine",
+        "type": "Microsoft.Insights/autoscaleSettings",
+        "location": "westeurope",
+        "tags": {"team": "x"},
+        "properties": {"enabled": True, "targetResourceUri": BLUE, "profiles": [day, night], "notifications": []},
+    }
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.azure = Azure()
+        self.service = self.azure.service
+        self.service.create("blue", "green", traffic={"blue": 100})
+        self.service.deployments["blue"]["sku"]["capacity"] = 4
+        self.service.settings["mine"] = setting()
+        self.platform = ManagedPlatform("digits", **self.azure.parts())
+
+    def of(self, name: str) -> dict[str, Any]:
+        (found,) = [
+            each
+            for each in self.service.settings.values()
+            if each["properties"]["targetResourceUri"].lower() == f"{ENDPOINT}/deployments/{name}".lower()
+        ]
+        return found
+
+    def minima(self, name: str) -> list[str]:
+        return [profile["capacity"]["minimum"] for profile in self.of(name)["properties"]["profiles"]]
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def test_rules_are_copied_with_their_own_metrics_and_the_stable_is_held(stage: Stage) -> None:
+    said = stage.platform.match_scaling("green", "blue")
+    assert "green got the autoscale rules of blue" in said
+    assert "blue held at 4" in said
+    green = stage.of("green")
+    assert green["name"] != "mine"
+    assert BLUE.lower() not in str(green).lower()
+    assert green["properties"]["profiles"][0]["rules"][0]["metricTrigger"]["metricResourceUri"].endswith("/green")
+    assert stage.minima("green") == ["2", "1"]
+    assert stage.minima("blue") == ["4", "3"]  # never above the profile's maximum
+    assert stage.of("blue")["tags"] == {"team": "x", "deployer.minimum": "2,1"}
+    assert green["tags"] == {"team": "x"}
+
+
+def test_matching_again_changes_nothing_and_forgets_nothing(stage: Stage) -> None:
+    stage.platform.match_scaling("green", "blue")
+    before = copy.deepcopy(stage.service.settings)
+    assert stage.platform.match_scaling("green", "blue")
+    assert stage.service.settings == before
+
+
+def test_a_copy_of_a_held_setting_has_the_minimum_from_before_the_hold(stage: Stage) -> None:
+    stage.platform.match_scaling("green", "blue")
+    stage.service.add("red")
+    stage.platform.match_scaling("red", "blue")
+    assert stage.minima("red") == ["2", "1"]
+    assert "deployer.minimum" not in stage.of("red")["tags"]
+
+
+def test_a_hold_is_undone_and_leaves_no_trace(stage: Stage) -> None:
+    stage.platform.match_scaling("green", "blue")
+    for _ in range(2):
+        stage.platform.release_scaling("blue")
+    assert stage.minima("blue") == ["2", "1"]
+    assert stage.of("blue")["tags"] == {"team": "x"}
+    writes = len(stage.service.calls("PUT", "setting"))
+    stage.platform.release_scaling("green")
+    stage.platform.release_scaling("nobody")
+    assert len(stage.service.calls("PUT", "setting")) == writes
+
+
+def test_without_rules_there_is_nothing_to_copy(stage: Stage) -> None:
+    stage.service.settings.clear()
+    assert "nothing to copy" in stage.platform.match_scaling("green", "blue")
+    assert stage.service.settings == {}
+
+
+def test_scaling_raises_the_minimum_that_rules_keep(stage: Stage) -> None:
+    stage.platform.scale_deployment("blue", 5)
+    assert stage.minima("blue") == ["5", "3"]
+    assert stage.service.deployments["blue"]["sku"]["capacity"] == 5
+
+
+def test_a_setting_goes_with_its_deployment(stage: Stage) -> None:
+    stage.platform.match_scaling("green", "blue")
+    stage.platform.delete_deployment("green")
+    assert list(stage.service.settings) == ["mine"]
+
+
+def test_who_may_not_see_rules_is_told_when_matching_and_not_stopped_when_deleting(stage: Stage) -> None:
+    stage.service.fault = lambda _asked, kind: (
+        Answer(403, {"error": {"code": "AuthorizationFailed", "message": "no"}}) if kind == "settings" else None
+    )
+    with pytest.raises(DeniedError):
+        stage.platform.match_scaling("green", "blue")
+    stage.platform.scale_deployment("green", 2)
+    stage.azure.clock.advance(60)
+    stage.platform.delete_deployment("green")
+    assert set(stage.service.deployments) == {"blue"}
+
+
+def test_on_a_cluster_rules_are_part_of_the_deployment_and_are_said_to_be(stage: Stage) -> None:
+    platform = KubernetesPlatform("digits", **stage.azure.parts())
+    before = len(stage.service.asked)
+    assert "scale_settings" in platform.match_scaling("green", "blue")
+    platform.release_scaling("blue")
+    assert len(stage.service.asked) == before
