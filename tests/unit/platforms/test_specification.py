@@ -159,6 +159,12 @@ def test_well_packed_nonsense_is_nothing(text: bytes) -> None:
     assert recorded(forged(text), DIGEST) is None
 
 
+def test_a_tag_that_inflates_without_end_is_nothing() -> None:
+    sense = {"body": {"location": "x" * 1_000_000, "properties": {}}, "digest": DIGEST, "omitted": []}
+    assert len(str(forged(json.dumps(sense).encode()))) < CHUNKS_MAX * VALUE_MAX
+    assert recorded(forged(json.dumps(sense).encode()), DIGEST) is None
+
+
 def test_a_forger_of_sense_is_understood_so_that_the_test_above_tests_something() -> None:
     sense = {"body": {"location": "x", "properties": {}}, "digest": DIGEST, "omitted": []}
     found = recorded(forged(json.dumps(sense).encode()), DIGEST)
