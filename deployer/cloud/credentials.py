@@ -1,26 +1,91 @@
-"""Who asks: the identity of the environment, never a secret of deployer's own."""
+"""Who asks: the identity of the environment, never a secret of deployer's own.
+
+In CI the identity is federated: GitHub or Azure Pipelines vouch for the job. They are asked directly when they can be,
+because what `az login` got from them cannot be renewed after an hour, and a rollout may take longer.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 from deployer.cloud.clouds import Cloud
+from deployer.errors import DeniedError
 
 if TYPE_CHECKING:  # azure.identity takes 0.4 s to import; only commands that reach Azure pay for it
     from azure.core.credentials import TokenCredential
 
 PROCESS_TIMEOUT_S = 30
 """How long ``az account get-access-token`` may take: the CLI needs several seconds on a small runner."""
+ASSERTION_TIMEOUT_S = 15.0
+_GITHUB = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "AZURE_CLIENT_ID", "AZURE_TENANT_ID")
+_PIPELINES = (
+    "SYSTEM_OIDCREQUESTURI",
+    "SYSTEM_ACCESSTOKEN",
+    "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
+    "AZURESUBSCRIPTION_CLIENT_ID",
+    "AZURESUBSCRIPTION_TENANT_ID",
+)
+_CHOSEN = (
+    "AZURE_TOKEN_CREDENTIALS",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_CLIENT_CERTIFICATE_PATH",
+    "AZURE_FEDERATED_TOKEN_FILE",
+)
+"""Somebody has said which identity to use: then nothing is guessed."""
 
 
-def credential(cloud: Cloud) -> TokenCredential:
-    """Find the identity: environment, workload identity (OIDC in CI), managed identity, then ``az login``.
+def credential(cloud: Cloud, env: Mapping[str, str] = os.environ) -> TokenCredential:
+    """Find the identity: federation of the CI job, environment, workload or managed identity, then ``az login``.
 
     Touches nothing; the first call that needs a token asks for it, and what fails then is a ``DeniedError``.
-    """
-    from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 
-    return DefaultAzureCredential(
-        authority=cloud.authority,
-        process_timeout=PROCESS_TIMEOUT_S,
+    Source: learn.microsoft.com/python/api/azure-identity (DefaultAzureCredential, AzurePipelinesCredential);
+    docs.github.com/actions/reference/security/oidc (the request for a token); both read 2026-11-25.
+    """
+    from azure.identity import (  # noqa: PLC0415
+        AzurePipelinesCredential,
+        ClientAssertionCredential,
+        DefaultAzureCredential,
     )
+
+    chosen = any(env.get(name) for name in _CHOSEN)
+    if not chosen and all(env.get(name) for name in _GITHUB):
+        url, token, client, tenant = (env[name] for name in _GITHUB)
+        return ClientAssertionCredential(tenant, client, github_assertion(url, token), authority=cloud.authority)
+    if not chosen and all(env.get(name) for name in _PIPELINES):
+        _, access, connection, client, tenant = (env[name] for name in _PIPELINES)
+        return AzurePipelinesCredential(
+            tenant_id=tenant,
+            client_id=client,
+            service_connection_id=connection,
+            system_access_token=access,
+            authority=cloud.authority,
+        )
+    return DefaultAzureCredential(authority=cloud.authority, process_timeout=PROCESS_TIMEOUT_S)
+
+
+def github_assertion(
+    url: str, token: str, fetch: Callable[[urllib.request.Request], Any] | None = None
+) -> Callable[[], str]:
+    """Make the function that asks GitHub to vouch for this job; it is called whenever a token is to be renewed."""
+
+    def ask() -> str:
+        if urlsplit(url).scheme != "https":
+            raise DeniedError("GitHub's address for tokens is not https", hint="Check ACTIONS_ID_TOKEN_REQUEST_URL.")
+        request = urllib.request.Request(  # noqa: S310 (https, as checked)
+            f"{url}&audience={quote('api://AzureADTokenExchange', safe='')}",
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+        )
+        return str((fetch or _fetch)(request)["value"])
+
+    return ask
+
+
+def _fetch(request: urllib.request.Request) -> Any:
+    with urllib.request.urlopen(request, timeout=ASSERTION_TIMEOUT_S) as answer:  # noqa: S310 (https, as checked)
+        return json.load(answer)

@@ -1,0 +1,63 @@
+"""Who asks: what CI vouches for comes first, unless somebody has said which identity to use."""
+
+from __future__ import annotations
+
+import urllib.request
+from typing import Any
+
+import pytest
+from azure.identity import AzurePipelinesCredential, ClientAssertionCredential, DefaultAzureCredential
+
+from deployer.cloud.clouds import find_cloud
+from deployer.cloud.credentials import credential, github_assertion
+from deployer.errors import DeniedError
+
+GITHUB = {
+    "ACTIONS_ID_TOKEN_REQUEST_URL": "https://pipelines.actions.example/token?v=1",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "t",
+    "AZURE_CLIENT_ID": "c",
+    "AZURE_TENANT_ID": "d",
+}
+PIPELINES = {
+    "SYSTEM_OIDCREQUESTURI": "https://dev.azure.example/oidc",
+    "SYSTEM_ACCESSTOKEN": "t",
+    "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID": "s",
+    "AZURESUBSCRIPTION_CLIENT_ID": "c",
+    "AZURESUBSCRIPTION_TENANT_ID": "d",
+}
+
+
+@pytest.mark.parametrize(
+    ("env", "kind"),
+    [
+        ({}, DefaultAzureCredential),
+        (GITHUB, ClientAssertionCredential),
+        (PIPELINES, AzurePipelinesCredential),
+        ({**GITHUB, "AZURE_TENANT_ID": ""}, DefaultAzureCredential),
+        ({**GITHUB, "AZURE_TOKEN_CREDENTIALS": "AzureCliCredential"}, DefaultAzureCredential),
+        ({**GITHUB, "AZURE_FEDERATED_TOKEN_FILE": "/x"}, DefaultAzureCredential),
+        ({**PIPELINES, "AZURE_CLIENT_SECRET": "x"}, DefaultAzureCredential),
+    ],
+)
+def test_the_identity_is_that_of_the_environment(env: dict[str, str], kind: type[Any]) -> None:
+    found = credential(find_cloud("", {}), env)
+    assert type(found) is kind
+    found.close()  # type: ignore[attr-defined]
+
+
+def test_github_is_asked_again_for_each_token() -> None:
+    asked: list[urllib.request.Request] = []
+
+    def fetch(request: urllib.request.Request) -> Any:
+        asked.append(request)
+        return {"value": f"assertion-{len(asked)}"}
+
+    ask = github_assertion(GITHUB["ACTIONS_ID_TOKEN_REQUEST_URL"], "t", fetch)
+    assert (ask(), ask()) == ("assertion-1", "assertion-2")
+    assert asked[0].full_url.endswith("?v=1&audience=api%3A%2F%2FAzureADTokenExchange")
+    assert asked[0].get_header("Authorization") == "Bearer t"
+
+
+def test_the_jobs_own_token_goes_nowhere_without_tls() -> None:
+    with pytest.raises(DeniedError):
+        github_assertion("http://evil.example/?x=1", "t", lambda _request: {"value": "x"})()
