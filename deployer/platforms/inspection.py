@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from deployer.cloud.answers import without_identity
 from deployer.cloud.clouds import Cloud
-from deployer.errors import DeniedError, NotFoundError
+from deployer.errors import DeniedError, NotFoundError, PlatformError
 from deployer.manifest.schema import PlatformType, TelemetrySource
 from deployer.manifest.spec import RolloutSpec
 from deployer.platforms import inspection_capacity as capacity
 from deployer.platforms import inspection_telemetry as sight
 from deployer.platforms.endpoint_resource import properties
-from deployer.platforms.facts import Facts
+from deployer.platforms.facts import Facts, Once
 from deployer.platforms.rights import Right, Scope, Situation, missing_rights, needed_rights
 from deployer.ports.clock import Clock
 from deployer.ports.inspection import Check, CheckState, Price, Question
@@ -22,6 +24,7 @@ from deployer.ports.platform import DeploymentState, Endpoint
 from deployer.ports.telemetry import Telemetry
 
 ROLE = "manifests/azure/deployer-role.json"
+_TRIED = re.compile(r"\b(\w+)Credential: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,12 @@ class AzureInspector:
         self._spec = spec
         self._around = around
         self._facts = around.facts
+        self._token: Once[None] = Once(self._get_token)
 
     def questions(self) -> Sequence[Question]:
         """List the checks; the first ones say most when everything fails."""
         spec, facts, around = self._spec, self._facts, self._around
         asked: list[tuple[str, Callable[[], Sequence[Check]]]] = [
-            ("identity", self._identity),
             ("workspace", self._workspace),
             ("rights", self._rights),
             ("endpoint", self._endpoint),
@@ -66,7 +69,8 @@ class AzureInspector:
         asked.append(("price", lambda: capacity.price_check(self.price(), spec)))
         watch = sight.Sight(spec.manifest.gate.telemetry, around.source, facts, around.telemetry, around.clock)
         asked += watch.questions()
-        return [Question(name, ask) for name, ask in asked]
+        known = [Question(name, partial(self._if_known, name, ask)) for name, ask in asked]
+        return [Question("identity", self._identity), *known]
 
     def price(self) -> Price | None:
         """Price of one instance of the candidate."""
@@ -76,19 +80,32 @@ class AzureInspector:
         instance_type = self._spec.deployment.instance_type or ""
         return capacity.price(instance_type, self._facts, around.clock.now().date(), around.fetch)
 
-    def _identity(self) -> Sequence[Check]:
+    def _get_token(self) -> None:
         from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415
 
-        name = "identity"
+        cloud = self._around.cloud
         try:
-            self._around.credential.get_token(self._around.cloud.arm_scope)
-        except ClientAuthenticationError as exc:
-            error = without_identity(exc, self._around.cloud.name)
-            return [Check(name, CheckState.FAIL, error.message, error.hint)]
-        except OSError as exc:
-            error = without_identity(exc, self._around.cloud.name)
-            return [Check(name, CheckState.UNKNOWN, error.message, error.hint)]
-        return [Check(name, CheckState.OK, f"{self._around.cloud.name} gave a token")]
+            self._around.credential.get_token(cloud.arm_scope)
+        except (ClientAuthenticationError, OSError) as exc:
+            raise without_identity(exc, cloud.name) from exc
+
+    def _identity(self) -> Sequence[Check]:
+        name, cloud = "identity", self._around.cloud.name
+        try:
+            self._token()
+        except DeniedError as exc:
+            tried = ", ".join(dict.fromkeys(_TRIED.findall(exc.message)))
+            text = f"no identity for {cloud}: {tried} gave no token" if tried else exc.message
+            return [Check(name, CheckState.FAIL, text, exc.hint)]
+        return [Check(name, CheckState.OK, f"{cloud} gave a token")]
+
+    def _if_known(self, name: str, ask: Callable[[], Sequence[Check]]) -> Sequence[Check]:
+        """Ask only with an identity: without one every check would tell the same story."""
+        try:
+            self._token()
+        except PlatformError:
+            return [Check(name, CheckState.UNKNOWN, "not asked: there is no identity")]
+        return ask()
 
     def _workspace(self) -> Sequence[Check]:
         name = "workspace"

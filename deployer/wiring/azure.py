@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import urllib.request
 from collections.abc import Callable
@@ -94,6 +95,7 @@ def connect(endpoint: str, place: Place, spec: RolloutSpec | None, clock: Clock)
     Raises:
         PlanError: there is no such cloud, or the platform has no such telemetry.
     """
+    logging.getLogger("azure").addHandler(logging.NullHandler())  # else its warnings go to stderr; ours say enough
     cloud = find_cloud(place.cloud, os.environ)
     workspace = Workspace(place.subscription_id, place.resource_group, place.workspace)
     identity = find_credential(cloud)
