@@ -17,14 +17,14 @@ def translated(exc: BaseException, what: str) -> PlatformError:
 
     chain = list(_chain(exc))
     for each in chain:  # the SDK wraps what was wrong in its own classes, which say less
-        if isinstance(each, AzureError):
+        if isinstance(each, AzureError) and not _is_of_sdk(each):
             return _by_answer(each, what)
     for each in chain:
         if isinstance(each, OSError):
             return PlatformError(
                 f"{what}: {one_line(str(each))}", hint="Check the local files that the deployment names."
             )
-    if hasattr(exc, "no_personal_data_message"):  # azure.ai.ml.exceptions.MlException
+    if _is_of_sdk(exc):
         return _by_validation(exc, what)
     return PlatformError(
         f"{what}: azure-ai-ml failed: {type(exc).__name__}: {one_line(str(exc))}",
@@ -38,6 +38,11 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(exc))
         yield exc
         exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+
+
+def _is_of_sdk(exc: BaseException) -> bool:
+    """Whether it is an ``azure.ai.ml.exceptions.MlException``, which is an AzureError and carries no answer."""
+    return hasattr(exc, "no_personal_data_message")
 
 
 def _by_answer(exc: Any, what: str) -> PlatformError:
