@@ -1,0 +1,99 @@
+"""The least-privilege role, and who has what of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.manifest.schema import PlatformType, TelemetrySource
+from deployer.platforms.rights import RIGHTS, Situation, is_granted, missing_rights, needed_rights, role
+
+ROLE = Path(__file__).parents[3] / "manifests" / "azure" / "deployer-role.json"
+READ = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/read"
+KEYS = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/listKeys/action"
+ALL = [
+    Situation(platform, source, auth, *uploads)
+    for platform in (PlatformType.MANAGED, PlatformType.KUBERNETES)
+    for source in (TelemetrySource.TRAFFIC_LOG, TelemetrySource.APP_INSIGHTS, TelemetrySource.METRICS)
+    for auth in ("key", "aml_token", "aad_token")
+    for uploads in ((True, True, True), (False, False, False))
+]
+
+
+def entry(actions: list[str], but: list[str] | None = None) -> dict[str, Any]:
+    return {"actions": actions, "notActions": but or [], "dataActions": [], "notDataActions": []}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "granted"),
+    [
+        (READ, True),
+        (READ.upper(), True),
+        ("*", True),
+        ("*/read", True),
+        ("Microsoft.MachineLearningServices/*", True),
+        ("Microsoft.MachineLearningServices/workspaces/*/read", True),
+        ("Microsoft.MachineLearningServices/workspaces/onlineEndpoints/*", True),
+        ("Microsoft.MachineLearningServices/workspaces/onlineEndpoints", False),
+        ("Microsoft.MachineLearningServices/workspaces/read", False),
+        ("*/write", False),
+        ("Microsoft.MachineLearningServices/workspaces/onlineEndpoints/rea", False),
+        ("Microsoft.MachineLearningServices.workspaces/onlineEndpoints/read", False),
+        ("", False),
+    ],
+)
+def test_a_pattern_grants_what_it_stands_for(pattern: str, *, granted: bool) -> None:
+    assert is_granted(READ, [entry([pattern])]) is granted
+
+
+def test_not_actions_take_back_what_the_same_role_gives() -> None:
+    assert not is_granted(KEYS, [entry(["*"], ["*/listKeys/action"])])
+    assert is_granted(READ, [entry(["*"], ["*/listKeys/action"])])
+
+
+def test_not_actions_do_not_deny_what_another_role_gives() -> None:
+    assert is_granted(KEYS, [entry(["*"], ["*/action"]), entry([KEYS])])
+
+
+def test_nobody_without_a_role_has_a_right() -> None:
+    assert not is_granted(READ, [])
+    assert not is_granted(READ, [{}])
+    assert not is_granted(READ, [{"actions": None, "notActions": None}])
+
+
+@pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.action)
+def test_without_one_action_of_the_role_exactly_that_one_is_missing(right: Any) -> None:
+    others = [action for action in role()["Actions"] if action != right.action]
+    assert missing_rights(RIGHTS, [entry(others)]) == (right,)
+    assert not missing_rights(RIGHTS, [entry(role()["Actions"])])
+
+
+@pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.action)
+def test_every_action_of_the_role_is_needed_in_some_situation_and_says_what_breaks(right: Any) -> None:
+    assert any(right in needed_rights(situation) for situation in ALL)
+    assert right.without
+
+
+@pytest.mark.parametrize("situation", ALL, ids=str)
+def test_only_what_the_situation_uses_is_asked_for(situation: Situation) -> None:
+    needed = {right.action.rpartition("/onlineEndpoints/")[2] for right in needed_rights(situation)}
+    keys = {"key": "listKeys/action", "aml_token": "token/action", "aad_token": "score/action"}
+    assert needed & set(keys.values()) == {keys[situation.auth_mode]}
+    actions = {right.action for right in needed_rights(situation)}
+    assert any("autoscaleSettings" in action for action in actions) is (situation.platform is PlatformType.MANAGED)
+    assert any("computes" in action for action in actions) is (situation.platform is PlatformType.KUBERNETES)
+    assert any("codes/versions/write" in action for action in actions) is situation.local_code
+
+
+def test_the_role_has_no_wildcard_and_nothing_twice() -> None:
+    actions = role()["Actions"]
+    assert not [action for action in actions if "*" in action]
+    assert len(actions) == len(set(actions))
+    assert not [action for action in actions if action.endswith("onlineEndpoints/delete")], "it never deletes endpoints"
+
+
+def test_the_role_that_is_shipped_is_the_one_that_is_checked() -> None:
+    assert json.loads(ROLE.read_text()) == role()
