@@ -35,10 +35,13 @@ from deployer.rollout.actions import (
     Delete,
     Deploy,
     Judge,
+    MatchScaling,
     Record,
     Recreate,
+    ReleaseScaling,
     Restore,
     RetireStable,
+    Scale,
     SetWeight,
     Smoke,
     StartStable,
@@ -57,11 +60,14 @@ from deployer.rollout.events import (
     Retired,
     Reverted,
     RevertFailed,
+    Scaled,
+    ScalingMatched,
+    ScalingReleased,
     Shifted,
     Smoked,
     Warmed,
 )
-from deployer.rollout.model import Outcome, Rollout, StepKind
+from deployer.rollout.model import Outcome, Phase, Rollout, StepKind
 
 T = TypeVar("T")
 
@@ -142,12 +148,20 @@ class Effects:
         match action:
             case Restore() | Recreate():
                 return RevertFailed(why)
+            case Scale() if state.phase is Phase.REVERTING:
+                return RevertFailed(why)
+            case MatchScaling(name, like):
+                return ScalingMatched(f"{name} may not scale like {like}: {why}", failed=True)
+            case ReleaseScaling(name):
+                return ScalingReleased(f"{name} may still be held at its instances: {why}", failed=True)
+            case Deploy(name):
+                return GaveUp(Outcome.PLATFORM, f"could not deploy {name}: {why}")
             case RetireStable(name):
                 return Retired(f"could not retire {name}: {why}", (name,))
             case _:
                 return GaveUp(Outcome.PLATFORM, f"while {state.phase.value}: {why}")
 
-    def _perform(self, action: Action, state: Rollout) -> Event:  # noqa: C901 (one case an action)
+    def _perform(self, action: Action, state: Rollout) -> Event:  # noqa: C901, PLR0911, PLR0912 (one case an action)
         platform, plan = self._platform, state.plan
         match action:
             case Record(event):
@@ -166,6 +180,14 @@ class Effects:
             case StartStable():
                 self._set_traffic(plan.restore, {})
                 return Prepared()
+            case MatchScaling(name, like):
+                return ScalingMatched(self._retrying(lambda: platform.match_scaling(name, like)))
+            case ReleaseScaling(name):
+                self._retrying(lambda: platform.release_scaling(name))
+                return ScalingReleased(f"{name} is not held at its instances any more")
+            case Scale(name, instances, text):
+                self._retrying(lambda: platform.scale_deployment(name, instances))
+                return Scaled(name, instances, f"{name} gets {instances} instances: {text}")
             case SetWeight(weight_pct, mirror_pct):
                 self._set_traffic(plan.traffic(weight_pct), plan.mirror(mirror_pct))
                 return Shifted(weight_pct, mirror_pct)

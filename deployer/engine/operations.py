@@ -6,23 +6,23 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
+from deployer.engine.adoption import adopt
 from deployer.engine.effects import Deployable, Effects
 from deployer.engine.lease import Holder, Lease, is_alive_here, is_gone
 from deployer.engine.probe import Probe
 from deployer.engine.runner import Listener, Runner, WantedLoad
 from deployer.errors import ConflictError, ExitCode, StoreError, TransientError, UsageError
-from deployer.manifest.schema import OnFail, OnInconclusive, Retire
 from deployer.ports.clock import Clock
 from deployer.ports.platform import Capabilities, Endpoint, Platform
 from deployer.ports.store import Journal
 from deployer.ports.telemetry import Telemetry
 from deployer.rollout.ending import Ended, ended
-from deployer.rollout.events import Adopted, Started, from_record
+from deployer.rollout.events import Started, from_record
 from deployer.rollout.machine import fold
-from deployer.rollout.model import WAY_BACK, Phase, Plan, Request, RequestKind, Rollout, Step, StepKind
+from deployer.rollout.model import WAY_BACK, Phase, Plan, Request, RequestKind, Rollout
 from deployer.rollout.plan import Wanted, compile_plan, is_live
 from deployer.rollout.tags import ANSWER, LEASE, REQUEST, Marks, answer_of, marks_of, tag_for
 
@@ -231,57 +231,6 @@ def _journalled(site: Site, marks: Marks, listener: Listener) -> Rollout | None:
     if state is not None and marks.phase is Phase.REVERTING and state.phase not in WAY_BACK:
         return None
     return state
-
-
-def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted | None, now: datetime) -> Adopted:
-    """Make the first event of a rollout whose journal is elsewhere.
-
-    With the specification it can go on; without it, only back.
-    """
-    capabilities = platform.capabilities
-    fresh_id = f"{marks.rollout_id}+{now:%H%M%S}"
-    before = endpoint
-    if marks.phase is not Phase.PREPARING:
-        before = replace(endpoint, traffic={marks.stable: 100} if marks.stable else {}, mirror={})
-    if wanted is not None:
-        named = replace(wanted, candidate=replace(wanted.candidate, name=marks.candidate))
-        plan = compile_plan(named, before, capabilities, rollout_id=fresh_id)
-    else:
-        plan = _way_back(marks, before, capabilities, fresh_id)
-    position = min(marks.position, len(plan.steps) - 1)
-    weight_pct = endpoint.traffic.get(marks.candidate, 0)
-    mirror_pct = endpoint.mirror.get(marks.candidate, 0)
-    prepared = marks.phase is not Phase.PREPARING and (bool(endpoint.traffic) or not marks.stable)
-    why = "found on the endpoint without its journal"
-    return Adopted(plan, marks.phase, position, weight_pct, mirror_pct, why, prepared)
-
-
-def _way_back(marks: Marks, endpoint: Endpoint, capabilities: Capabilities, rollout_id: str) -> Plan:
-    reserve_s = capabilities.restore_reserve_s
-    bake = Step(StepKind.BAKE, weight_pct=100)
-    steps = (Step(StepKind.PREPARE), Step(StepKind.DEPLOY), bake, Step(StepKind.RETIRE, weight_pct=100))
-    return Plan(
-        rollout_id=rollout_id,
-        endpoint=endpoint.name,
-        endpoint_uid=endpoint.uid,
-        candidate=marks.candidate,
-        candidate_digest=marks.candidate_digest,
-        stable=marks.stable,
-        stable_digest=marks.stable_digest or None,
-        baseline=False,
-        replaces=False,
-        digest=marks.digest,
-        steps=steps,
-        on_fail=OnFail.ROLLBACK,
-        on_inconclusive=OnInconclusive.ROLLBACK,
-        retire=Retire.KEEP,
-        deadline_s=3 * reserve_s + SETTLE_S,
-        reserve_s=reserve_s,
-        deploy_s=reserve_s,
-        look_s=1.0,
-        confirm_s=0.0,
-        poll_s=capabilities.poll_s,
-    )
 
 
 def manifest_of(site: Site) -> str | None:

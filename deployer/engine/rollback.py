@@ -72,6 +72,8 @@ class _Target:
     name: str
     digest: str
     """Empty: whatever the deployment is."""
+    instances: int = 0
+    """That it had when it was in use; 0: unknown."""
 
     def is_met_by(self, found: Deployment) -> bool:
         """Whether ``found`` is this version."""
@@ -125,9 +127,10 @@ def _shift_back(site: Site, lease: Lease, listener: Listener, target: _Target, *
     if found is None:
         listener.on_note(f"{name} is gone: making it again from its record")
         site.platform.recreate_deployment(name, target.digest)
+    needed = _instances(before, target)
     if found is not None and found.instances_wanted == 0:
-        listener.on_note(f"{name} is scaled to 0: starting one instance")
-        site.platform.scale_deployment(name, 1)
+        listener.on_note(f"{name} is scaled to 0: starting {needed} instance{'s' * (needed > 1)}")
+        site.platform.scale_deployment(name, needed)
     if not force:
         _await_ready(site, listener, name)
     started = site.clock.now()
@@ -139,9 +142,28 @@ def _shift_back(site: Site, lease: Lease, listener: Listener, target: _Target, *
         raise error
     took_s = (site.clock.now() - started).total_seconds()
     _note(site, lease, listener, before, after, name, reason)
+    _make_large_enough(site, listener, after.deployments[name], needed)
     left = [other for other in after.deployments if other != name]
     kept = f"; {', '.join(left)} left at 0%" if left else ""
     return Ended(ExitCode.OK, f"rolled back: {name} has 100%, verified in {took_s:.1f}s{kept}")
+
+
+def _instances(before: Endpoint, target: _Target) -> int:
+    """Instances that all traffic takes: as many as the target had, and as many as who answers now."""
+    live = [found.instances_wanted for name, found in before.deployments.items() if before.traffic.get(name)]
+    return max(target.instances, *live, 1)
+
+
+def _make_large_enough(site: Site, listener: Listener, found: Deployment, needed: int) -> None:
+    """Scale up after the write, which is the quickest way to safety; what fails here is only said."""
+    try:
+        if found.instances_wanted < needed:
+            listener.on_note(f"{found.name} gets {needed} instances, for all traffic (it has {found.instances_wanted})")
+            site.platform.scale_deployment(found.name, needed)
+        if site.platform.capabilities.autoscaling:
+            site.platform.release_scaling(found.name)
+    except PlatformError as exc:
+        listener.on_note(f"traffic is back, but {found.name} may be too small for it: {exc.message} ({exc.hint})")
 
 
 def _write_traffic(site: Site, lease: Lease, traffic: dict[str, int]) -> None:
@@ -188,13 +210,15 @@ def _target(endpoint: Endpoint, to: str | None) -> _Target | None:
     if to is not None:
         for revision in (good, previous):
             if revision is not None and to == str(revision.number):
-                return _Target(revision.name, revision.digest)
-        known = next((r.digest for r in (good, previous) if r is not None and r.name == to), "")
-        return _Target(to, "" if to in endpoint.deployments else known)
+                return _Target(revision.name, revision.digest, revision.instances)
+        known = next((r for r in (good, previous) if r is not None and r.name == to), None)
+        if known is None or to in endpoint.deployments:
+            return _Target(to, "", known.instances if known else 0)
+        return _Target(to, known.digest, known.instances)
     marks = marks_of(endpoint.tags)
     if marks is not None and marks.phase is not Phase.PROMOTED:
         return _Target(marks.stable, marks.stable_digest) if marks.stable else None
-    return _Target(previous.name, previous.digest) if previous else None
+    return _Target(previous.name, previous.digest, previous.instances) if previous else None
 
 
 def _await_ready(site: Site, listener: Listener, name: str) -> None:

@@ -114,6 +114,8 @@ class Runner:
         self._load = load
         self._request = request
         """An operator's request given to this run itself, instead of left on the endpoint."""
+        self._marked: dict[str, str | None] = {}
+        """What the endpoint's tags should say of the rollout."""
         self._answered: dict[str, str] = {}
         """What became of each request, by its nonce."""
         self._journal_failure: StoreError | None = None
@@ -134,8 +136,9 @@ class Runner:
                 raise
             self._journal_failure = exc  # an operator wants traffic back: that needs no journal
             self._listener.on_note(f"{exc.message}. {exc.hint}")
-        self._lease.keep(tags_for(state))
-        self._lease.write(tags_for(state))
+        self._marked = tags_for(state)
+        self._lease.keep(self._marked)
+        self._lease.write(self._marked)
         self._listener.on_event(state, event, at)
         return state
 
@@ -277,7 +280,12 @@ class Runner:
             plan = state.plan
             previous = (plan.stable, plan.stable_digest or "") if plan.stable else None
             good = (plan.candidate, plan.candidate_digest)
-            tags |= tags_for_good(endpoint.tags, good, previous, self._clock.now())
+            found = endpoint.deployments.get(plan.stable or "")
+            instances = (found.instances_wanted if found else 0) or plan.stable_instances
+            tags |= tags_for_good(endpoint.tags, good, previous, self._clock.now(), instances)
+        if tags == self._marked:
+            return
+        self._marked = tags
         self._lease.keep(tags)  # written again with each beat: a write that fails, or is overwritten, is made up for
         self._write(tags)
 

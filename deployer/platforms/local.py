@@ -35,6 +35,7 @@ _CAPABILITIES = Capabilities(
     beat_s=10.0,
     stale_after_s=45.0,  # four missed beats and a slow write
     typical_deploy_s=0.0,
+    autoscaling=False,
 )
 
 

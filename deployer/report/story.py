@@ -20,14 +20,16 @@ from deployer.rollout.events import (
     Retired,
     Reverted,
     RevertFailed,
+    Scaled,
+    ScalingMatched,
     Smoked,
     Warmed,
 )
 from deployer.rollout.model import WAY_BACK, Rollout
 
-TOLD = (Adopted, Requested, Prepared, Deployed, Smoked, Warmed, Advanced, Retired)
+TOLD = (Adopted, Requested, Prepared, Deployed, Smoked, Warmed, ScalingMatched, Scaled, Advanced, Retired)
 """Events whose words stay beside their step."""
-TOLD_BACK = (Requested, RevertFailed, Reverted, Cleaned, GotStuck)
+TOLD_BACK = (Requested, Scaled, RevertFailed, Reverted, Cleaned, GotStuck)
 """The same for the way back."""
 
 

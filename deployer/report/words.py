@@ -29,6 +29,9 @@ from deployer.rollout.events import (
     Retired,
     Reverted,
     RevertFailed,
+    Scaled,
+    ScalingMatched,
+    ScalingReleased,
     Shifted,
     Smoked,
     Started,
@@ -116,6 +119,8 @@ def event_words(state: Rollout, event: Event, verdict: Verdict | None = None) ->
             return "smoke", text if passed else f"FAILED: {text}"
         case Warmed(name, passed, text):
             return "warm-up", f"{name}: {text}" if passed else f"{name} FAILED: {text}"
+        case ScalingMatched(text) | ScalingReleased(text) | Scaled(text=text):
+            return "scale", text
         case Shifted(weight_pct, mirror_pct):
             mirrored = f", {mirror_pct}% mirrored to {plan.candidate}" if mirror_pct else ""
             return "shift", f"{in_words(plan.traffic(weight_pct))}{mirrored}, verified"

@@ -47,6 +47,30 @@ class StartStable:
 
 
 @dataclass(frozen=True, slots=True)
+class MatchScaling:
+    """Give ``name`` the autoscale rules of ``like``, and hold ``like`` at its instances."""
+
+    name: str
+    like: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseScaling:
+    """Hold ``name`` no longer."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Ask for more instances of a deployment."""
+
+    name: str
+    instances: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetWeight:
     """Write and verify the candidate's live weight and mirrored share, in percent."""
 
@@ -105,6 +129,9 @@ Action = (
     | Smoke
     | WarmUp
     | StartStable
+    | MatchScaling
+    | ReleaseScaling
+    | Scale
     | SetWeight
     | Judge
     | Restore

@@ -13,13 +13,11 @@ from deployer.gate.verdict import Result, Verdict
 from deployer.manifest.schema import OnFail, OnInconclusive, Retire
 from deployer.rollout.actions import (
     Action,
-    Clean,
     Delete,
-    Deploy,
     Judge,
+    MatchScaling,
     Record,
-    Recreate,
-    Restore,
+    ReleaseScaling,
     RetireStable,
     SetWeight,
     Smoke,
@@ -28,25 +26,11 @@ from deployer.rollout.actions import (
     Wait,
     WarmUp,
 )
-from deployer.rollout.endpoint import Deployment, DeploymentState, Endpoint, in_words
-from deployer.rollout.events import (
-    Advanced,
-    Cleaned,
-    Deployed,
-    DriftNoticed,
-    GaveUp,
-    GotStuck,
-    Paused,
-    Prepared,
-    RequestIgnored,
-    Resumed,
-    Retired,
-    Reverted,
-)
+from deployer.rollout.endpoint import DeploymentState, in_words
+from deployer.rollout.events import Advanced, Deployed, DriftNoticed, Paused, Prepared, RequestIgnored, Resumed, Retired
 from deployer.rollout.model import Observed, Outcome, Phase, Request, RequestKind, Rollout, StepKind
-
-REVERT_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Waits between attempts at the way back; the last one repeats until the reserve is spent."""
+from deployer.rollout.readiness import await_capacity, await_ready, find, give_up, is_ready
+from deployer.rollout.way_back import clean, revert
 
 
 def decide(state: Rollout, observed: Observed, now: datetime) -> Action:
@@ -54,14 +38,10 @@ def decide(state: Rollout, observed: Observed, now: datetime) -> Action:
     if state.is_final:
         return Stop()
     if state.phase is Phase.CLEANING:
-        return _clean(state, observed)
+        return clean(state, observed)
     if state.phase is Phase.REVERTING:
-        return _revert(state, observed, now)
+        return revert(state, observed, now)
     return _interruption(state, observed, now) or _forward(state, observed, now)
-
-
-def _give_up(outcome: Outcome, reason: str) -> Record:
-    return Record(GaveUp(outcome, reason))
 
 
 # ---- what interrupts a rollout on its way forward
@@ -83,7 +63,7 @@ def _interruption(state: Rollout, observed: Observed, now: datetime) -> Action |
 def _signal(observed: Observed) -> Action | None:
     if observed.signal is None:
         return None
-    return _give_up(Outcome.ABORTED, f"stopped by {observed.signal}")
+    return give_up(Outcome.ABORTED, f"stopped by {observed.signal}")
 
 
 def _request(state: Rollout, observed: Observed) -> Action | None:
@@ -107,9 +87,9 @@ def _request(state: Rollout, observed: Observed) -> Action | None:
 
 
 def _abort(state: Rollout, observed: Observed, why: str) -> Action:
-    if state.phase is Phase.RETIRING and not _ready(_find(observed.endpoint, state.plan.stable)):
+    if state.phase is Phase.RETIRING and not is_ready(find(observed.endpoint, state.plan.stable)):
         return Record(RequestIgnored(f"{why}: the stable is already retired; use rollback"))
-    return _give_up(Outcome.ABORTED, why)
+    return give_up(Outcome.ABORTED, why)
 
 
 def _promote(state: Rollout, request: Request, why: str) -> Action:
@@ -144,22 +124,22 @@ def _advance_from(state: Rollout, why: str, to: int) -> Action:
 def _lost_endpoint(state: Rollout, observed: Observed) -> Action | None:
     endpoint = observed.endpoint
     if endpoint is None:
-        return _give_up(Outcome.PLATFORM, f"endpoint {state.plan.endpoint} was deleted by somebody else")
+        return give_up(Outcome.PLATFORM, f"endpoint {state.plan.endpoint} was deleted by somebody else")
     if endpoint.uid != state.plan.endpoint_uid:
-        return _give_up(Outcome.PLATFORM, f"endpoint {endpoint.name} was deleted and made again by somebody else")
+        return give_up(Outcome.PLATFORM, f"endpoint {endpoint.name} was deleted and made again by somebody else")
     return None
 
 
 def _broken_candidate(state: Rollout, observed: Observed) -> Action | None:
     if state.position <= _deploying(state):
         return None
-    candidate = _find(observed.endpoint, state.plan.candidate)
+    candidate = find(observed.endpoint, state.plan.candidate)
     if candidate is None or candidate.state is DeploymentState.DELETING:
-        return _give_up(Outcome.PLATFORM, f"deployment {state.plan.candidate} was deleted by somebody else")
+        return give_up(Outcome.PLATFORM, f"deployment {state.plan.candidate} was deleted by somebody else")
     if candidate.digest != state.plan.candidate_digest:
-        return _give_up(Outcome.PLATFORM, f"deployment {candidate.name} was replaced by somebody else")
+        return give_up(Outcome.PLATFORM, f"deployment {candidate.name} was replaced by somebody else")
     if candidate.state is DeploymentState.FAILED:
-        return _give_up(Outcome.PLATFORM, f"deployment {candidate.name} failed: {candidate.message}")
+        return give_up(Outcome.PLATFORM, f"deployment {candidate.name} failed: {candidate.message}")
     return None
 
 
@@ -175,7 +155,7 @@ def _drift(state: Rollout, observed: Observed, now: datetime) -> Action | None:
         return Wait(state.drift_at + timedelta(seconds=state.plan.confirm_s), "traffic differs: is it an edit?")
     was, is_now = in_words(state.traffic), in_words(actual[0])
     mirrored = f" and mirror {in_words(actual[1])}" if actual[1] else ""
-    return _give_up(Outcome.ABORTED, f"somebody else changed traffic from {was} to {is_now}{mirrored}")
+    return give_up(Outcome.ABORTED, f"somebody else changed traffic from {was} to {is_now}{mirrored}")
 
 
 def _expected(state: Rollout) -> list[tuple[dict[str, int], dict[str, int]]]:
@@ -190,7 +170,7 @@ def _expected(state: Rollout) -> list[tuple[dict[str, int], dict[str, int]]]:
 def _deadline(state: Rollout, now: datetime) -> Action | None:
     if state.phase is Phase.PAUSED or now < state.deadline:
         return None
-    return _give_up(Outcome.INCONCLUSIVE, f"deadline of {state.plan.deadline_s:g}s reached while {state.phase.value}")
+    return give_up(Outcome.INCONCLUSIVE, f"deadline of {state.plan.deadline_s:g}s reached while {state.phase.value}")
 
 
 # ---- forward, one function a phase
@@ -218,36 +198,11 @@ def _forward(state: Rollout, observed: Observed, now: datetime) -> Action:
             return Stop()
 
 
-def _find(endpoint: Endpoint | None, name: str | None) -> Deployment | None:
-    return None if endpoint is None or name is None else endpoint.deployments.get(name)
-
-
-def _ready(deployment: Deployment | None) -> bool:
-    return deployment is not None and deployment.state is DeploymentState.READY
-
-
-def _await_ready(state: Rollout, deployment: Deployment | None, name: str, now: datetime) -> Action | None:
-    """Create, wait for or give up on a deployment; None when it is ready."""
-    if deployment is None:
-        return Deploy(name)
-    if deployment.state is DeploymentState.READY:
-        return None
-    if deployment.state is DeploymentState.FAILED:
-        if name not in state.requested:  # a left-over of the same version, from an earlier try: made anew, once
-            return Deploy(name)
-        return _give_up(Outcome.PLATFORM, f"deployment {name} failed: {deployment.message}")
-    until = state.entered_at + timedelta(seconds=state.plan.deploy_s)
-    if now >= until:
-        waited = f"{deployment.state.value}: {deployment.message}" if deployment.message else deployment.state.value
-        return _give_up(Outcome.PLATFORM, f"deployment {name} not ready after {state.plan.deploy_s:g}s ({waited})")
-    return Wait(now + timedelta(seconds=state.plan.poll_s), deployment.message or f"{name} is {deployment.state.value}")
-
-
 def _prepare(state: Rollout, observed: Observed, now: datetime) -> Action:
     plan, endpoint = state.plan, observed.endpoint
     if endpoint is None or not plan.baseline or plan.stable is None:
         return Record(Prepared())
-    waiting = _await_ready(state, _find(endpoint, plan.stable), plan.stable, now)
+    waiting = await_ready(state, find(endpoint, plan.stable), plan.stable, now)
     if waiting is not None:
         return waiting
     if dict(endpoint.traffic) == plan.restore:
@@ -259,19 +214,24 @@ def _prepare(state: Rollout, observed: Observed, now: datetime) -> Action:
 
 def _deploy(state: Rollout, observed: Observed, now: datetime) -> Action:
     plan = state.plan
-    deployment = _find(observed.endpoint, plan.candidate)
+    deployment = find(observed.endpoint, plan.candidate)
     if deployment is not None and deployment.state is DeploymentState.DELETING:
         return Wait(now + timedelta(seconds=state.plan.poll_s), f"a left-over {plan.candidate} is being deleted")
     if deployment is not None and deployment.digest != plan.candidate_digest:
         if plan.replaces and deployment.digest is not None:
             return Delete(plan.candidate)
-        return _give_up(Outcome.PLATFORM, f"the name {plan.candidate} was taken by somebody else")
-    return _await_ready(state, deployment, plan.candidate, now) or Record(Deployed())
+        return give_up(Outcome.PLATFORM, f"the name {plan.candidate} was taken by somebody else")
+    return await_ready(state, deployment, plan.candidate, now) or Record(Deployed())
 
 
 def _shift(state: Rollout, observed: Observed, now: datetime) -> Action:
-    waiting = _await_ready(state, _find(observed.endpoint, state.plan.candidate), state.plan.candidate, now)
-    return waiting or SetWeight(state.step.weight_pct, state.step.mirror_pct)
+    plan = state.plan
+    waiting = await_ready(state, find(observed.endpoint, plan.candidate), plan.candidate, now)
+    if waiting is not None:
+        return waiting
+    if plan.autoscaling and plan.stable is not None and not state.matched:
+        return MatchScaling(plan.candidate, plan.stable)
+    return await_capacity(state, observed.endpoint, now) or SetWeight(state.step.weight_pct, state.step.mirror_pct)
 
 
 def _elapsed_s(state: Rollout, now: datetime) -> float:
@@ -310,14 +270,14 @@ def _look_or_wait(state: Rollout, now: datetime) -> Action:
 def _failed(state: Rollout, text: str) -> Action:
     if state.plan.on_fail is OnFail.FREEZE:
         return Record(Paused(f"gate FAIL, frozen as on_fail asks: {text}"))
-    return _give_up(Outcome.GATE_FAILED, text)
+    return give_up(Outcome.GATE_FAILED, text)
 
 
 def _undecided(state: Rollout, why: str) -> Action:
     text = f"no verdict within {state.step.max_s:g}s at {state.step}: {why}"
     if state.plan.on_inconclusive is OnInconclusive.PAUSE:
         return Record(Paused(text))
-    return _give_up(Outcome.INCONCLUSIVE, text)
+    return give_up(Outcome.INCONCLUSIVE, text)
 
 
 def _hold(state: Rollout, now: datetime) -> Action:
@@ -334,66 +294,13 @@ def _hold(state: Rollout, now: datetime) -> Action:
 
 def _retire(state: Rollout, observed: Observed) -> Action:
     plan = state.plan
-    stable = _find(observed.endpoint, plan.stable)
+    stable = find(observed.endpoint, plan.stable)
     if plan.stable is None or stable is None:
         return Record(Retired("nothing to retire"))
+    if state.held and (plan.retire is not Retire.DELETE or stable.digest is None):  # it goes on without us
+        return ReleaseScaling(plan.stable)
     if plan.retire is Retire.KEEP:
         return Record(Retired(f"{plan.stable} is kept at 0%, as planned"))
     if stable.digest is None:
         return Record(Retired(f"{plan.stable} was not made by deployer and is left alone", (plan.stable,)))
     return RetireStable(plan.stable)
-
-
-# ---- the way back
-
-
-def _revert(state: Rollout, observed: Observed, now: datetime) -> Action:
-    plan, endpoint = state.plan, observed.endpoint
-    if endpoint is None or endpoint.uid != plan.endpoint_uid:
-        return Record(GotStuck(f"endpoint {plan.endpoint} is gone: there is nothing to bring traffic back to"))
-    if not state.prepared:
-        return Record(Reverted("nothing was shifted"))
-    if dict(endpoint.traffic) == plan.restore and not endpoint.mirror:
-        return Record(Reverted(f"traffic verified: {in_words(plan.restore)}"))
-    until = state.entered_at + timedelta(seconds=plan.reserve_s)
-    if now >= until:
-        return Record(GotStuck(f"traffic is {in_words(endpoint.traffic)}, not {in_words(plan.restore)}"))
-    return _bring_back(state, endpoint, now)
-
-
-def _bring_back(state: Rollout, endpoint: Endpoint, now: datetime) -> Action:
-    plan = state.plan
-    stable = _find(endpoint, plan.stable)
-    if state.reverted_at is not None:
-        backoff_s = REVERT_BACKOFF_S[min(state.revert_attempts, len(REVERT_BACKOFF_S)) - 1]
-        due = state.reverted_at + timedelta(seconds=backoff_s)
-        if now < due:
-            return Wait(due, "trying the way back again")
-    if plan.stable is not None and stable is None:
-        return Recreate(plan.stable)
-    if stable is not None and stable.instances_ready < 1:
-        # Never roll back onto an unhealthy stable (flagger, scheduler.go): the candidate is then the only healthy copy.
-        return Wait(
-            now + timedelta(seconds=state.plan.poll_s), f"stable {stable.name} has no ready instance: {stable.message}"
-        )
-    return Restore()
-
-
-def _clean(state: Rollout, observed: Observed) -> Action:
-    plan, endpoint = state.plan, observed.endpoint
-    if endpoint is None:
-        return Record(Cleaned("the endpoint is gone"))
-    names: list[str] = []
-    candidate = endpoint.deployments.get(plan.candidate)
-    if candidate is not None and candidate.digest == plan.candidate_digest:
-        if _has_traffic(endpoint, plan.candidate):
-            return Record(Cleaned(f"{plan.candidate} has traffic again and is left alone", (plan.candidate,)))
-        names.append(plan.candidate)
-    baseline = plan.stable if plan.stable in state.requested and not state.prepared else None
-    if baseline in endpoint.deployments and baseline is not None and not _has_traffic(endpoint, baseline):
-        names.append(baseline)
-    return Clean(tuple(names)) if names else Record(Cleaned("nothing was left to remove"))
-
-
-def _has_traffic(endpoint: Endpoint, name: str) -> bool:
-    return bool(endpoint.traffic.get(name, 0) or endpoint.mirror.get(name, 0))

@@ -7,6 +7,7 @@ from typing import assert_never
 from deployer.manifest.quantities import format_duration
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.model import Plan, Step, StepKind
+from deployer.rollout.readiness import instances_for
 
 
 def describe(plan: Plan) -> list[tuple[Step, str]]:
@@ -20,20 +21,23 @@ def _step(plan: Plan, step: Step) -> str:
             return _prepare(plan)
         case StepKind.DEPLOY:
             room = f" (a left-over {plan.candidate} at 0% makes room)" if plan.replaces else ""
-            return f"deploy the new version as {plan.candidate} at 0%{room}"
+            alike = f", with the autoscale rules of {plan.stable}" if plan.autoscaling and plan.stable else ""
+            return f"deploy the new version as {plan.candidate} at 0%{room}{alike}"
         case StepKind.SMOKE:
             return f"send the smoke requests to {plan.candidate} alone"
         case StepKind.WARM_UP:
             return f"warm up every instance of {plan.candidate}"
         case StepKind.MIRROR:
-            return f"mirror {step.mirror_pct}% of the traffic to {plan.candidate}; the gate decides {_bounds(step)}"
+            mirrored = f"mirror {step.mirror_pct}% of the traffic to {plan.candidate}{_capacity(plan, step)}"
+            return f"{mirrored}; the gate decides {_bounds(step)}"
         case StepKind.WEIGHT:
-            return f"{in_words(plan.traffic(step.weight_pct))}; the gate decides {_bounds(step)}"
+            return f"{in_words(plan.traffic(step.weight_pct))}{_capacity(plan, step)}; the gate decides {_bounds(step)}"
         case StepKind.PAUSE:
             return f"stand still {f'for {format_duration(step.max_s)}' if step.max_s else 'until somebody promotes'}"
         case StepKind.BAKE:
             kept = f", {plan.stable} kept whole" if plan.stable else ""
-            return f"{in_words(plan.traffic(step.weight_pct))}; bake {_bounds(step)}{kept}"
+            traffic = f"{in_words(plan.traffic(step.weight_pct))}{_capacity(plan, step)}"
+            return f"{traffic}; bake {_bounds(step)}{kept}"
         case StepKind.RETIRE:
             return f"{plan.retire.value.replace('_', ' ')} {plan.stable}" if plan.stable else "nothing to retire"
         case _:
@@ -45,6 +49,12 @@ def _prepare(plan: Plan) -> str:
     if plan.baseline:
         parts.append(f"deploy the baseline as {plan.stable} and give it 100%")
     return ", ".join(parts) or f"endpoint {plan.endpoint} stands, {plan.stable} has 100%"
+
+
+def _capacity(plan: Plan, step: Step) -> str:
+    """Say how many instances the candidate needs; nothing where one is enough, which every deployment has."""
+    needed = instances_for(plan.stable_instances, max(step.weight_pct, step.mirror_pct))
+    return f", on at least {needed} instances (now {plan.stable}: {plan.stable_instances})" if needed > 1 else ""
 
 
 def _bounds(step: Step) -> str:

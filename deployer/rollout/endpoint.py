@@ -51,6 +51,8 @@ class Capabilities:
     where tags cannot be written during one."""
     typical_deploy_s: float
     """What the platform itself usually takes to make a deployment (machines, image), in seconds; 0: nothing."""
+    autoscaling: bool = True
+    """It may have rules that change the number of instances by themselves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,34 @@ class Warmed:
 
 
 @dataclass(frozen=True, slots=True)
+class ScalingMatched:
+    """The candidate got the autoscale rules of the stable, which is held at its instances; or why it did not."""
+
+    text: str
+    failed: bool = False
+    type: Literal["scaling_matched"] = "scaling_matched"
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingReleased:
+    """The stable is not held any more; or why it still may be."""
+
+    text: str
+    failed: bool = False
+    type: Literal["scaling_released"] = "scaling_released"
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """``name`` was asked to have so many instances."""
+
+    name: str
+    instances: int
+    text: str
+    type: Literal["scaled"] = "scaled"
+
+
+@dataclass(frozen=True, slots=True)
 class Shifted:
     """The candidate's weight was written and read back."""
 
@@ -201,6 +229,9 @@ Event = (
     | Deployed
     | Smoked
     | Warmed
+    | ScalingMatched
+    | ScalingReleased
+    | Scaled
     | Shifted
     | Judged
     | Advanced

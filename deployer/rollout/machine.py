@@ -34,6 +34,9 @@ from deployer.rollout.events import (
     Retired,
     Reverted,
     RevertFailed,
+    Scaled,
+    ScalingMatched,
+    ScalingReleased,
     Shifted,
     Smoked,
     Started,
@@ -53,7 +56,12 @@ _FORWARD: dict[Phase, dict[str, frozenset[Phase]]] = {
     Phase.DEPLOYING: {"requested": frozenset({Phase.DEPLOYING}), "deployed": _AFTER_STEP},
     Phase.SMOKING: {"smoked": _AFTER_STEP | {Phase.REVERTING}},
     Phase.WARMING: {"warmed": _AFTER_STEP | {Phase.REVERTING}},
-    Phase.SHIFTING: {"shifted": frozenset({Phase.JUDGING, Phase.BAKING})},
+    Phase.SHIFTING: {
+        "scaling_matched": frozenset({Phase.SHIFTING}),
+        "scaled": frozenset({Phase.SHIFTING}),
+        "warmed": frozenset({Phase.SHIFTING, Phase.REVERTING}),
+        "shifted": frozenset({Phase.JUDGING, Phase.BAKING}),
+    },
     Phase.JUDGING: {"judged": frozenset({Phase.JUDGING}), "advanced": _AFTER_STEP},
     Phase.HOLDING: {"judged": frozenset({Phase.HOLDING}), "advanced": _AFTER_STEP},
     Phase.BAKING: {"judged": frozenset({Phase.BAKING}), "advanced": frozenset({Phase.RETIRING})},
@@ -69,14 +77,19 @@ TRANSITIONS: Mapping[Phase, Mapping[str, frozenset[Phase]]] = {
         "advanced": _AFTER_STEP | {Phase.RETIRING},
         "gave_up": frozenset({Phase.REVERTING}),
     },
-    Phase.RETIRING: {"retired": frozenset({Phase.PROMOTED}), "gave_up": frozenset({Phase.REVERTING})},
+    Phase.RETIRING: {
+        "scaling_released": frozenset({Phase.RETIRING}),
+        "retired": frozenset({Phase.PROMOTED}),
+        "gave_up": frozenset({Phase.REVERTING}),
+    },
     Phase.REVERTING: {
         "requested": frozenset({Phase.REVERTING}),
+        "scaled": frozenset({Phase.REVERTING}),
         "revert_failed": frozenset({Phase.REVERTING}),
         "reverted": frozenset({Phase.CLEANING}),
         "got_stuck": frozenset({Phase.STUCK}),
     },
-    Phase.CLEANING: {"cleaned": frozenset({Phase.ROLLED_BACK})},
+    Phase.CLEANING: {"scaling_released": frozenset({Phase.CLEANING}), "cleaned": frozenset({Phase.ROLLED_BACK})},
     Phase.PROMOTED: {},
     Phase.ROLLED_BACK: {},
     Phase.STUCK: {},
@@ -120,6 +133,7 @@ def begin(event: Event, at: datetime) -> Rollout:
                 reason=event.reason,
                 outcome=Outcome.ABORTED if phase in WAY_BACK else None,
                 paused_in=_interrupted(state) if phase is Phase.PAUSED else None,
+                held=plan.autoscaling and phase not in (Phase.PREPARING, Phase.DEPLOYING),
             )
         case _:
             raise IllegalTransitionError(f"a journal cannot begin with {event.type}", hint="Report this as a bug.")
@@ -157,7 +171,9 @@ def _apply(state: Rollout, event: Event, at: datetime) -> Rollout:  # noqa: C901
         case RequestIgnored():
             return state
         case Requested(deployment):
-            return replace(state, requested=(*state.requested, deployment)) if deployment else state
+            rebuilding = state.rebuilding or (deployment is not None and state.phase is Phase.REVERTING)
+            requested = (*state.requested, deployment) if deployment else state.requested
+            return replace(state, requested=requested, rebuilding=rebuilding)
         case Prepared():
             return _next(replace(state, prepared=True), at)
         case Deployed():
@@ -166,6 +182,12 @@ def _apply(state: Rollout, event: Event, at: datetime) -> Rollout:  # noqa: C901
             return _next(state, at) if passed else _give_up(state, Outcome.GATE_FAILED, f"smoke test: {text}", at)
         case Warmed():
             return _warmed(state, event, at)
+        case ScalingMatched(text, failed):
+            return replace(state, matched=True, held=True, warnings=_add(state, text) if failed else state.warnings)
+        case ScalingReleased(text, failed):
+            return replace(state, held=False, warnings=_add(state, text) if failed else state.warnings)
+        case Scaled(name, instances):
+            return _scaled(state, name, instances)
         case Shifted(weight_pct, mirror_pct):
             phase = Phase.BAKING if state.step.kind is StepKind.BAKE else Phase.JUDGING
             shifts = (*state.shifts, Shift(at, weight_pct))
@@ -206,11 +228,17 @@ def _add(state: Rollout, warning: str) -> tuple[str, ...]:
     return (*state.warnings, warning)
 
 
+def _scaled(state: Rollout, name: str, instances: int) -> Rollout:
+    cold = tuple(warmed for warmed in state.warmed if warmed != name)  # the new instances never answered anything
+    rebuilding = state.rebuilding or state.phase is Phase.REVERTING
+    return replace(state, scaled=(*state.scaled, (name, instances)), warmed=cold, rebuilding=rebuilding)
+
+
 def _warmed(state: Rollout, event: Warmed, at: datetime) -> Rollout:
     if not event.passed:
         return _give_up(state, Outcome.GATE_FAILED, f"warm-up of {event.name}: {event.text}", at)
     warmed = replace(state, warmed=(*state.warmed, event.name))
-    return warmed if state.phase is Phase.PREPARING else _next(warmed, at)
+    return warmed if state.phase in (Phase.PREPARING, Phase.SHIFTING) else _next(warmed, at)
 
 
 def _next(state: Rollout, at: datetime, to: int | None = None) -> Rollout:

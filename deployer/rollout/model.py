@@ -93,6 +93,10 @@ class Plan:
     """Why the gate is not asked (recorded); None: it is."""
     poll_s: float = 0.5
     """How soon a state that changes by itself is looked at again."""
+    stable_instances: int = 1
+    """Instances of the stable when the rollout was planned."""
+    autoscaling: bool = False
+    """The stable may have autoscale rules: the candidate gets the same before it gets traffic."""
 
     def __post_init__(self) -> None:
         weights = [step.weight_pct for step in self.steps if step.kind in (StepKind.WEIGHT, StepKind.BAKE)]
@@ -189,11 +193,23 @@ class Rollout:
     """Deployments that this rollout asked the platform to create."""
     warmed: tuple[str, ...] = ()
     """Deployments whose instances were all warmed up."""
+    scaled: tuple[tuple[str, int], ...] = ()
+    """Deployments that were asked to have so many instances."""
+    matched: bool = False
+    """The candidate scales like the stable, as far as that could be had."""
+    held: bool = False
+    """The stable may still be held at its instances, for the time of this rollout."""
+    rebuilding: bool = False
+    """On the way back the stable had to be started again, which takes as long as a deployment."""
 
     @property
     def step(self) -> Step:
         """The current step."""
         return self.plan.steps[self.position]
+
+    def asked_for(self, name: str) -> int:
+        """Most instances that ``name`` was asked to have; 0: it never was."""
+        return max((instances for scaled, instances in self.scaled if scaled == name), default=0)
 
     @property
     def is_final(self) -> bool:

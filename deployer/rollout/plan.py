@@ -16,6 +16,9 @@ MIRROR_PATIENCE = 2.0
 BAKE_PATIENCE = 2.0
 """The same for the bake, whose time is a minimum."""
 
+DEPLOY_PATIENCE = 3.0
+"""A deployment is given up after this many times what the platform usually takes, besides what its probes allow."""
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -23,6 +26,8 @@ class Version:
 
     name: str | None
     digest: str
+    instances: int = 1
+    """That its document asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +107,13 @@ def compile_plan(
         retire=strategy.retire,
         deadline_s=strategy.deadline,
         reserve_s=capabilities.restore_reserve_s,
-        deploy_s=wanted.deploy_s,
+        deploy_s=wanted.deploy_s + DEPLOY_PATIENCE * capabilities.typical_deploy_s,
         look_s=gate.look,
         confirm_s=2 * capabilities.typical_shift_s,
         skip_gate=skip_gate,
         poll_s=capabilities.poll_s,
+        stable_instances=_instances(wanted, endpoint, stable),
+        autoscaling=capabilities.autoscaling,
     )
 
 
@@ -137,6 +144,14 @@ def _digest(wanted: Wanted, endpoint: Endpoint | None, stable: str | None, *, ba
         return wanted.baseline.digest
     found = endpoint.deployments.get(stable) if endpoint and stable else None
     return found.digest if found else None
+
+
+def _instances(wanted: Wanted, endpoint: Endpoint | None, stable: str | None) -> int:
+    """Instances of the stable: as it is, or as the baseline's document asks."""
+    found = endpoint.deployments.get(stable) if endpoint and stable else None
+    if found is not None:
+        return found.instances_wanted
+    return wanted.baseline.instances if wanted.baseline is not None else 1
 
 
 def _candidate(wanted: Wanted, endpoint: Endpoint | None, stable: str | None) -> tuple[str, bool]:

@@ -58,6 +58,8 @@ class Revision:
     digest: str
     """Empty: it was not made by deployer."""
     at: datetime
+    instances: int = 0
+    """How many it had when another version took its place; 0: not recorded."""
 
 
 def marks_of(tags: Mapping[str, str]) -> Marks | None:
@@ -120,20 +122,31 @@ def answer_of(value: str | None, nonce: str) -> str | None:
 def revision_of(value: str | None) -> Revision | None:
     """Read a revision; None when there is none."""
     try:
-        number, name, digest, at = (value or "").split("|")
-        return Revision(int(number), name, digest, datetime.fromtimestamp(int(at), UTC))
+        number, name, digest, at, *rest = (value or "").split("|")
+        instances = int(rest[0]) if rest else 0
+        return Revision(int(number), name, digest, datetime.fromtimestamp(int(at), UTC), instances)
     except ValueError:
         return None
 
 
 def _value(revision: Revision) -> str:
-    return f"{revision.number}|{revision.name}|{revision.digest}|{int(revision.at.timestamp())}"
+    value = f"{revision.number}|{revision.name}|{revision.digest}|{int(revision.at.timestamp())}"
+    return f"{value}|{revision.instances}" if revision.instances else value
 
 
 def tags_for_good(
-    tags: Mapping[str, str], good: tuple[str, str], previous: tuple[str, str] | None, at: datetime
+    tags: Mapping[str, str], good: tuple[str, str], previous: tuple[str, str] | None, at: datetime, instances: int = 0
 ) -> dict[str, str | None]:
-    """Tags that make ``good`` (name, digest) the version in use and ``previous`` the one a rollback returns to."""
+    """Tags that make ``good`` (name, digest) the version in use and ``previous`` the one a rollback returns to.
+
+    Args:
+        tags: of the endpoint now.
+        good: the version in use.
+        previous: the one before it; None: there is none.
+        at: now.
+        instances: that ``previous`` had; 0: unknown.
+    """
     number = revision.number if (revision := revision_of(tags.get(GOOD))) else 0
-    written = None if previous is None else _value(Revision(number, *previous, at=revision.at if revision else at))
+    since = revision.at if revision else at
+    written = None if previous is None else _value(Revision(number, *previous, at=since, instances=instances))
     return {GOOD: _value(Revision(number + 1, *good, at=at)), PREVIOUS: written}

@@ -53,7 +53,7 @@ def _wanted(spec: RolloutSpec, site: Site) -> Wanted:
         manifest=spec.manifest,
         endpoint=spec.endpoint.name,
         candidate=Version(spec.deployment.name, spec.deployment.digest),
-        baseline=Version(baseline.name, baseline.digest) if baseline else None,
+        baseline=Version(baseline.name, baseline.digest, baseline.instance_count) if baseline else None,
         digest=spec.digest,
         deploy_s=ready_s + site.platform.capabilities.typical_deploy_s,
     )

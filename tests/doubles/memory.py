@@ -46,6 +46,8 @@ class _Deployed:
     created_at: datetime
     ready_at: datetime
     failure: str | None = None
+    serving: int = 0
+    """Instances that answer until all are ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,8 @@ class MemoryPlatform:
                 self._check_idle(name)
             grown = instances > deployed.instances
             ready_at = self._ready_at() if grown else deployed.ready_at
-            self._deployed[name] = replace(deployed, instances=instances, ready_at=ready_at)
+            serving = min(self._view(name, deployed).instances_ready, instances)
+            self._deployed[name] = replace(deployed, instances=instances, ready_at=ready_at, serving=serving)
 
     def match_scaling(self, name: str, like: str) -> str:
         with self._call("match_scaling"), self._change():
@@ -325,12 +328,15 @@ class MemoryPlatform:
 
     def _view(self, name: str, deployed: _Deployed) -> Deployment:
         is_ready = deployed.failure is None and self._clock.now() >= deployed.ready_at
+        serving = deployed.instances if is_ready else 0 if deployed.failure is not None else deployed.serving
         state = DeploymentState.READY if is_ready else DeploymentState.CREATING
+        if serving and not is_ready:
+            state = DeploymentState.DEGRADED
         return Deployment(
             name=name,
             state=DeploymentState.FAILED if deployed.failure is not None else state,
             digest=deployed.digest,
-            instances_ready=deployed.instances if is_ready else 0,
+            instances_ready=serving,
             instances_wanted=deployed.instances,
             message=deployed.failure or ("" if is_ready else "starting"),
             created_at=deployed.created_at,

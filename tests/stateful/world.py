@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from doubles.memory import MemoryPlatform
+from doubles.memory import CAPABILITIES, MemoryPlatform
 from doubles.simple_gate import judge
 from doubles.telemetry import ManualClock, MemoryTelemetry
 
@@ -23,7 +23,7 @@ from deployer.engine.rollback import roll_back
 from deployer.errors import StoreError
 from deployer.gate.record import Record
 from deployer.manifest.schema import Manifest
-from deployer.ports.platform import DeploymentSpec
+from deployer.ports.platform import Capabilities, DeploymentSpec
 from deployer.ports.store import Entry
 from deployer.report.listeners import Quiet
 from deployer.rollout.ending import Ended
@@ -62,13 +62,17 @@ class World:
     baseline: bool = True
     gate: dict[str, Any] = field(default_factory=lambda: {"look": "1s", "min_requests": 50, "warm_up": "0s"})
     rps: int = RPS
+    instances: dict[str, int] = field(default_factory=dict)
+    """What each version's document asks for, by digest."""
+    deploy_s: float = 30.0
+    capabilities: Capabilities = CAPABILITIES
     over: dict[str, Any] = field(default_factory=dict)
     at: dict[float, Callable[[World], None]] = field(default_factory=dict)
     """What happens at which second since the start, once."""
 
     def __post_init__(self) -> None:
         self.clock = _Clock(self)
-        self.platform = MemoryPlatform("digits", self.clock)
+        self.platform = MemoryPlatform("digits", self.clock, capabilities=self.capabilities)
         self.platform.ready_after_s = 2.0
         self.telemetry = MemoryTelemetry(self.clock)
         self.started = self.clock.now()
@@ -105,15 +109,15 @@ class World:
             manifest=manifest,
             endpoint="digits",
             candidate=Version(None, self.digest),
-            baseline=Version(None, "base") if self.baseline else None,
+            baseline=Version(None, "base", self.instances.get("base", 1)) if self.baseline else None,
             digest=f"spec-{self.digest}",
-            deploy_s=30.0,
+            deploy_s=self.deploy_s,
         )
 
         def deployable(plan: Plan) -> Deployable:
-            versions = {plan.candidate: DeploymentSpec(plan.candidate, {}, self.home, self.digest)}
+            versions = {plan.candidate: self.version(plan.candidate, self.digest)}
             if plan.baseline and plan.stable:
-                versions[plan.stable] = DeploymentSpec(plan.stable, {}, self.home, "base")
+                versions[plan.stable] = self.version(plan.stable, "base")
             slo, gate = manifest.slo, manifest.gate
             return Deployable(
                 versions,
@@ -124,6 +128,9 @@ class World:
             )
 
         return Job(wanted, {"name": "digits"}, deployable, _Probe(self), None)
+
+    def version(self, name: str, digest: str) -> DeploymentSpec:
+        return DeploymentSpec(name, {"instance_count": self.instances.get(digest, 1)}, self.home, digest)
 
     def roll_out(self, rollout_id: str = "r1", **options: Any) -> Ended:
         """Run a new process that rolls out."""

@@ -26,17 +26,20 @@ from deployer.errors import (
 from deployer.gate.samples import Samples
 from deployer.gate.verdict import Arm, Moment, Result, Shift, Verdict
 from deployer.manifest.schema import OnFail, OnInconclusive, Retire
-from deployer.ports.platform import DeploymentSpec
+from deployer.ports.platform import Deployment, DeploymentSpec
 from deployer.rollout.actions import (
     Action,
     Clean,
     Delete,
     Deploy,
     Judge,
+    MatchScaling,
     Record,
     Recreate,
+    ReleaseScaling,
     Restore,
     RetireStable,
+    Scale,
     SetWeight,
     Smoke,
     StartStable,
@@ -54,6 +57,9 @@ from deployer.rollout.events import (
     Retired,
     Reverted,
     RevertFailed,
+    Scaled,
+    ScalingMatched,
+    ScalingReleased,
     Shifted,
     Smoked,
     Started,
@@ -172,6 +178,11 @@ class Stage:
         assert view is not None
         return dict(view.traffic)
 
+    def found(self, name: str) -> Deployment:
+        view = self.platform.peek()
+        assert view is not None
+        return view.deployments[name]
+
     @property
     def names(self) -> set[str]:
         view = self.platform.peek()
@@ -261,6 +272,45 @@ def test_a_probe_ended_by_a_signal_proves_nothing(stage: Stage, action: Action) 
     assert stage.perform(action, state(Phase.SMOKING)) == GaveUp(Outcome.ABORTED, "stopped by a signal while smoking")
 
 
+# ---- instances
+
+
+def test_a_candidate_is_scaled_and_it_is_said_why(stage: Stage) -> None:
+    with_green(stage)
+    event = stage.perform(Scale("green", 4, "50% of what blue answers with 8"))
+    assert event == Scaled("green", 4, "green gets 4 instances: 50% of what blue answers with 8")
+    assert stage.found("green").instances_wanted == 4
+
+
+def test_a_stable_that_cannot_be_started_on_the_way_back_is_told_and_left_to_the_next_decision(stage: Stage) -> None:
+    stage.fails("scale_deployment", DENIED)
+    event = stage.perform(Scale("blue", 4, "it is scaled to 0"), state(Phase.REVERTING))
+    assert event == RevertFailed("no right to write (Ask for it.)")
+
+
+def test_the_rules_of_the_stable_are_taken_over_and_given_back(stage: Stage) -> None:
+    with_green(stage)
+    stage.platform.autoscaled["blue"] = "cpu over 70%"
+    for _ in (1, 2):
+        event = stage.perform(MatchScaling("green", "blue"))
+        assert event == ScalingMatched("green scales like blue, which keeps its 1 instances")
+    assert stage.platform.autoscaled["green"] == "cpu over 70%"
+    for _ in (1, 2):
+        assert stage.perform(ReleaseScaling("blue")) == ScalingReleased("blue is not held at its instances any more")
+    assert stage.platform.held == {}
+
+
+@pytest.mark.parametrize("error", [BUSY, DENIED])
+def test_rules_that_cannot_be_had_end_no_rollout(stage: Stage, error: PlatformError) -> None:
+    why = f"{error.message} ({error.hint})"
+    stage.fails("match_scaling", error)
+    event = stage.perform(MatchScaling("green", "blue"), state(Phase.SHIFTING))
+    assert event == ScalingMatched(f"green may not scale like blue: {why}", failed=True)
+    stage.fails("release_scaling", error)
+    event = stage.perform(ReleaseScaling("blue"), state(Phase.RETIRING))
+    assert event == ScalingReleased(f"blue may still be held at its instances: {why}", failed=True)
+
+
 # ---- the gate
 
 
@@ -308,6 +358,7 @@ FORWARD: list[tuple[Action, str]] = [
     (SetWeight(20, 0), "set_traffic"),
     (StartStable(), "set_traffic"),
     (Delete("green"), "delete_deployment"),
+    (Scale("green", 4, "more"), "scale_deployment"),
     (WarmUp("green"), "observe"),
 ]
 IDS = [type(action).__name__ for action, _ in FORWARD]
@@ -328,7 +379,8 @@ def test_a_fault_that_does_not_pass_is_the_beginning_of_the_way_back(action: Act
     stage = with_green(Stage())
     stage.fails(call, BUSY)
     event = stage.perform(action, state(Phase.SHIFTING))
-    assert event == GaveUp(Outcome.PLATFORM, "while shifting: busy (Wait.)")
+    while_ = "could not deploy green" if isinstance(action, Deploy) else "while shifting"
+    assert event == GaveUp(Outcome.PLATFORM, f"{while_}: busy (Wait.)")
 
 
 @pytest.mark.parametrize("error", [BUSY, ConflictError("another operation is in flight", hint="Observe.")])

@@ -11,8 +11,9 @@ from doubles.memory import CAPABILITIES
 from owners import ELSEWHERE, dead, living
 from stateful.world import Killed, World
 
+from deployer.engine.adoption import adopt
 from deployer.engine.lease import Holder
-from deployer.engine.operations import acknowledge_s, adopt, settle_s
+from deployer.engine.operations import acknowledge_s, settle_s
 from deployer.errors import ExitCode, PlanError, UsageError
 from deployer.rollout.model import Phase, RequestKind
 from deployer.rollout.tags import ANSWER, LEASE, PHASE, REQUEST, answer_to, marks_of, request_of

@@ -42,6 +42,9 @@ from deployer.rollout.events import (
     Paused,
     RequestIgnored,
     Resumed,
+    Scaled,
+    ScalingMatched,
+    ScalingReleased,
     Shifted,
     Smoked,
     Warmed,
@@ -109,9 +112,14 @@ def test_the_first_line_is_the_first_that_says_something() -> None:
 # ---- events
 
 
+@pytest.mark.parametrize("event", [Scaled("green", 4, "said"), ScalingMatched("said"), ScalingReleased("said")])
+def test_what_is_scaled_is_said_as_it_was_done(event: Event) -> None:
+    assert event_words(tell()[-1][0], event) == ("scale", "said")
+
+
 def test_every_event_has_words() -> None:
     told = {type(event) for events in PHASES.values() for _, event, _ in tell(*events)}
-    others = {Adopted, Paused, Resumed, RequestIgnored, DriftNoticed}
+    others = {Adopted, Paused, Resumed, RequestIgnored, DriftNoticed, Scaled, ScalingMatched, ScalingReleased}
     assert told | others == set(get_args(Event))
     for events in PHASES.values():
         for state, event, _ in tell(*events):

@@ -29,6 +29,7 @@ LOCAL = Capabilities(
     beat_s=10.0,
     stale_after_s=45.0,
     typical_deploy_s=0.0,
+    autoscaling=False,
 )
 ARM = Arm(100, 0, 0, 5.0, 9.0, 12.0)
 

@@ -132,3 +132,13 @@ def test_an_answer_names_the_request_it_is_to() -> None:
 @pytest.mark.parametrize("request_", [None, Request(RequestKind.PAUSE, "ann")])
 def test_an_answer_to_a_request_written_by_hand_is_only_words(request_: Request | None) -> None:
     assert answer_to(request_, "taken: paused") == "taken: paused"
+
+
+@pytest.mark.parametrize(("instances", "parts"), [(0, 4), (7, 5)])
+def test_a_version_that_was_replaced_is_remembered_with_its_instances(instances: int, parts: int) -> None:
+    tags = tags_for_good({GOOD: "1|blue|old|1767225600"}, ("green", "new"), ("blue", "old"), T0, instances)
+    written = tags[PREVIOUS] or ""
+    found = revision_of(written)
+    assert len(written.split("|")) == parts
+    assert found is not None
+    assert (found.number, found.name, found.instances) == (1, "blue", instances)

@@ -1,0 +1,67 @@
+"""A rollout whose journal is elsewhere, carried on from what the endpoint's tags say of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from deployer.manifest.schema import OnFail, OnInconclusive, Retire
+from deployer.ports.platform import Capabilities, Endpoint, Platform
+from deployer.rollout.events import Adopted
+from deployer.rollout.model import Phase, Plan, Step, StepKind
+from deployer.rollout.plan import DEPLOY_PATIENCE, Wanted, compile_plan
+from deployer.rollout.tags import Marks
+
+
+def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted | None, now: datetime) -> Adopted:
+    """Make the first event of a rollout whose journal is elsewhere.
+
+    With the specification it can go on; without it, only back.
+    """
+    capabilities = platform.capabilities
+    fresh_id = f"{marks.rollout_id}+{now:%H%M%S}"
+    before = endpoint
+    if marks.phase is not Phase.PREPARING:
+        before = replace(endpoint, traffic={marks.stable: 100} if marks.stable else {}, mirror={})
+    if wanted is not None:
+        named = replace(wanted, candidate=replace(wanted.candidate, name=marks.candidate))
+        plan = compile_plan(named, before, capabilities, rollout_id=fresh_id)
+    else:
+        plan = _way_back(marks, before, capabilities, fresh_id)
+    position = min(marks.position, len(plan.steps) - 1)
+    weight_pct = endpoint.traffic.get(marks.candidate, 0)
+    mirror_pct = endpoint.mirror.get(marks.candidate, 0)
+    prepared = marks.phase is not Phase.PREPARING and (bool(endpoint.traffic) or not marks.stable)
+    why = "found on the endpoint without its journal"
+    return Adopted(plan, marks.phase, position, weight_pct, mirror_pct, why, prepared)
+
+
+def _way_back(marks: Marks, endpoint: Endpoint, capabilities: Capabilities, rollout_id: str) -> Plan:
+    reserve_s = capabilities.restore_reserve_s
+    stable = endpoint.deployments.get(marks.stable or "")
+    bake = Step(StepKind.BAKE, weight_pct=100)
+    steps = (Step(StepKind.PREPARE), Step(StepKind.DEPLOY), bake, Step(StepKind.RETIRE, weight_pct=100))
+    return Plan(
+        rollout_id=rollout_id,
+        endpoint=endpoint.name,
+        endpoint_uid=endpoint.uid,
+        candidate=marks.candidate,
+        candidate_digest=marks.candidate_digest,
+        stable=marks.stable,
+        stable_digest=marks.stable_digest or None,
+        baseline=False,
+        replaces=False,
+        digest=marks.digest,
+        steps=steps,
+        on_fail=OnFail.ROLLBACK,
+        on_inconclusive=OnInconclusive.ROLLBACK,
+        retire=Retire.KEEP,
+        deadline_s=10 * reserve_s,
+        reserve_s=reserve_s,
+        deploy_s=reserve_s + DEPLOY_PATIENCE * capabilities.typical_deploy_s,
+        look_s=1.0,
+        confirm_s=0.0,
+        poll_s=capabilities.poll_s,
+        stable_instances=stable.instances_wanted if stable else 1,
+        autoscaling=capabilities.autoscaling,
+    )

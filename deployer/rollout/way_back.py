@@ -1,0 +1,72 @@
+"""The way back: all traffic to the stable, then the candidate removed. Nothing is looked at but that."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from deployer.rollout.actions import Action, Clean, Record, Recreate, ReleaseScaling, Restore, Scale, Wait
+from deployer.rollout.endpoint import Endpoint, in_words
+from deployer.rollout.events import Cleaned, GotStuck, Reverted
+from deployer.rollout.model import Observed, Rollout
+from deployer.rollout.readiness import find
+
+REVERT_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Waits between attempts at the way back; the last one repeats until the reserve is spent."""
+
+
+def revert(state: Rollout, observed: Observed, now: datetime) -> Action:
+    """Choose what brings traffic back next."""
+    plan, endpoint = state.plan, observed.endpoint
+    if endpoint is None or endpoint.uid != plan.endpoint_uid:
+        return Record(GotStuck(f"endpoint {plan.endpoint} is gone: there is nothing to bring traffic back to"))
+    if not state.prepared:
+        return Record(Reverted("nothing was shifted"))
+    if dict(endpoint.traffic) == plan.restore and not endpoint.mirror:
+        return Record(Reverted(f"traffic verified: {in_words(plan.restore)}"))
+    until = state.entered_at + timedelta(seconds=plan.reserve_s + (plan.deploy_s if state.rebuilding else 0.0))
+    if now >= until:
+        return Record(GotStuck(f"traffic is {in_words(endpoint.traffic)}, not {in_words(plan.restore)}"))
+    return _bring_back(state, endpoint, now)
+
+
+def _bring_back(state: Rollout, endpoint: Endpoint, now: datetime) -> Action:
+    plan = state.plan
+    stable = find(endpoint, plan.stable)
+    if state.reverted_at is not None:
+        backoff_s = REVERT_BACKOFF_S[min(state.revert_attempts, len(REVERT_BACKOFF_S)) - 1]
+        due = state.reverted_at + timedelta(seconds=backoff_s)
+        if now < due:
+            return Wait(due, "trying the way back again")
+    if plan.stable is not None and stable is None:
+        return Recreate(plan.stable)
+    if stable is not None and stable.instances_wanted < 1 and not state.asked_for(stable.name):
+        return Scale(stable.name, max(plan.stable_instances, 1), "it is scaled to 0")
+    if stable is not None and stable.instances_ready < 1:
+        # Never roll back onto an unhealthy stable (flagger, scheduler.go): the candidate is then the only healthy copy.
+        return Wait(
+            now + timedelta(seconds=state.plan.poll_s), f"stable {stable.name} has no ready instance: {stable.message}"
+        )
+    return Restore()
+
+
+def clean(state: Rollout, observed: Observed) -> Action:
+    """Choose what of this rollout is removed, now that traffic is back."""
+    plan, endpoint = state.plan, observed.endpoint
+    if endpoint is None:
+        return Record(Cleaned("the endpoint is gone"))
+    if state.held and plan.stable is not None and plan.stable in endpoint.deployments:
+        return ReleaseScaling(plan.stable)
+    names: list[str] = []
+    candidate = endpoint.deployments.get(plan.candidate)
+    if candidate is not None and candidate.digest == plan.candidate_digest:
+        if _has_traffic(endpoint, plan.candidate):
+            return Record(Cleaned(f"{plan.candidate} has traffic again and is left alone", (plan.candidate,)))
+        names.append(plan.candidate)
+    baseline = plan.stable if plan.stable in state.requested and not state.prepared else None
+    if baseline in endpoint.deployments and baseline is not None and not _has_traffic(endpoint, baseline):
+        names.append(baseline)
+    return Clean(tuple(names)) if names else Record(Cleaned("nothing was left to remove"))
+
+
+def _has_traffic(endpoint: Endpoint, name: str) -> bool:
+    return bool(endpoint.traffic.get(name, 0) or endpoint.mirror.get(name, 0))
