@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from deployer.cloud.clouds import Cloud
-from deployer.gate.samples import Cell, classify
+from deployer.gate.samples import AnswerClass, Cell
 from deployer.ports.clock import Clock
 from deployer.ports.telemetry import Telemetry
 from deployer.telemetry.ingested import Bars, Count, IngestedTelemetry
@@ -26,6 +26,7 @@ from deployer.telemetry.kql import (
     LONGEST_REQUEST,
     PROBES_KQL,
     WITNESS,
+    answer_class,
     block_ms,
     check_order,
     endpoint_name,
@@ -286,7 +287,7 @@ class AppInsightsQuestion:
                     deployment = self._whose(service, container, strangers, text)
                     if deployment is None:
                         continue
-                    some, tally, lacking = unpack(at_ms(start), deployment, classify(code or 0), text)
+                    some, tally, lacking = unpack(at_ms(start), deployment, _class(code), text)
                 case _:
                     raise unreadable(row)
             self.writers.add(Writer(writer))
@@ -316,3 +317,8 @@ class AppInsightsQuestion:
         if not self._counted and (service in ours or not ours):
             strangers.unproven += n
         return service
+
+
+def _class(code: int | None) -> AnswerClass:
+    """Class of what the model's server returned: what is no success reaches the user as 424, whatever it was."""
+    return answer_class(0 if code is None else code if code < 400 else 424, code)

@@ -125,7 +125,9 @@ class TrafficLogQuestion:
     def __init__(self, endpoint: str, endpoint_id: str, *, across: bool) -> None:
         self._endpoint = endpoint_name(endpoint)
         workspace = resource_id(endpoint_id).partition("/onlineEndpoints/")[0]
-        self._ours = f" and _ResourceId startswith '{workspace}'" if across else ""
+        # Whether these rows are the endpoint's or its workspace's is not documented: either is ours.
+        ours = f" and (_ResourceId startswith '{workspace}/' or _ResourceId =~ '{workspace}')"
+        self._ours = ours if across else ""
 
     def earliest(self, since: datetime) -> datetime:
         """TimeGenerated is when the request came in."""

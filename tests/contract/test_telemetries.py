@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from doubles.envoy_log import log_line
 from doubles.telemetry import ManualClock, MemoryTelemetry
-from telemetry_contract import T0, TelemetryContract
+from telemetry_contract import T0, MirroringTelemetryContract
 
 from deployer.errors import TelemetryError, TransientError
 from deployer.local.access_log import TrafficLog
@@ -32,7 +32,7 @@ class MemoryWorld:
         self.telemetry.error = TelemetryError("no telemetry", hint="Wait a minute.")
 
 
-class TestMemoryTelemetry(TelemetryContract):
+class TestMemoryTelemetry(MirroringTelemetryContract):
     @pytest.fixture
     def world(self) -> MemoryWorld:
         return MemoryWorld()
@@ -105,7 +105,7 @@ class LocalWorld:
         self._log.close()
 
 
-class TestLocalTelemetry(TelemetryContract):
+class TestLocalTelemetry(MirroringTelemetryContract):
     @pytest.fixture
     def world(self, tmp_path: Path) -> Iterator[LocalWorld]:
         world = LocalWorld(tmp_path)
