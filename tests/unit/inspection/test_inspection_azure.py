@@ -1,0 +1,345 @@
+"""What doctor finds on Azure: one thing is wrong at a time, and it is named with what to do."""
+
+from __future__ import annotations
+
+import pytest
+from surroundings import (
+    COMPONENT,
+    COMPUTE,
+    ENDPOINT,
+    GROUP,
+    LOGS,
+    PERMISSIONS,
+    REGION,
+    SETTINGS,
+    SPACE,
+    SUB,
+    Azure,
+)
+
+from deployer.engine.doctor import exit_code
+from deployer.errors import ExitCode, TelemetryError
+from deployer.manifest.schema import TelemetrySource
+from deployer.platforms.rights import RIGHTS, Scope
+from deployer.ports.inspection import CheckState
+from deployer.ports.platform import DeploymentSpec
+
+OK, WARN, FAIL, UNKNOWN = CheckState
+SCOPES = {
+    Scope.WORKSPACE: SPACE,
+    Scope.GROUP: GROUP,
+    Scope.SUBSCRIPTION: SUB,
+    Scope.LOGS: LOGS,
+    Scope.COMPONENT: COMPONENT,
+}
+MANAGED, CLUSTER = "managed/canary.yaml", "kubernetes/canary.yaml"
+
+
+@pytest.mark.parametrize("manifest", [MANAGED, "managed/bluegreen.yaml", CLUSTER, "kubernetes/bluegreen.yaml"])
+def test_where_all_is_well_nothing_is_found(manifest: str) -> None:
+    checks = Azure(manifest).checks()
+    assert [(check.name, check.text) for check in checks if check.state is not OK] == []
+    assert exit_code(checks) is ExitCode.OK
+
+
+@pytest.mark.parametrize("manifest", [MANAGED, CLUSTER])
+def test_an_inspection_writes_nothing_and_asks_nothing_twice(manifest: str) -> None:
+    azure = Azure(manifest)
+    calls = len(azure.platform.calls)
+    azure.checks()
+    assert len(azure.arm.asked) == len(set(azure.arm.asked))
+    assert azure.platform.calls[calls:] == ["observe"]
+
+
+# ---- identity, workspace, rights
+
+
+def test_without_an_identity_one_check_fails_and_the_others_do_not_repeat_it() -> None:
+    azure = Azure()
+    azure.tokens.refused = "Attempted credentials:\n\tEnvironmentCredential: unset\n\tAzureCliCredential: not found"
+    checks = azure.checks()
+    first, *others = checks
+    assert (first.name, first.state) == ("identity", FAIL)
+    assert "Environment, AzureCli gave no token" in first.text
+    assert "az login" in first.fix
+    assert {(check.state, check.text) for check in others} == {(UNKNOWN, "not asked: there is no identity")}
+    assert azure.arm.asked == []
+
+
+def test_a_workspace_that_does_not_exist_fails() -> None:
+    azure = Azure()
+    del azure.arm.there[SPACE]
+    assert azure.the("workspace").state is FAIL
+    assert azure.the("quota").state is UNKNOWN
+
+
+def test_a_workspace_that_may_not_be_read_fails() -> None:
+    azure = Azure()
+    azure.arm.denied.add(SPACE)
+    assert azure.the("workspace").state is FAIL
+
+
+@pytest.mark.parametrize("manifest", [MANAGED, CLUSTER])
+@pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.action)
+def test_each_missing_right_is_named_with_what_breaks(right: object, manifest: str) -> None:
+    azure = Azure(manifest)
+    inspector = azure.inspector()
+    scope = f"{SCOPES[right.scope]}{PERMISSIONS}"  # type: ignore[attr-defined]
+    azure.arm[scope][0]["actions"].remove(right.action)  # type: ignore[attr-defined]
+    found = azure.found("rights")
+    if not right.needed(inspector._situation()):  # type: ignore[attr-defined]
+        assert [check.state for check in found] == [OK]
+        return
+    (check,) = found
+    assert check.state is (FAIL if right.blocks else WARN)  # type: ignore[attr-defined]
+    assert right.action in check.text  # type: ignore[attr-defined]
+    assert right.without in check.text  # type: ignore[attr-defined]
+    assert "deployer-role.json" in check.fix
+
+
+def test_rights_that_may_not_be_listed_are_unknown() -> None:
+    azure = Azure()
+    azure.arm.denied.add(f"{SPACE}{PERMISSIONS}")
+    assert azure.the("rights").state is UNKNOWN
+
+
+def test_an_owner_has_every_right() -> None:
+    azure = Azure()
+    for scope in SCOPES.values():
+        azure.arm.there[f"{scope}{PERMISSIONS}"] = [{"actions": ["*"], "notActions": []}]
+    assert azure.the("rights").state is OK
+
+
+# ---- endpoint and stable
+
+
+@pytest.mark.parametrize("state", ["Updating", "Creating", "Deleting", "updating", "SomethingNew"])
+def test_an_endpoint_that_is_being_changed_fails(state: str) -> None:
+    azure = Azure()
+    azure.arm.properties(ENDPOINT)["provisioningState"] = state
+    assert (azure.the("endpoint").state, azure.the("endpoint").fix[:4]) == (FAIL, "Wait")
+
+
+@pytest.mark.parametrize("state", ["Failed", "Canceled"])
+def test_an_endpoint_whose_last_change_failed_is_worth_a_word(state: str) -> None:
+    azure = Azure()
+    azure.arm.properties(ENDPOINT)["provisioningState"] = state
+    assert azure.the("endpoint").state is WARN
+
+
+def test_an_endpoint_without_a_state_is_unknown() -> None:
+    azure = Azure()
+    del azure.arm.properties(ENDPOINT)["provisioningState"]
+    assert azure.the("endpoint").state is UNKNOWN
+
+
+def test_an_endpoint_that_does_not_exist_yet_is_no_failure() -> None:
+    azure = Azure()
+    del azure.arm.there[ENDPOINT], azure.arm.there[SETTINGS]
+    azure.platform.vanish()
+    states = {check.name: check.state for check in azure.checks()}
+    assert (states["endpoint"], states["stable"], states["freshness"]) == (OK, OK, OK)
+    assert states["diagnostics"] is WARN
+    assert exit_code(azure.checks()) is ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    "url", ["https://evil.example.com/score", "https://inference.ml.azure.com.evil.example/score", "http://10.0.0.1/"]
+)
+def test_a_scoring_address_that_is_not_the_clouds_fails(url: str) -> None:
+    azure = Azure()
+    azure.arm.properties(ENDPOINT)["scoringUri"] = url
+    assert azure.the("scoring host").state is FAIL
+
+
+def test_a_private_endpoint_is_worth_a_word() -> None:
+    azure = Azure()
+    azure.arm.properties(ENDPOINT)["publicNetworkAccess"] = "Disabled"
+    assert azure.the("network").state is WARN
+
+
+def test_a_stable_that_failed_fails() -> None:
+    azure = Azure()
+    azure.platform.fail("blue", "out of memory")
+    assert (azure.the("stable").state, "out of memory" in azure.the("stable").text) == (FAIL, True)
+
+
+# ---- room and money
+
+
+def test_a_quota_that_is_too_small_fails_and_names_what_fits() -> None:
+    azure = Azure()
+    azure.arm[f"{REGION}/usages"][0]["limit"] = 17  # 7 left, 3 x 1.2 -> 4 instances of 2 cores
+    check = azure.the("quota")
+    assert check.state is FAIL
+    assert "8 vCPUs are needed and 7 are left of standardFSv2Family" in check.text
+    assert "Standard_DS2_v2" in check.fix
+
+
+def test_a_quota_that_is_just_enough_passes() -> None:
+    azure = Azure()
+    azure.arm[f"{REGION}/usages"][0]["limit"] = 18
+    assert azure.the("quota").state is OK
+
+
+def test_the_candidate_is_counted_as_large_as_the_stable_has_grown() -> None:
+    azure = Azure()
+    azure.platform.edit_scale("blue", 10)
+    assert azure.the("quota").text.startswith("10 x Standard_F2s_v2: 24 vCPUs needed")
+
+
+def test_without_a_stable_the_baseline_is_counted_too() -> None:
+    azure = Azure()
+    azure.platform.remove("blue")
+    azure.platform.edit_traffic({})
+    assert azure.the("quota").text.startswith("3 x Standard_F2s_v2 and 3 x Standard_F2s_v2: 16 vCPUs needed")
+
+
+def test_a_candidate_that_is_there_already_adds_nothing() -> None:
+    azure = Azure()
+    azure.platform.create_deployment(DeploymentSpec("green", {"instance_count": 3}, azure.spec.path, "d"))
+    azure.arm.there[f"{ENDPOINT}/deployments/green"] = {"properties": {"instanceType": "Standard_F2s_v2"}}
+    azure.arm[f"{REGION}/usages"][0]["limit"] = 10
+    assert azure.the("quota").state is OK
+
+
+def test_an_instance_type_that_the_region_lacks_fails() -> None:
+    azure = Azure()
+    del azure.arm[f"{REGION}/vmSizes"][0]
+    assert "not offered in westeurope" in azure.the("quota").text
+    assert azure.the("price").state is WARN
+
+
+def test_quota_that_may_not_be_read_is_unknown() -> None:
+    azure = Azure()
+    azure.arm.denied.add(f"{REGION}/usages")
+    assert azure.the("quota").state is UNKNOWN
+    assert azure.the("price").state is OK
+
+
+def test_the_price_says_where_it_is_from() -> None:
+    assert "$0.1 an hour (the service's estimate, 2026-01-01)" in Azure().the("price").text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"provisioningState": "Failed"}, "is Failed"),
+        ({"provisioningErrors": [{"error": {"code": "X", "message": "extension missing"}}]}, "extension missing"),
+        ({"computeType": "AmlCompute"}, "not Kubernetes"),
+    ],
+)
+def test_a_cluster_that_is_not_healthy_fails(change: dict[str, object], said: str) -> None:
+    azure = Azure(CLUSTER)
+    azure.arm.properties(COMPUTE).update(change)
+    assert (azure.the("compute").state, said in azure.the("compute").text) == (FAIL, True)
+
+
+def test_a_cluster_that_is_not_attached_fails() -> None:
+    azure = Azure(CLUSTER)
+    del azure.arm.there[COMPUTE]
+    assert azure.the("compute").state is FAIL
+
+
+# ---- the gate's eyes
+
+
+@pytest.mark.parametrize(
+    "logs",
+    [
+        [],
+        [{"category": "AmlOnlineEndpointTrafficLog", "enabled": False}],
+        [{"category": "AmlOnlineEndpointConsoleLog", "enabled": True}],
+    ],
+)
+def test_a_traffic_log_that_is_not_switched_on_fails(logs: list[dict[str, object]]) -> None:
+    azure = Azure()
+    azure.arm[SETTINGS][0]["properties"]["logs"] = logs
+    assert (azure.the("diagnostics").state, azure.the("ingestion").state) == (FAIL, WARN)
+
+
+def test_without_any_diagnostic_setting_it_fails() -> None:
+    azure = Azure()
+    azure.arm.there[SETTINGS] = []
+    assert azure.the("diagnostics").state is FAIL
+
+
+def test_the_group_of_all_logs_is_as_good() -> None:
+    azure = Azure()
+    azure.arm[SETTINGS][0]["properties"]["logs"] = [{"categoryGroup": "allLogs", "enabled": True}]
+    assert azure.the("diagnostics").state is OK
+
+
+def test_a_log_that_goes_elsewhere_fails() -> None:
+    azure = Azure()
+    azure.arm.properties(LOGS)["customerId"] = "99999999-2222-3333-4444-555555555555"
+    assert azure.the("diagnostics").state is FAIL
+
+
+def test_where_the_log_goes_may_be_unknown() -> None:
+    azure = Azure()
+    del azure.arm.there[LOGS]
+    assert azure.the("diagnostics").state is UNKNOWN
+    assert azure.the("ingestion").state is FAIL
+
+
+def test_telemetry_older_than_max_lag_is_stale() -> None:
+    azure = Azure()
+    azure.rows.age_s = 601
+    assert "10m1s old, over max_lag (10m)" in azure.the("freshness").text
+    assert azure.the("freshness").state is FAIL
+    azure.rows.age_s = 599
+    assert azure.the("freshness").state is OK
+
+
+def test_requests_that_azure_counted_and_telemetry_lacks_fail() -> None:
+    azure = Azure()
+    azure.rows.age_s, azure.rows.expected = None, {"blue": 120}
+    assert (azure.the("freshness").state, "120 requests" in azure.the("freshness").text) == (FAIL, True)
+
+
+def test_without_any_request_its_age_is_unknown() -> None:
+    azure = Azure()
+    azure.rows.age_s = None
+    assert azure.the("freshness").state is UNKNOWN
+    assert exit_code(azure.checks()) is ExitCode.REFUSED
+
+
+def test_telemetry_that_cannot_be_read_fails() -> None:
+    azure = Azure()
+    azure.rows.error = TelemetryError("403", hint="Ask for Log Analytics Reader.")
+    assert (azure.the("freshness").state, azure.the("freshness").fix) == (FAIL, "Ask for Log Analytics Reader.")
+
+
+def test_doubtful_telemetry_is_worth_a_word() -> None:
+    azure = Azure()
+    azure.rows.problem = "3 answers name no deployment"
+    assert azure.the("freshness").state is WARN
+
+
+def test_sampling_and_caps_are_said() -> None:
+    azure = Azure(CLUSTER)
+    azure.arm.properties(COMPONENT)["SamplingPercentage"] = 20.0
+    azure.arm.properties(LOGS)["workspaceCapping"] = {"dailyQuotaGb": 1.0, "dataIngestionStatus": "ApproachingQuota"}
+    assert (azure.the("sampling").state, azure.the("ingestion").state) == (WARN, WARN)
+    assert "20%" in azure.the("sampling").text
+    assert "1 GB a day" in azure.the("ingestion").text
+
+
+@pytest.mark.parametrize("state", ["OverQuota", "ForceOff", "SubscriptionSuspended"])
+def test_a_log_that_takes_no_more_today_fails(state: str) -> None:
+    azure = Azure()
+    azure.arm.properties(LOGS)["workspaceCapping"]["dataIngestionStatus"] = state
+    assert azure.the("ingestion").state is FAIL
+
+
+def test_without_application_insights_a_cluster_cannot_be_judged() -> None:
+    azure = Azure(CLUSTER)
+    azure.arm.properties(SPACE)["applicationInsights"] = None
+    assert (azure.the("workspace").state, azure.the("sampling").state) == (FAIL, FAIL)
+
+
+def test_metrics_alone_never_pass_and_that_is_said() -> None:
+    check = Azure().the("telemetry", source=TelemetrySource.METRICS)
+    assert check.state is WARN
+    assert "never pass" in check.text
