@@ -77,7 +77,8 @@ def run(body: Callable[[], ExitCode], *, as_json: bool, debug: bool) -> None:
 PANEL = "Where an endpoint given by name lives"
 _WHERE: dict[str, Any] = {
     "platform": Annotated[
-        str | None, typer.Option("--platform", help="local, managed or kubernetes.", rich_help_panel=PANEL)
+        str | None,
+        typer.Option("--platform", help="local, managed (assumed on Azure) or kubernetes.", rich_help_panel=PANEL),
     ],
     "subscription": Annotated[
         str | None, typer.Option("--subscription", help="Azure subscription, by its id.", rich_help_panel=PANEL)
