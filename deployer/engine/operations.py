@@ -65,7 +65,9 @@ class Site:
 
 def no_endpoint(site: Site) -> UsageError:
     """The error of a command about an endpoint that does not exist."""
-    return UsageError(f"there is no endpoint {site.endpoint}", hint="Check the name: deployer local status lists them.")
+    is_local = site.platform.capabilities.platform == "local"
+    where = "deployer local status lists them" if is_local else "and the workspace it is looked for in"
+    return UsageError(f"there is no endpoint {site.endpoint}", hint=f"Check the name{':' if is_local else ''} {where}.")
 
 
 @dataclass(frozen=True, slots=True)
