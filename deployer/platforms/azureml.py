@@ -210,10 +210,21 @@ def _cloud_arguments(cloud: Cloud) -> dict[str, Any]:
 
 
 def _bytes_of(document: dict[str, Any], base_dir: Path) -> int:
-    """How much may have to be uploaded: all local files, ignored ones too."""
-    paths = [base_dir / local.written for local in local_paths(document)]
-    files = (each for path in paths for each in (path.rglob("*") if path.is_dir() else [path]))
-    return sum(each.stat().st_size for each in files if each.is_file())
+    """How much may have to be uploaded: all local files, ignored ones too.
+
+    Raises:
+        PlatformError: something local is not there.
+    """
+    size = 0
+    for local in local_paths(document):
+        path = base_dir / local.written
+        if not path.exists():
+            raise PlatformError(
+                f"{'.'.join(map(str, local.key))}: there is no {local.written}", hint="Restore it, or correct the path."
+            )
+        files = path.rglob("*") if path.is_dir() else [path]
+        size += sum(each.stat().st_size for each in files if each.is_file())
+    return size
 
 
 def _ignore(_text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -9,6 +10,8 @@ from urllib.parse import urlsplit
 
 from deployer.cloud.answers import one_line, refused, unanswered, without_identity
 from deployer.errors import DeniedError, NotFoundError, PlatformError, TransientError
+
+_DETAILS = re.compile(r"Details: \(x\) (.*?)(?: If you wish to bypass| Resolutions:|$)")
 
 
 def translated(exc: BaseException, what: str) -> PlatformError:
@@ -24,8 +27,8 @@ def translated(exc: BaseException, what: str) -> PlatformError:
             return PlatformError(
                 f"{what}: {one_line(str(each))}", hint="Check the local files that the deployment names."
             )
-    if _is_of_sdk(exc):
-        return _by_validation(exc, what)
+    if _is_of_sdk(exc) or type(exc).__module__.startswith("marshmallow"):
+        return _by_validation(chain, what)
     return PlatformError(
         f"{what}: azure-ai-ml failed: {type(exc).__name__}: {one_line(str(exc))}",
         hint="Run it with --debug, and report it with the installed azure-ai-ml version.",
@@ -62,7 +65,8 @@ def _by_answer(exc: Any, what: str) -> PlatformError:
 
 
 def _by_storage(status: int, host: str, exc: Any, what: str) -> PlatformError:
-    code = str(getattr(exc, "error_code", None) or f"HTTP {status}")
+    found = getattr(exc, "error_code", None)
+    code = str(getattr(found, "value", found) or f"HTTP {status}")
     told = f"{what}: storage account {host.partition('.')[0]} refused the upload ({code})"
     if status in {401, 403}:
         error: PlatformError = DeniedError(
@@ -79,11 +83,19 @@ def _by_storage(status: int, host: str, exc: Any, what: str) -> PlatformError:
     return error
 
 
-def _by_validation(exc: Any, what: str) -> PlatformError:
-    text = one_line(str(exc.message or exc))
-    if str(getattr(exc, "error_type", "")).endswith("RESOURCE_NOT_FOUND"):
-        return NotFoundError(f"{what}: {text}", hint="Check the names of assets in the deployment's YAML.")
-    return PlatformError(f"{what}: {text}", hint="Correct the deployment's YAML or the files it names.")
+def _by_validation(chain: list[BaseException], what: str) -> PlatformError:
+    first: Any = chain[0]
+    text = one_line(str(getattr(first, "message", "") or first), longest=4000)
+    told = f"{what}: {_shortened(text)}"
+    if any(str(getattr(each, "error_type", "")).endswith("RESOURCE_NOT_FOUND") for each in chain):
+        return NotFoundError(told, hint="Check the names of assets in the deployment's YAML.")
+    return PlatformError(told, hint="Correct the deployment's YAML or the files it names.")
+
+
+def _shortened(text: str) -> str:
+    """Take the reason out of what the SDK wraps in advice for its own command line."""
+    details = _DETAILS.search(text)
+    return one_line(details[1] if details else text.partition(" Visit this link")[0])
 
 
 def _asset(path: str) -> str:

@@ -21,6 +21,7 @@ from deployer.cloud.answers import one_line
 _CLOUD = "AZUREML_CURRENT_CLOUD"
 """Set by each MLClient, and read by the next one and by child processes (azure-ai-ml _azure_environments.py:132)."""
 _ASSETS = "azure.ai.ml._utils._asset_utils"
+_ERRORS = "azure.ai.ml._exception_helper"
 _STORAGES = ("azure.ai.ml._artifacts._blob_storage_helper", "azure.ai.ml._artifacts._gen2_storage_helper")
 
 _note: ContextVar[Callable[[str], None] | None] = ContextVar("note", default=None)
@@ -58,7 +59,9 @@ def silence() -> None:
     assets.tqdm = assets.FileUploadProgressBar = _Bar
     for name in _STORAGES:
         module: Any = importlib.import_module(name)
-        module.print = _print_nothing
+        module.print = _do_nothing
+    errors: Any = importlib.import_module(_ERRORS)
+    errors.init = _do_nothing  # of colorama: it replaces sys.stdout and sys.stderr, and writes to them at the end
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and (name == "azure" or name.startswith("azure.ai.ml")):
             logger.handlers = [each for each in logger.handlers if type(each) is not logging.StreamHandler]
@@ -109,5 +112,5 @@ class _Bar:
         self.update((response.context["upload_stream_current"] or 0) - self._done)
 
 
-def _print_nothing(*_args: object, **_options: object) -> None:
-    """Stand for ``print`` in the SDK's uploads, which reset the terminal's colour on stderr."""
+def _do_nothing(*_args: object, **_options: object) -> None:
+    """Stand for ``print`` in the SDK's uploads, which resets the terminal's colour on stderr, and the like."""
