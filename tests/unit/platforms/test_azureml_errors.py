@@ -96,9 +96,32 @@ def test_a_file_that_cannot_be_read_is_named() -> None:
     assert "src/score.py" in found.message
 
 
-def test_the_colours_and_lines_of_a_validation_error_are_gone() -> None:
-    found = translated(ml_exception("\x1b[30m\n\n1) One or more fields are invalid\x1b[39m\n\nDetails:\n(x) bad"), WHAT)
-    assert found.message == f"{WHAT}: 1) One or more fields are invalid Details: (x) bad"
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "\x1b[30m\n\n1) One or more\x1b[39m\n\nDetails: \n\n(x) bad\nline\n\nResolutions: \n1) Double-check",
+            "bad line",
+        ),
+        (
+            "Validation failed: {...}\nVisit this link to refer to the schema: https://aka.ms/x",
+            "Validation failed: {...}",
+        ),
+        ("Error with model: empty", "Error with model: empty"),
+    ],
+)
+def test_of_a_validation_error_the_reason_is_told_without_colours_lines_and_advice(text: str, told: str) -> None:
+    assert translated(ml_exception(text), WHAT).message == f"{WHAT}: {told}"
+
+
+def test_an_asset_that_does_not_exist_is_not_found_however_deep_the_sdk_says_so() -> None:
+    from azure.ai.ml.exceptions import ValidationErrorType, ValidationException  # noqa: PLC0415
+
+    outer = ml_exception("Asset m does not exist in workspace ws.")
+    outer.__context__ = ValidationException(
+        "Asset m does not exist", no_personal_data_message="", error_type=ValidationErrorType.RESOURCE_NOT_FOUND
+    )
+    assert type(translated(outer, WHAT)) is NotFoundError
 
 
 def test_a_mistake_of_the_sdk_is_a_platform_error_with_its_name() -> None:
