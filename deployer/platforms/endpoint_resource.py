@@ -21,6 +21,8 @@ POLL_S = 3.0
 """Between looks at an operation that takes 20 to 70 s (azure/recordings/01, 02)."""
 READ_BACK_S = 2.0
 """Between the two reads that prove a write: a replica that lags, or another writer, shows in between."""
+ABSENT_READS = 3
+"""What was there and one read does not find may be there all the same (azure-dev#4037, contoso-chat#139)."""
 LOST_S = 12.0
 """A write whose answer was lost and that no read shows for this long has not happened."""
 BUSY_S = 180.0
@@ -65,10 +67,20 @@ class EndpointResource:
         self.workspace = workspace
         self.lock = threading.RLock()
         self.path = f"{workspace.id}/onlineEndpoints/{name}"
+        self._exists = False
+        self._known: set[str] = set()
+        """Deployments that the last readings showed."""
 
     def read(self) -> dict[str, Any] | None:
-        """Read the endpoint; None when it does not exist."""
-        return self.arm.get(self.path, API)
+        """Read the endpoint; None when it does not exist: for one that did, when ``ABSENT_READS`` in a row say so."""
+        found = self.arm.get(self.path, API)
+        for _ in range(ABSENT_READS - 1):
+            if found is not None or not self._exists:
+                break
+            self.clock.sleep(READ_BACK_S)
+            found = self.arm.get(self.path, API)
+        self._exists = found is not None
+        return found
 
     def require(self) -> dict[str, Any]:
         """Read the endpoint.
@@ -104,8 +116,12 @@ class EndpointResource:
         return {}
 
     def deployments(self) -> list[dict[str, Any]]:
-        """Read all deployments of the endpoint."""
-        return self.arm.list(f"{self.path}/deployments", API)
+        """Read all deployments of the endpoint. What was there and a list misses is asked for by its name."""
+        found = self.arm.list(f"{self.path}/deployments", API)
+        missing = self._known - {_name(each) for each in found}
+        found += [each for name in sorted(missing) if (each := self.arm.get(self.deployment_path(name), API))]
+        self._known = {_name(each) for each in found}
+        return found
 
     def deployment_path(self, name: str) -> str:
         """ARM resource id of a deployment."""
@@ -113,7 +129,14 @@ class EndpointResource:
 
     def deployment(self, name: str) -> dict[str, Any] | None:
         """Read one deployment; None when it does not exist, or not yet."""
-        return self.arm.get(self.deployment_path(name), API)
+        found = self.arm.get(self.deployment_path(name), API)
+        if found is not None:
+            self._known.add(_name(found))
+        return found
+
+
+def _name(document: Mapping[str, Any]) -> str:
+    return str(document.get("name") or "").rpartition("/")[2]
 
 
 def properties(document: Mapping[str, Any]) -> dict[str, Any]:
