@@ -27,6 +27,8 @@ from deployer.ports.clock import Clock
 from deployer.ports.inspection import Caretaker, Inspector
 from deployer.ports.platform import Platform
 from deployer.ports.telemetry import Telemetry
+from deployer.telemetry.witness import witness
+from deployer.wiring.watch import Watch, watch_for
 from deployer.wiring.where import Place
 
 PRICES_TIMEOUT_S = 8.0
@@ -42,6 +44,8 @@ class Connected:
     inspector: Inspector | None
     """None: there is no manifest to inspect for."""
     caretaker: Caretaker
+    watch: Watch | None = None
+    """Is told of the plan that is carried out, so that both arms can be asked beside telemetry."""
 
 
 class NoTelemetry:
@@ -109,8 +113,11 @@ def connect(endpoint: str, place: Place, spec: RolloutSpec | None, clock: Clock)
     source = source_of(place.platform, spec.manifest.gate.telemetry)
     asked = spec.manifest.gate.telemetry
     telemetry = _telemetry(endpoint, source, asked, cloud, identity, arm, facts, clock)
+    watch = watch_for(spec, platform)
+    if watch is not None:
+        telemetry = witness(telemetry, watch, watch.arms)
     around = Surroundings(cloud, identity, facts, telemetry, source, clock, fetch)
-    return Connected(platform, telemetry, AzureInspector(spec, around), caretaker)
+    return Connected(platform, telemetry, AzureInspector(spec, around), caretaker, watch)
 
 
 def _platform(

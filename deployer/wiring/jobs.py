@@ -15,13 +15,19 @@ from deployer.rollout.model import Plan
 from deployer.rollout.plan import Version, Wanted
 
 
-def make_job(spec: RolloutSpec, site: Site, check: Callable[[], None] = lambda: None) -> Job:
+def make_job(
+    spec: RolloutSpec,
+    site: Site,
+    check: Callable[[], None] = lambda: None,
+    on_plan: Callable[[Plan], None] = lambda _: None,
+) -> Job:
     """Make ``spec`` ready for the engine.
 
     Args:
         spec: the manifest.
         site: its endpoint.
         check: raises PlanError for surroundings in which the rollout would end badly; asked before anything is touched.
+        on_plan: told of the plan that is carried out.
     """
     manifest = spec.manifest
     load = None
@@ -34,10 +40,14 @@ def make_job(spec: RolloutSpec, site: Site, check: Callable[[], None] = lambda: 
         _refuse_hopeless(spec, plan)
         check()
 
+    def deployable(plan: Plan) -> Deployable:
+        on_plan(plan)
+        return _deployable(spec, plan)
+
     return Job(
         wanted=_wanted(spec, site),
         endpoint_document=spec.endpoint.document,
-        deployable=lambda plan: _deployable(spec, plan),
+        deployable=deployable,
         probe=HttpProbe(site.platform, manifest, spec.payloads, spec.schemas, lambda: site.signal() is not None),
         load=load,
         manifest=str(spec.path.absolute()),

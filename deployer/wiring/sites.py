@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployer.clocks import SystemClock
@@ -23,6 +23,7 @@ from deployer.manifest.schema import NAME_PATTERN, PlatformType
 from deployer.ports.inspection import Caretaker, Check, CheckState, Inspector
 from deployer.ports.platform import Platform
 from deployer.ports.telemetry import Telemetry
+from deployer.rollout.model import Plan
 from deployer.stores.file import FileJournal
 from deployer.wiring.checks import load
 from deployer.wiring.jobs import make_job
@@ -57,6 +58,8 @@ class Reached:
     """Finds what else rollouts leave behind; None: nothing else can be left."""
     where: Place | None
     """Of an endpoint on Azure that was reached by name."""
+    on_plan: Callable[[Plan], None] = lambda _: None
+    """Is told of the plan that is carried out."""
 
     @property
     def platform(self) -> str:
@@ -99,7 +102,7 @@ class Reached:
                 if one.state is not CheckState.OK:
                     note(f"{one.name} ({one.state.value}): {one.text}")
 
-        return make_job(self.the_spec, self.site, check)
+        return make_job(self.the_spec, self.site, check, self.on_plan)
 
     def known(self) -> Reached:
         """The same endpoint, reached by the manifest that the rollout under way was started from here, if any."""
@@ -206,7 +209,8 @@ def _azure(endpoint: str, place: Place, spec: RolloutSpec | None) -> Reached:
     folder = (place.platform.value, place.workspace, endpoint)
     site = _site(endpoint, made.platform, made.telemetry, folder, clock, signals)
     where = None if spec else place
-    return Reached(site, spec, signals, place.platform, made.inspector, made.caretaker, where)
+    reached = Reached(site, spec, signals, place.platform, made.inspector, made.caretaker, where)
+    return replace(reached, on_plan=made.watch.see) if made.watch else reached
 
 
 def _site(
