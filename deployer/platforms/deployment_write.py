@@ -16,13 +16,14 @@ from deployer.platforms.endpoint_resource import (
     BUSY_S,
     LOST_S,
     POLL_S,
+    READ_BACK_S,
     Deadline,
     EndpointResource,
     shares,
     state_of,
 )
 from deployer.platforms.progress import Progress
-from deployer.platforms.reading import capacity_of, digest_of
+from deployer.platforms.reading import capacity_of, digest_of, name_of
 from deployer.rollout.tags import DIGEST
 
 KNOWN_S = 120.0
@@ -118,11 +119,12 @@ class DeploymentWrite:
         written: Deadline | None = None
         while True:
             found = self._resource.deployment(name)
-            if found is None:
+            if found is None and self._is_gone(name):
                 raise NotFoundError(f"there is no deployment {name}", hint="Check its name.")
+            found = found or {}
             if is_so(found):
                 return
-            if state_of(found) not in BUSY and (written is None or written.has_passed):
+            if found and state_of(found) not in BUSY and (written is None or written.has_passed):
                 with self._resource.lock:
                     try:
                         write(path)
@@ -148,9 +150,9 @@ class DeploymentWrite:
         asked: Deadline | None = None
         while True:
             found = self._look(name, absent_is_known=True)
-            if found == {}:
+            if found == {} and self._is_gone(name):
                 return
-            if found is not None and state_of(found) != "deleting" and (asked is None or asked.has_passed):
+            if found and state_of(found) != "deleting" and (asked is None or asked.has_passed):
                 with resource.lock:
                     require_idle(resource.require(), name)
                     asked = Deadline(resource.clock, ASK_AGAIN_S) if self._try_delete(name) else None
@@ -167,6 +169,15 @@ class DeploymentWrite:
         except (ConflictError, TransientError):
             return False
         return True
+
+    def _is_gone(self, name: str) -> bool:
+        """Whether a deployment that a read does not know is not in a second one and not in the list either."""
+        self._resource.clock.sleep(READ_BACK_S)
+        try:
+            listed = {name_of(each).lower() for each in self._resource.deployments()}
+        except TransientError:
+            return False
+        return name.lower() not in listed and self._look(name, absent_is_known=True) == {}
 
     def _look(self, name: str, *, absent_is_known: bool = False) -> dict[str, Any] | None:
         """Read a deployment; None when it cannot be had now, ``{}`` when it is known to be absent."""

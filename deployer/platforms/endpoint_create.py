@@ -13,6 +13,7 @@ from deployer.platforms.endpoint_resource import (
     BUSY,
     LOST_S,
     POLL_S,
+    READ_BACK_S,
     Deadline,
     EndpointResource,
     operation_of,
@@ -47,7 +48,7 @@ class EndpointCreate:
             is_idle = found is not None and state_of(found) not in BUSY
             if found and is_idle and (state_of(found) == "succeeded" or properties(found).get("scoringUri")):
                 return  # ready, or it once was: a failed change of it is not repaired by creating it
-            if is_idle and (sent is None or sent.has_passed):
+            if is_idle and (sent is None or sent.has_passed) and (found or self._is_absent()):
                 if found and sent is not None:
                     raise self._failure(operation, found)
                 operation = self._try_put(document)
@@ -65,6 +66,14 @@ class EndpointCreate:
             return self._resource.read() or {}
         except TransientError:
             return None
+
+    def _is_absent(self) -> bool:
+        """Whether it really does not exist: creating one that does would take all traffic away from it."""
+        siblings = self._resource.arm.list(f"{self._resource.workspace.id}/onlineEndpoints", API)
+        if self._resource.name.lower() in {str(each.get("name")).lower() for each in siblings}:
+            return False
+        self._resource.clock.sleep(READ_BACK_S)
+        return self._look() == {}
 
     def _try_put(self, document: Mapping[str, Any]) -> str | None:
         """Send it once; return where its operation is told about, None when it may not have been accepted."""

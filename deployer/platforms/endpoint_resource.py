@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, cast
@@ -25,6 +25,8 @@ ABSENT_READS = 3
 """What was there and one read does not find may be there all the same (azure-dev#4037, contoso-chat#139)."""
 LOST_S = 12.0
 """A write whose answer was lost and that no read shows for this long has not happened."""
+FRESH_S = 30.0
+"""How long after an own write a read that does not show it is taken for an old one."""
 BUSY_S = 180.0
 """How long another operation on the endpoint is waited for."""
 
@@ -70,6 +72,7 @@ class EndpointResource:
         self._exists = False
         self._known: set[str] = set()
         """Deployments that the last readings showed."""
+        self._is_ours: tuple[Callable[[Mapping[str, Any]], bool], Deadline] | None = None
 
     def read(self) -> dict[str, Any] | None:
         """Read the endpoint; None when it does not exist: for one that did, when ``ABSENT_READS`` in a row say so."""
@@ -81,6 +84,26 @@ class EndpointResource:
             found = self.arm.get(self.path, API)
         self._exists = found is not None
         return found
+
+    def wrote(self, is_shown: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Remember what a read must show from now on, for ``FRESH_S``."""
+        self._is_ours = (is_shown, Deadline(self.clock, FRESH_S))
+
+    def fresh(self) -> dict[str, Any]:
+        """Read the endpoint to write it back: a read from before our own last write would undo that one.
+
+        Raises:
+            NotFoundError: it does not exist.
+        """
+        waiting = Deadline(self.clock, LOST_S)
+        while True:
+            found = self.require()
+            if self._is_ours is None or self._is_ours[1].has_passed or self._is_ours[0](found):
+                return found
+            if waiting.has_passed:  # not old: somebody else wrote after us
+                self._is_ours = None
+                return found
+            self.clock.sleep(READ_BACK_S)
 
     def require(self) -> dict[str, Any]:
         """Read the endpoint.

@@ -116,8 +116,8 @@ class OnlineEndpoint:
         if self._must_make(spec.name, spec.digest):
             document = {"type": self.capabilities.platform, **spec.document}
             body = self._compiler().compile(document, spec.base_dir, endpoint=self._resource.name, name=spec.name)
-            self._record(body, spec.digest)
-            self._writes.make(spec.name, body, spec.digest)
+            self._record(spec.name, body, spec.digest)
+            self._make(spec.name, body, spec.digest)
 
     def recreate_deployment(self, name: str, digest: str) -> None:
         """Start making ``name`` again as the endpoint's tags say that ``digest`` was."""
@@ -132,7 +132,7 @@ class OnlineEndpoint:
                 hint="Deploy it again from its manifest.",
             )
         if self._must_make(name, digest):
-            self._writes.make(name, known.body, digest)
+            self._make(name, known.body, digest)
 
     def set_traffic(self, traffic: Traffic, mirror: Traffic, *, expect: Mapping[str, str | None] | None = None) -> None:
         """Write the whole map with one PUT of the endpoint; return once two reads show it, usually in 20 to 70 s."""
@@ -197,8 +197,17 @@ class OnlineEndpoint:
             self._assets = AzureMl(*self._azure)
         return self._assets
 
+    def _make(self, name: str, body: Mapping[str, Any], digest: str) -> None:
+        self._writes.make(name, body, digest)
+        self._progress.compare(name, body)
+
     def _find(self, name: str) -> dict[str, Any] | None:
-        return next((each for each in self._resource.deployments() if name_of(each).lower() == name.lower()), None)
+        """Read one deployment; absent is what neither a read nor a list knows."""
+        found = self._resource.deployment(name)
+        if found is None:
+            listed = self._resource.deployments()
+            found = next((each for each in listed if name_of(each).lower() == name.lower()), None)
+        return found
 
     def _must_make(self, name: str, digest: str) -> bool:
         """Make room for a version; False: it is there and did not fail.
@@ -208,10 +217,9 @@ class OnlineEndpoint:
             QuotaExceededError: there are as many deployments as there can be.
         """
         self._resource.require()
-        there = self._resource.deployments()
-        found = next((each for each in there if name_of(each).lower() == name.lower()), None)
+        found = self._find(name)
         if found is None:
-            most = self.capabilities.max_deployments
+            there, most = self._resource.deployments(), self.capabilities.max_deployments
             if len(there) >= most:
                 raise QuotaExceededError(
                     f"endpoint {self._resource.name} has {len(there)} deployments, of {most} at most",
@@ -225,7 +233,7 @@ class OnlineEndpoint:
         self._writes.delete(name)
         return True
 
-    def _record(self, body: Mapping[str, Any], digest: str) -> None:
+    def _record(self, name: str, body: Mapping[str, Any], digest: str) -> None:
         """Keep what is needed to make the version again, before it exists; drop what nobody can ask for any more."""
         tags = tags_of(self._resource.require())
         deployed = [digest_of(each) or "" for each in self._resource.deployments()]
@@ -233,17 +241,21 @@ class OnlineEndpoint:
         kept = [each for each in (digest, *deployed) if each]
         old = [key for key in stale(tags, kept) if key.split(".")[2] not in told]
         recording = record(body, digest, room=TAGS_MAX - SPARE_TAGS - (len(tags) - len(old)))
+        if recording.problem or recording.omitted:
+            why = recording.problem or f"{', '.join(recording.omitted)} looks like a secret and is not recorded"
+            self._progress.note(name, f"{name} cannot be made again once it is deleted: {why}")
         wanted: dict[str, str | None] = {**dict.fromkeys(old), **recording.tags}
         if any(tags.get(key) != value for key, value in wanted.items()):
             self._tags.write(wanted, None)
 
     def _read_deployments(self, endpoint: Mapping[str, Any]) -> dict[str, Deployment]:
         live = {name.lower() for name in shares(endpoint, "traffic")}
-        found = [
-            self._read_deployment(each, has_traffic=name_of(each).lower() in live)
-            for each in self._resource.deployments()
-        ]
-        return {each.name: each for each in found}
+        listed = {name_of(each).lower(): each for each in self._resource.deployments()}
+        for name in live - listed.keys():  # a list that lags
+            if (found := self._resource.deployment(name)) is not None:
+                listed[name] = found
+        read = [self._read_deployment(each, has_traffic=name in live) for name, each in listed.items()]
+        return {each.name: each for each in read}
 
     def _read_deployment(self, document: Mapping[str, Any], *, has_traffic: bool) -> Deployment:
         key = (name_of(document), created_at(document))

@@ -14,6 +14,7 @@ from typing import Any
 from deployer.cloud.answers import one_line, read_refusal
 from deployer.errors import PlatformError
 from deployer.platforms.diagnosis import diagnose
+from deployer.platforms.drift import differences
 from deployer.platforms.endpoint_resource import API, BUSY, EndpointResource, operation_of, state_of
 from deployer.platforms.reading import created_at, name_of, was_up
 
@@ -39,16 +40,26 @@ class Progress:
         self._containers = containers
         self._told: dict[tuple[str, datetime | None], _Told] = {}
         self._operations: dict[str, str] = {}
+        self._notes: dict[str, str] = {}
+        self._bodies: dict[str, Mapping[str, Any]] = {}
 
     def follow(self, name: str, operation_url: str) -> None:
         """Remember where the operation that makes ``name`` is told about."""
         self._operations[name] = operation_url
 
+    def note(self, name: str, text: str) -> None:
+        """Say ``text`` too while ``name`` is made."""
+        self._notes[name] = text
+
+    def compare(self, name: str, body: Mapping[str, Any]) -> None:
+        """Remember what ``name`` was to be: the service may ignore a setting without a word."""
+        self._bodies[name] = body
+
     def describe(self, document: Mapping[str, Any]) -> str:
-        """Say in one line what the deployment does, or why it failed; empty when it is ready."""
+        """Say in one line what the deployment does, why it failed, or how it differs from what was asked for."""
         state, key = state_of(document), (name_of(document), created_at(document))
         if state == "succeeded":
-            return ""
+            return self._differences(document)
         if state == "deleting":
             return "being deleted"
         now, told = self._resource.clock.now(), self._told.get(key)
@@ -74,7 +85,13 @@ class Progress:
             return "starting the model server"
         if STORAGE in self._containers and self.logs(name, STORAGE, 5).strip():
             return "downloading the model"
-        return "waiting for machines, the image build and its download"
+        note = self._notes.get(name)
+        return "waiting for machines, the image build and its download" + (f"; {note}" if note else "")
+
+    def _differences(self, document: Mapping[str, Any]) -> str:
+        body = self._bodies.get(name_of(document))
+        found = differences(body, document) if body is not None else []
+        return one_line(f"Azure runs it otherwise than asked for: {'; '.join(found)}") if found else ""
 
     def _failure(self, document: Mapping[str, Any]) -> str:
         name = name_of(document)

@@ -84,7 +84,7 @@ def read_deployment(document: Mapping[str, Any], *, serving: int, message: str) 
         digest=digest_of(document),
         instances_ready=wanted if is_ready else 0 if state is DeploymentState.DELETING else min(serving, wanted),
         instances_wanted=wanted,
-        message="" if is_ready else message,
+        message=message,
         created_at=created_at(document),
     )
 

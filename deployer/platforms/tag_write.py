@@ -47,7 +47,7 @@ class TagWrite:
         deadline = Deadline(resource.clock, BUSY_S)
         while True:
             with resource.lock:
-                before = resource.require()
+                before = resource.fresh()
                 if not (sent and _shows(before, tags)):  # a lost answer: our own write made ``expect`` untrue
                     require_tags(before, expect)
                 if _shows(before, tags) and self._stays(tags):
@@ -92,7 +92,10 @@ class TagWrite:
         """Whether a second read, a little later, still shows them."""
         self._resource.clock.sleep(READ_BACK_S)
         again = self._resource.look()
-        return again is not None and _shows(again, tags)
+        if again is None or not _shows(again, tags):
+            return False
+        self._resource.wrote(lambda document: _shows(document, tags))
+        return True
 
 
 def _shows(document: Mapping[str, Any], tags: Mapping[str, str | None]) -> bool:

@@ -98,7 +98,7 @@ class TrafficWrite:
         busy = Deadline(resource.clock, BUSY_S)
         while True:
             with resource.lock:
-                before = resource.require()
+                before = resource.fresh()
                 require_tags(before, expect)
                 if self._is_so_already(before, wanted):
                     return
@@ -171,6 +171,7 @@ class TrafficWrite:
             if seen == _folded(wanted) and (state_of(now) == "succeeded" or deadline.elapsed_s > 4 * LOST_S):
                 shown += 1
                 if shown == 2:
+                    self._resource.wrote(lambda document: Split.shown(document) == _folded(wanted))
                     return True
                 continue
             shown = 0

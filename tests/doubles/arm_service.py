@@ -25,6 +25,7 @@ ENDPOINT = f"{WORKSPACE.id}/onlineEndpoints/digits"
 MANAGER = "https://management.azure.com"
 KINDS = {
     re.compile(r"/onlineEndpoints/[^/]+$"): "endpoint",
+    re.compile(r"/onlineEndpoints$"): "endpoints",
     re.compile(r"/deployments$"): "deployments",
     re.compile(r"/deployments/[^/]+$"): "deployment",
     re.compile(r"/getLogs$"): "logs",
@@ -126,6 +127,9 @@ class Service:
             self.stale_reads -= 1
             return Answer(body=self._stale) if self._stale is not None else _missing()
         return Answer(body=copy.deepcopy(self.endpoint)) if self.endpoint is not None else _missing()
+
+    def _get_endpoints(self, _asked: Asked) -> Answer:
+        return Answer(body={"value": [copy.deepcopy(self.endpoint)] if self.endpoint else []})
 
     def _put_endpoint(self, asked: Asked) -> Answer:
         if self.endpoint is not None and self._is_busy(self.endpoint):

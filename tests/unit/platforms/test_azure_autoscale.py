@@ -97,6 +97,15 @@ def test_a_hold_is_undone_and_leaves_no_trace(stage: Stage) -> None:
     assert len(stage.service.calls("PUT", "setting")) == writes
 
 
+def test_a_hold_that_grows_still_goes_back_to_where_it_began(stage: Stage) -> None:
+    stage.platform.match_scaling("green", "blue")
+    stage.service.deployments["blue"]["sku"]["capacity"] = 6
+    stage.platform.match_scaling("green", "blue")
+    assert stage.minima("blue") == ["6", "3"]
+    stage.platform.release_scaling("blue")
+    assert stage.minima("blue") == ["2", "1"]
+
+
 def test_without_rules_there_is_nothing_to_copy(stage: Stage) -> None:
     stage.service.settings.clear()
     assert "nothing to copy" in stage.platform.match_scaling("green", "blue")

@@ -172,6 +172,38 @@ def test_logs_that_may_not_be_read_are_a_message_less(stage: Stage) -> None:
     assert stage.platform.logs("green") == ""
 
 
+def test_a_list_that_lacks_the_newest_does_not_lose_it(stage: Stage) -> None:
+    stage.platform.create_deployment(spec())
+    stage.service.fault = lambda _asked, kind: Answer(body={"value": []}) if kind == "deployments" else None
+    for _ in range(2):
+        endpoint = stage.platform.observe()
+        assert endpoint is not None
+        assert set(endpoint.deployments) == {"blue", "green"}  # blue has traffic, green was made a moment ago
+    stage.platform.create_deployment(spec())
+    assert len(stage.puts) == 1
+    stage.platform.delete_deployment("green")
+    assert set(stage.service.deployments) == {"blue"}
+    del stage.service.deployments["blue"]
+    endpoint = stage.platform.observe()
+    assert endpoint is not None
+    assert endpoint.deployments == {}
+
+
+def test_what_azure_runs_otherwise_than_asked_for_is_said(stage: Stage) -> None:
+    stage.platform.create_deployment(spec(environment_variables={"A": "1"}))
+    stage.service.deployments["green"]["properties"]["environmentVariables"] = {}
+    stage.clock.advance(100)
+    found = stage.seen("green")
+    assert found.state is DeploymentState.READY
+    assert "environmentVariables" in found.message or "A" in found.message
+
+
+def test_what_cannot_be_made_again_is_said_while_it_is_made(stage: Stage) -> None:
+    stage.platform.create_deployment(spec(environment_variables={"API_KEY": "0123456789abcdef0123456789abcdef"}))
+    assert "API_KEY" in stage.seen("green").message
+    assert "0123456789abcdef" not in stage.seen("green").message
+
+
 # ---- making
 
 
@@ -282,6 +314,18 @@ def test_another_version_under_the_name_is_a_conflict(stage: Stage) -> None:
     assert stage.puts == []
 
 
+def test_somebody_who_makes_another_version_at_the_same_moment_is_a_conflict(stage: Stage) -> None:
+    def other(asked: Asked, kind: str) -> Answer | None:
+        if (asked.method, kind) == ("PUT", "deployment"):
+            stage.service.add("green", digest=OTHER, state="Creating")
+        return None
+
+    stage.service.fault = other
+    with pytest.raises(ConflictError) as caught:
+        stage.platform.create_deployment(spec())
+    assert OTHER[:12] in caught.value.message
+
+
 def test_a_version_with_secrets_cannot_be_made_from_its_record(stage: Stage) -> None:
     stage.platform.create_deployment(spec(environment_variables={"API_KEY": "0123456789abcdef0123456789abcdef"}))
     assert "0123456789abcdef" not in str(stage.tags)
@@ -360,6 +404,18 @@ def test_a_deletion_that_never_ends_is_told_and_not_repeated_for_ever(stage: Sta
         stage.platform.delete_deployment("green")
     assert not isinstance(caught.value, TransientError)
     assert (stage.clock.now() - started).total_seconds() < 1200
+
+
+def test_a_read_that_does_not_know_a_deployment_is_not_believed(stage: Stage) -> None:
+    stage.service.add("green")
+    stage.service.unknown_reads = 1
+    stage.platform.scale_deployment("green", 2)
+    assert stage.service.deployments["green"]["sku"]["capacity"] == 2
+    stage.clock.advance(60)
+    for _ in range(2):
+        stage.service.unknown_reads = 1
+        stage.platform.delete_deployment("green")
+        assert set(stage.service.deployments) == {"blue"}
 
 
 # ---- logs

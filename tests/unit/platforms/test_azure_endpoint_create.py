@@ -93,6 +93,25 @@ def test_one_that_exists_is_left_alone(stage: Stage, state: str) -> None:
     assert stage.service.endpoint["tags"] == {"a": "1"}
 
 
+@pytest.mark.parametrize("misses", [1, 2, 3])
+def test_a_read_that_does_not_know_it_never_makes_one_that_exists_anew(stage: Stage, misses: int) -> None:
+    stage.service.create(traffic={"blue": 100})
+    left = [Answer(404)] * misses
+    stage.service.fault = lambda _asked, kind: left.pop() if kind == "endpoint" and left else None
+    stage.platform.ensure_endpoint({"name": "digits"})
+    assert stage.service.calls("PUT", "endpoint") == []
+
+
+def test_a_list_that_does_not_know_it_never_makes_one_that_exists_anew(stage: Stage) -> None:
+    stage.service.create(traffic={"blue": 100})
+    left = [Answer(404)]
+    stage.service.fault = lambda _asked, kind: (
+        Answer(body={"value": []}) if kind == "endpoints" else left.pop() if kind == "endpoint" and left else None
+    )
+    stage.platform.ensure_endpoint({"name": "digits"})
+    assert stage.service.calls("PUT", "endpoint") == []
+
+
 def test_one_that_is_being_created_is_waited_for(stage: Stage) -> None:
     stage.platform._create._try_put({"name": "digits"})
     stage.platform.ensure_endpoint({"name": "digits"})

@@ -184,6 +184,18 @@ def test_an_answer_that_was_lost_after_the_change_is_found_by_reading(stage: Sta
     assert (stage.live, len(stage.puts)) == ({"green": 100}, 1)
 
 
+def test_a_lost_answer_and_old_reads_together_do_not_make_a_second_write(stage: Stage) -> None:
+    lose = once("endpoint")
+
+    def lost(asked: Asked, kind: str) -> bool:
+        stage.service.stale_reads = 3
+        return lose(asked, kind)
+
+    stage.service.lost = lost
+    stage.platform.set_traffic({"green": 100}, {})
+    assert (stage.live, len(stage.puts)) == ({"green": 100}, 1)
+
+
 @pytest.mark.parametrize("trouble", [Answer(500), Answer(503), ServiceResponseError("cut before it arrived")])
 def test_a_write_that_was_lost_before_the_change_is_sent_again(stage: Stage, trouble: Answer | Exception) -> None:
     stage.service.fault = first("endpoint", "PUT", trouble)
@@ -209,6 +221,7 @@ def test_an_operation_of_somebody_else_is_waited_for(stage: Stage) -> None:
     other._resource.arm.put(other._resource.path, "v", body)
     stage.platform.set_traffic({"green": 100}, {})
     assert stage.live == {"green": 100}
+    assert len(stage.puts) == 2  # the other one's and ours: nothing is sent to an endpoint that is seen to be busy
 
 
 def test_an_endpoint_that_stays_busy_is_a_conflict_within_its_deadline(stage: Stage) -> None:
@@ -281,6 +294,44 @@ def test_somebody_who_writes_in_between_is_noticed(stage: Stage) -> None:
     stage.service.fault = meddle
     with pytest.raises(ConflictError):
         stage.platform.set_traffic({"green": 100}, {})
+
+
+@pytest.mark.parametrize("misses", [1, 2])
+def test_a_read_that_does_not_know_the_endpoint_is_not_believed(stage: Stage, misses: int) -> None:
+    stage.platform.observe()
+    for at in range(12):
+        count, left = [0], [Answer(404)] * misses
+
+        def fault(
+            asked: Asked, kind: str, at: int = at, count: list[int] = count, left: list[Answer] = left
+        ) -> Answer | None:
+            if (asked.method, kind) != ("GET", "endpoint"):
+                return None
+            count[0] += 1
+            return left.pop() if count[0] > at and left else None
+
+        stage.service.fault = fault
+        wanted = {"green": 100} if stage.live == {"blue": 100} else {"blue": 100}
+        stage.platform.set_traffic(wanted, {})
+        assert stage.live == wanted
+        assert stage.platform.observe() is not None
+
+
+def test_a_read_from_before_our_own_writes_is_not_written_back(stage: Stage) -> None:
+    stage.platform.set_tags({"lease": "me|1|7"})
+    stage.service.stale_reads = 2  # without the tag
+    stage.platform.set_traffic({"green": 100}, {})
+    assert stage.puts[0]["tags"] == {"lease": "me|1|7"}
+    stage.platform.set_tags({"phase": "x"})
+    assert stage.service.calls("PATCH", "endpoint")[-1] == {"tags": {"lease": "me|1|7", "phase": "x"}}
+
+
+def test_what_somebody_else_wrote_after_us_is_accepted_after_a_while(stage: Stage) -> None:
+    stage.platform.set_tags({"note": "mine"})
+    assert stage.service.endpoint is not None
+    stage.service.endpoint["tags"]["note"] = "theirs"
+    stage.platform.set_traffic({"green": 100}, {})
+    assert stage.puts[0]["tags"] == {"note": "theirs"}
 
 
 def test_an_endpoint_that_vanishes_is_not_found(stage: Stage) -> None:
