@@ -17,6 +17,7 @@ ML = "2024-10-01"
 PERMISSIONS = "2022-04-01"
 DIAGNOSTICS = "2021-05-01-preview"
 COMPONENTS = "2020-02-02"
+BILLING = "2015-05-01"
 LOGS = "2022-10-01"
 """API versions. Source: that learn.microsoft.com/rest lists; not the newest, whose fields the checks do not need."""
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from deployer.errors import TelemetryError
+from deployer.errors import DeniedError, TelemetryError
 from deployer.manifest.quantities import format_duration
 from deployer.manifest.schema import Telemetry as Asked
 from deployer.manifest.schema import TelemetrySource
 from deployer.platforms.endpoint_resource import properties
-from deployer.platforms.facts import COMPONENTS, LOGS, Facts
+from deployer.platforms.facts import BILLING, COMPONENTS, LOGS, Facts
 from deployer.ports.clock import Clock
 from deployer.ports.inspection import Check, CheckState
 from deployer.ports.telemetry import Telemetry
@@ -22,6 +22,8 @@ CATEGORY = "AmlOnlineEndpointTrafficLog"
 BLOCK_S = 60.0
 LOOK_BACK = 2.0
 """Telemetry is asked for this many times ``max_lag``: what is older than once is stale, and still seen."""
+LOW_CAP_GB = 1.0
+"""A cap that a busy endpoint fills within a rollout: a request is about 2 kB, so half a million of them."""
 _GONE = {"overquota", "forceoff", "subscriptionsuspended"}
 """States of ingestion in which nothing new arrives (learn.microsoft.com/rest/api/loganalytics, WorkspaceCapping)."""
 
@@ -124,7 +126,21 @@ class Sight:
                 f"{_last(str(component_id))} keeps {float(share):g}% of the requests: small steps take longer to judge"
             )
             return [Check(name, CheckState.WARN, text, "Set its sampling to 100% while you roll out.")]
-        return [Check(name, CheckState.OK, f"{_last(str(component_id))} keeps every request")]
+        said = f"{_last(str(component_id))} keeps every request"
+        cap_gb = self._cap_of(str(component_id))
+        if cap_gb is not None and cap_gb <= LOW_CAP_GB:
+            text = f"{said}, until {cap_gb:g} GB of the day are full"
+            return [Check(name, CheckState.WARN, text, "Raise its daily cap while you roll out.")]
+        return [Check(name, CheckState.OK, said if cap_gb is None else f"{said}, daily cap {cap_gb:g} GB")]
+
+    def _cap_of(self, component_id: str) -> float | None:
+        """GB a day that the component takes; None: no cap is known."""
+        try:
+            found = self.facts.resource(f"{component_id}/currentbillingfeatures", BILLING)
+        except DeniedError:
+            return None  # the check of rights says so
+        cap: Mapping[str, Any] = (found or {}).get("DataVolumeCap") or {}
+        return float(cap["Cap"]) if cap.get("Cap") is not None else None
 
     def _cap(self) -> Sequence[Check]:
         name, logs_id = "ingestion", logs_workspace_id(self.facts, self.asked, self.source)

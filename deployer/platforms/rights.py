@@ -186,6 +186,13 @@ RIGHTS = (
         blocks=False,
         needed=_reads_component,
     ),
+    Right(
+        "Microsoft.Insights/components/currentBillingFeatures/read",
+        "the daily cap of Application Insights is not known",
+        Scope.COMPONENT,
+        blocks=False,
+        needed=_reads_component,
+    ),
     Right("Microsoft.Insights/components/query/read", "the gate is blind", Scope.COMPONENT, needed=_reads_component),
     Right("Microsoft.Insights/logs/AppRequests/read", "the gate is blind", Scope.COMPONENT, needed=_reads_component),
     Right("Microsoft.Authorization/permissions/read", "rights cannot be checked beforehand", blocks=False),

@@ -106,6 +106,7 @@ def documents() -> dict[str, Any]:
             }
         },
         COMPONENT: {"properties": {"WorkspaceResourceId": LOGS, "SamplingPercentage": None}},
+        f"{COMPONENT}/currentbillingfeatures": {"DataVolumeCap": {"Cap": 100.0}},
         COMPUTE: {
             "properties": {
                 "computeType": "Kubernetes",

@@ -326,6 +326,13 @@ def test_sampling_and_caps_are_said() -> None:
     assert "1 GB a day" in azure.the("ingestion").text
 
 
+@pytest.mark.parametrize(("cap", "state"), [(0.5, WARN), (1.0, WARN), (5.0, OK), (None, OK)])
+def test_a_low_cap_of_the_component_is_worth_a_word(cap: float | None, state: CheckState) -> None:
+    azure = Azure(CLUSTER)
+    azure.arm.there[f"{COMPONENT}/currentbillingfeatures"]["DataVolumeCap"] = {"Cap": cap}
+    assert azure.the("sampling").state is state
+
+
 @pytest.mark.parametrize("state", ["OverQuota", "ForceOff", "SubscriptionSuspended"])
 def test_a_log_that_takes_no_more_today_fails(state: str) -> None:
     azure = Azure()
