@@ -16,6 +16,7 @@ from deployer.errors import PlatformError
 from deployer.platforms.diagnosis import diagnose
 from deployer.platforms.drift import differences
 from deployer.platforms.endpoint_resource import API, BUSY, EndpointResource, operation_of, state_of
+from deployer.platforms.log_text import harmless
 from deployer.platforms.reading import created_at, name_of, was_up
 
 LOOK_EVERY_S = 15.0
@@ -69,13 +70,13 @@ class Progress:
         return told.text
 
     def logs(self, name: str, container: str, lines: int) -> str:
-        """Return the end of what a container printed; empty when it cannot be had."""
+        """Return the end of what a container printed, without secrets; empty when it cannot be had."""
         path = f"{self._resource.deployment_path(name)}/getLogs"
         try:
             reply = self._resource.arm.post(path, API, {"containerType": container, "tail": lines})
         except PlatformError:  # no container yet, no right to read logs: a message less, not a failure
             return ""
-        return str(reply.body.get("content") or "")
+        return harmless(str(reply.body.get("content") or ""))
 
     def _stage(self, document: Mapping[str, Any]) -> str:
         if was_up(document):

@@ -426,3 +426,9 @@ def test_logs_bear_the_names_of_their_containers(stage: Stage) -> None:
     assert stage.platform.logs("blue") == "== StorageInitializer ==\ngot it\n== InferenceServer ==\none\ntwo"
     assert stage.platform.logs("blue", lines=1) == "two"
     assert KubernetesPlatform("digits", **stage.azure.parts()).logs("blue") == "one\ntwo"
+
+
+def test_logs_are_shown_without_secrets_and_terminal_codes(stage: Stage) -> None:
+    stage.service.printed = {"InferenceServer": "\x1b[31mkey=SECRETsecretSECRETsecret\x1b[0m\nBearer SECRETsecret"}
+    assert "SECRETsecret" not in stage.platform.logs("blue")
+    assert "\x1b" not in stage.platform.logs("blue")
