@@ -17,7 +17,7 @@ from deployer.platforms.reading import capacity_of
 
 API = "2022-10-01"
 HELD = "deployer.minimum"
-"""Tag on a held setting: the minimum of each profile as it was, comma-separated."""
+"""Tag on a held setting: minimum and default of each profile as they were, such as ``2/2,1/1``."""
 SHOWS_S = 30.0
 _KEPT = ("location", "tags")
 
@@ -51,14 +51,8 @@ class Autoscale:
     def release(self, name: str) -> None:
         """Undo the hold on ``name``, if there is one."""
         setting = self._of(name, self._all())
-        before = _held(setting)
-        if setting is None or before is None:
-            return
-        body = _body(setting)
-        for profile, minimum in zip(_profiles(body), before, strict=False):
-            profile["capacity"]["minimum"] = minimum
-        body["tags"] = {key: value for key, value in body["tags"].items() if key != HELD}
-        self._put(_name(setting), body)
+        if setting is not None and HELD in _body(setting)["tags"]:
+            self._put(_name(setting), _unheld(setting))
 
     def require(self, name: str, instances: int) -> None:
         """Raise the minimum of ``name`` to ``instances``, so that no rule takes them away again."""
@@ -83,13 +77,13 @@ class Autoscale:
     def _hold(self, setting: Mapping[str, Any], instances: int) -> bool:
         """Raise each profile's minimum to ``instances`` (never above its maximum); whether that was needed."""
         body = _body(setting)
-        before = [str(profile["capacity"]["minimum"]) for profile in _profiles(body)]
+        before = [f"{each['capacity']['minimum']}/{each['capacity'].get('default')}" for each in _profiles(body)]
         for profile in _profiles(body):
             capacity = profile["capacity"]
             least = max(int(capacity["minimum"]), min(instances, int(capacity["maximum"])))
             capacity["minimum"] = str(least)
             capacity["default"] = str(max(least, int(capacity.get("default") or least)))
-        if before == [profile["capacity"]["minimum"] for profile in _profiles(body)]:
+        if _minima(body) == _minima(setting):
             return False
         body["tags"].setdefault(HELD, ",".join(before))
         self._put(_name(setting), body)
@@ -126,11 +120,6 @@ def _name(setting: Mapping[str, Any]) -> str:
     return str(setting.get("name") or str(setting.get("id")).rpartition("/")[2])
 
 
-def _held(setting: Mapping[str, Any] | None) -> list[str] | None:
-    tags = cast("dict[str, str]", (setting or {}).get("tags") or {})
-    return tags[HELD].split(",") if tags.get(HELD) else None
-
-
 def _body(setting: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a setting as it may be written back."""
     kept = {key: setting[key] for key in _KEPT if setting.get(key) is not None}
@@ -139,14 +128,23 @@ def _body(setting: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
+def _unheld(setting: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a setting as it was before it was held."""
+    body = _body(setting)
+    before = str(body["tags"].pop(HELD, "")).split(",")
+    for profile, (minimum, slash, default) in zip(
+        _profiles(body), [each.partition("/") for each in before], strict=False
+    ):
+        if slash:
+            profile["capacity"] |= {"minimum": minimum, "default": default}
+    return body
+
+
 def _copied(setting: Mapping[str, Any], like: str, name: str, resource: EndpointResource) -> dict[str, Any]:
     """The rules of ``like`` for ``name``: on its metrics and its instances, with none of the hold."""
-    text = json.dumps(_body(setting))
+    text = json.dumps(_unheld(setting))
     old, new = json.dumps(resource.deployment_path(like)), json.dumps(resource.deployment_path(name))
     body = cast("dict[str, Any]", json.loads(re.sub(re.escape(old), lambda _: new, text, flags=re.IGNORECASE)))
-    for profile, minimum in zip(_profiles(body), _held(setting) or (), strict=False):
-        profile["capacity"]["minimum"] = minimum
-    body["tags"] = {key: value for key, value in body["tags"].items() if key != HELD}
     body["properties"]["name"] = _own_name(resource, name)
     return body
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from deployer.ports.platform import Deployment, DeploymentSpec
+from tests.contract.azure_world import AzureWorld, azure_world
 from tests.contract.local_world import LocalWorld, make_spec
 from tests.contract.platform_contract import PlatformContract
 from tests.doubles.memory import MemoryPlatform
@@ -60,3 +61,18 @@ class TestLocalPlatform(PlatformContract):
     def world(self, local_endpoint: LocalWorld) -> LocalWorld:
         local_endpoint.reset()
         return local_endpoint
+
+
+@pytest.fixture(scope="module", params=["managed", "kubernetes"])
+def azure_endpoint(request: pytest.FixtureRequest) -> Iterator[AzureWorld]:
+    with azure_world(request.param) as world:
+        yield world
+
+
+class TestAzurePlatforms(PlatformContract):
+    """The real azure-ai-ml and our own ARM client, over HTTPS, against the double."""
+
+    @pytest.fixture
+    def world(self, azure_endpoint: AzureWorld) -> AzureWorld:
+        azure_endpoint.reset()
+        return azure_endpoint

@@ -66,7 +66,7 @@ def test_rules_are_copied_with_their_own_metrics_and_the_stable_is_held(stage: S
     assert green["properties"]["profiles"][0]["rules"][0]["metricTrigger"]["metricResourceUri"].endswith("/green")
     assert stage.minima("green") == ["2", "1"]
     assert stage.minima("blue") == ["4", "3"]  # never above the profile's maximum
-    assert stage.of("blue")["tags"] == {"team": "x", "deployer.minimum": "2,1"}
+    assert stage.of("blue")["tags"] == {"team": "x", "deployer.minimum": "2/2,1/1"}
     assert green["tags"] == {"team": "x"}
 
 
@@ -89,7 +89,7 @@ def test_a_hold_is_undone_and_leaves_no_trace(stage: Stage) -> None:
     stage.platform.match_scaling("green", "blue")
     for _ in range(2):
         stage.platform.release_scaling("blue")
-    assert stage.minima("blue") == ["2", "1"]
+    assert stage.of("blue")["properties"] == setting()["properties"]
     assert stage.of("blue")["tags"] == {"team": "x"}
     writes = len(stage.service.calls("PUT", "setting"))
     stage.platform.release_scaling("green")
