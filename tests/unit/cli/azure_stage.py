@@ -1,0 +1,162 @@
+"""Azure on this machine for the command line: ARM, scoring and Azure Monitor, led to by environment variables alone.
+
+Users ask without HTTP, and every request becomes a row of telemetry ``delay_s`` later.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from doubles.arm import CLOUD, AzureDouble
+from doubles.azure.scoring import Row
+from doubles.azure.world import GROUP, SUBSCRIPTION, WORKSPACE
+from doubles.monitor import WORKSPACE_ID, Monitor
+
+from deployer.clocks import SystemClock
+from deployer.rollout.tags import DIGEST
+
+MANIFESTS = Path(__file__).parents[3] / "manifests"
+TRAFFIC_LOG = "AmlOnlineEndpointTrafficLog"
+FLUSH_S = 0.25
+
+
+class Stage:
+    """One workspace, one endpoint ``digits``, and a copy of the example manifests.
+
+    Args:
+        folder: where the manifests are copied to.
+        delay_s: after so long a row can be queried.
+        switches: of ``doubles.azure.world.Settings``.
+    """
+
+    def __init__(self, folder: Path, *, delay_s: float = 0.5, **switches: Any) -> None:
+        self.azure = AzureDouble(**switches)
+        self.monitor = Monitor(SystemClock(), endpoint="digits", delay_s=delay_s)
+        self.azure.mount(self.monitor.handle)
+        self.azure.listeners.append(self._note)
+        self.azure.inventory.attach("aks-prod")
+        self.folder = folder
+        self._rows: deque[Row] = deque()
+        self._over = threading.Event()
+        shutil.copytree(MANIFESTS, folder / "manifests")
+        (folder / ".git").mkdir()
+        self._flusher = threading.Thread(target=self._flush_often, name="telemetry", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.azure.__enter__()
+        self._flusher.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._flusher.join()
+        self.azure.__exit__(*exc)
+        self.monitor.close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Everything a command needs to find its way here."""
+        return self.azure.environment() | {
+            "SSL_CERT_FILE": str(self.azure.authority),
+            "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
+            "AZUREML_RESOURCE_GROUP": GROUP,
+            "AZUREML_WORKSPACE_NAME": WORKSPACE,
+            "LOG_ANALYTICS_WORKSPACE_ID": WORKSPACE_ID,
+        }
+
+    def manifest(self, name: str = "managed/canary.yaml", **changes: Any) -> str:
+        """Write a variant of an example: ``changes`` by path, as ``strategy__canary__bake="5s"``."""
+        path = self.folder / "manifests" / name
+        content = yaml.safe_load(path.read_text())
+        for key, value in {"platform__cloud": CLOUD, **changes}.items():
+            *parents, last = key.split("__")
+            place = content
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = value
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        return str(path)
+
+    def behave(self, file: str, **variables: str) -> None:
+        """Let the version in a deployment's file misbehave, by ``DOUBLE_...`` variables."""
+        path = self.folder / "manifests" / file
+        content = yaml.safe_load(path.read_text())
+        content["environment_variables"] |= variables
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def serve(self, *deployments: str, instances: int = 3, digest: str = "0" * 64, **kwargs: Any) -> str:
+        """Let ``digits`` exist with its first deployment live; give its ARM id."""
+        endpoint = self.azure.create("digits", **kwargs)
+        for name in deployments:
+            self.azure.add("digits", name, instances=instances, tags={DIGEST: digest}, instanceType="Standard_F2s_v2")
+        self.azure.write("digits", traffic={deployments[0]: 100})
+        endpoint_id = str(endpoint.document["id"])
+        self.azure.inventory.send_logs(endpoint_id, TRAFFIC_LOG)
+        return endpoint_id
+
+    @property
+    def traffic(self) -> dict[str, int]:
+        """Live traffic as Azure has it, without zeros."""
+        return {name: share for name, share in self.azure.endpoint("digits").traffic.items() if share}
+
+    @property
+    def deployments(self) -> set[str]:
+        """Names of all deployments."""
+        return set(self.azure.endpoint("digits").deployments)
+
+    def asked(self, n: int = 20, *, ago_s: float = 0.0) -> None:
+        """Users asked ``n`` times, ``ago_s`` seconds ago."""
+        end = self.monitor.clock.now() - timedelta(seconds=ago_s)
+        self.azure.send("digits", n, seconds=1.0, end=end)
+        self._flush()
+
+    @contextmanager
+    def users(self, rps: float = 40.0) -> Iterator[None]:
+        """Users ask all the time."""
+        over = threading.Event()
+
+        def ask() -> None:
+            while not over.wait(FLUSH_S):
+                if "digits" in self.azure.endpoints.all:
+                    self.azure.send("digits", round(rps * FLUSH_S), seconds=FLUSH_S)
+
+        thread = threading.Thread(target=ask, name="users", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _note(self, row: Row) -> None:
+        self._rows.append(row)
+
+    def _flush_often(self) -> None:
+        while not self._over.wait(FLUSH_S):
+            self._flush()
+
+    def _flush(self) -> None:
+        rows = [self._rows.popleft() for _ in range(len(self._rows))]
+        live = [row for row in rows if not row.mirrored]
+        for row in live:
+            self.monitor.count(row.ended, row.deployment, code=row.code, ms=row.total_ms)
+        if live:
+            self.monitor.insert(TRAFFIC_LOG, [(row.document(), self._seen(row.ended)) for row in live])
+        reached = [row for row in rows if row.model_code is not None]
+        if reached:
+            self.monitor.insert("AppRequests", [(self._app_row(row), self._seen(row.ended)) for row in reached])
+
+    def _seen(self, ended: datetime) -> datetime:
+        return ended + timedelta(seconds=self.monitor.delay_s)
+
+    def _app_row(self, row: Row) -> Mapping[str, Any]:
+        said = {"Container Id": f"pod-{row.deployment}-1", "Client Request Id": row.client_request_id}
+        return self.monitor.app_row(row.ended, row.deployment, row.model_code or 0, row.model_ms or 0, **said)
