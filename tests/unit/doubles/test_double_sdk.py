@@ -16,7 +16,7 @@ pytestmark = [
 
 
 def test_an_endpoint_is_created_read_and_deleted(azure: AzureDouble, ml: Any) -> None:
-    from azure.ai.ml.entities import ManagedOnlineEndpoint
+    from azure.ai.ml.entities import ManagedOnlineEndpoint  # noqa: PLC0415
 
     made = ml.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name="fresh", auth_mode="key")).result()
     assert made.scoring_uri == f"{azure.address}/inference/fresh/score"
@@ -37,7 +37,7 @@ def test_traffic_is_moved(azure: AzureDouble, ml: Any) -> None:
 def test_code_and_model_are_uploaded_and_the_deployment_scaled_and_deleted(
     azure: AzureDouble, ml: Any, tmp_path: Path
 ) -> None:
-    from azure.ai.ml.entities import CodeConfiguration, Environment, ManagedOnlineDeployment, Model
+    from azure.ai.ml.entities import CodeConfiguration, Environment, ManagedOnlineDeployment, Model  # noqa: PLC0415
 
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "score.py").write_text("def init(): ...")
