@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from deployer.cloud.answers import refused, unanswered, without_identity
 from deployer.cloud.clouds import Cloud
+from deployer.cloud.credentials import Renewable
 from deployer.errors import PlatformError, TransientError
 from deployer.ports.clock import Clock
 
@@ -181,6 +182,8 @@ class Arm:
             if found is None and reads:
                 raise _AgainError(TransientError(f"{what}: the answer is no JSON object", hint="Run it again."))
             return status, found or {}, headers  # the body of a write is not believed anyway
+        if status == HTTPStatus.UNAUTHORIZED and isinstance(self._credential, Renewable):
+            self._credential.forget()
         error = refused(status, response.text(), what)
         if _is_repeatable(status, is_first=is_first, is_read=reads):
             asked = headers.get("retry-after", "")
@@ -281,7 +284,7 @@ def within(seconds: float, work: Callable[[], _T]) -> _T:
 
 
 def _is_repeatable(status: int, *, is_first: bool, is_read: bool) -> bool:
-    if status == HTTPStatus.UNAUTHORIZED:  # the policy has thrown the token away: a fresh one may do
+    if status == HTTPStatus.UNAUTHORIZED:  # the token has been thrown away: a fresh one may do
         return is_first
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return True

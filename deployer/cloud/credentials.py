@@ -17,7 +17,7 @@ from deployer.cloud.clouds import Cloud
 from deployer.errors import DeniedError
 
 if TYPE_CHECKING:  # azure.identity takes 0.4 s to import; only commands that reach Azure pay for it
-    from azure.core.credentials import TokenCredential
+    from azure.core.credentials import AccessToken, TokenCredential
 
 PROCESS_TIMEOUT_S = 30
 """How long ``az account get-access-token`` may take: the CLI needs several seconds on a small runner."""
@@ -39,7 +39,45 @@ _CHOSEN = (
 """Somebody has said which identity to use: then nothing is guessed."""
 
 
-def credential(cloud: Cloud, env: Mapping[str, str] = os.environ) -> TokenCredential:
+class Renewable:
+    """An identity whose tokens can be thrown away (a ``TokenCredential`` of azure-core).
+
+    azure-identity hands out the same token for as long as this machine's clock calls it good. A clock that is slow, or
+    a session that was revoked, would have every request refused until then.
+    """
+
+    def __init__(self, make: Callable[[], TokenCredential]) -> None:
+        self._make = make
+        self._made: TokenCredential | None = None
+
+    @property
+    def identity(self) -> TokenCredential:
+        """What is asked now."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        """Ask the identity."""
+        return self.identity.get_token(*scopes, **options)
+
+    def forget(self) -> None:
+        """Ask for new tokens from now on: ARM refused the last one."""
+        self._made = None
+
+    def close(self) -> None:
+        """End its connections."""
+        close = getattr(self._made, "close", None)
+        if close is not None:
+            close()
+
+
+def credential(cloud: Cloud, env: Mapping[str, str] = os.environ) -> Renewable:
+    """Say who asks; touches nothing. See ``_identity``."""
+    return Renewable(lambda: _identity(cloud, env))
+
+
+def _identity(cloud: Cloud, env: Mapping[str, str]) -> TokenCredential:
     """Find the identity: federation of the CI job, environment, workload or managed identity, then ``az login``.
 
     Touches nothing; the first call that needs a token asks for it, and what fails then is a ``DeniedError``.

@@ -52,6 +52,7 @@ def history(
 def converge(world: AzureWorld, *, bad: bool = False) -> None:
     """Liveness: with nothing in the way, the next run ends where an undisturbed one would."""
     world.operator.clear()
+    world.heal()
     world.history.clear()
     world.watch()
     last = world.run("last")

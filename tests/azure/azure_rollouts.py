@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from faulty_wire import Call, FaultyTransport
+from faulty_wire import WRITES, Call, FaultyTransport
 from stateful.world import Behaviour, World
 
 from deployer.cloud.arm import Arm
@@ -59,17 +59,51 @@ class AzureWorld(World):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.service = Service(clock=self.clock)
-        self.azure = InMemory(self.service)
-        self.service.create(traffic={"blue": 100}, tags={"team": "ml"})
-        self.service.add("blue", capacity=3, digest="base")
-        self.wire = FaultyTransport(ServiceTransport(self.service))
+        self.wire = FaultyTransport(self.set_up())
         self.history: list[Moment] = []
         self.said = io.StringIO()
         self.operator: dict[int, Callable[[AzureWorld], None]] = {}
         """What a person in the portal does after which call."""
         self.edited: list[int] = []
         self.watch()
+
+    # ---- which service it is
+
+    def set_up(self) -> Any:
+        """Make the service with its endpoint; return a transport that leads there."""
+        self.service = Service(clock=self.clock)
+        self.azure = InMemory(self.service)
+        self.service.create(traffic={"blue": 100}, tags={"team": "ml"})
+        self.service.add("blue", capacity=3, digest="base")
+        return ServiceTransport(self.service)
+
+    def parts(self) -> dict[str, Any]:
+        """What a platform of a new process is made of."""
+        parts = self.azure.parts()
+        arm = Arm(self.azure.cloud, self.azure.tokens, self.clock, transport=self.wire)
+        return parts | {"arm": arm, "assets": Compiler()}
+
+    def plan_faults(self, faults: Mapping[int, str]) -> None:
+        """Let these strike, by number of the call in this process."""
+        self.wire.faults = dict(faults)
+
+    @property
+    def endpoint(self) -> dict[str, Any]:
+        """The endpoint's document as it is."""
+        self.service._pass_time()
+        return self.service.endpoint or {"properties": {}, "tags": {}}
+
+    @property
+    def deployments(self) -> dict[str, dict[str, Any]]:
+        """Its deployments' documents as they are, by name."""
+        return self.service.deployments
+
+    def heal(self) -> None:
+        """Nothing goes wrong any more."""
+
+    def sent(self) -> Iterator[tuple[str, str, Any]]:
+        """Method, path and body of everything this process sent."""
+        yield from ((call.method, call.path, call.body) for call in self.wire.calls)
 
     # ---- a process and its end
 
@@ -78,11 +112,8 @@ class AzureWorld(World):
         super().revive()
         self.wire = FaultyTransport(self.wire.inner)
         self.wire.before, self.wire.after = self._before, self._after
-        parts = self.azure.parts()
-        parts["arm"] = Arm(self.azure.cloud, self.azure.tokens, self.clock, transport=self.wire)
-        parts["assets"] = Compiler()
         made = ManagedPlatform if self.kind == "managed" else KubernetesPlatform
-        self.platform: Any = made("digits", **parts)
+        self.platform: Any = made("digits", **self.parts())
 
     def _before(self, _call: Call) -> None:
         self.check_alive()
@@ -105,7 +136,7 @@ class AzureWorld(World):
 
         def revived() -> None:
             revive()
-            self.wire.faults = planned
+            self.plan_faults(planned)
 
         self.revive = revived  # type: ignore[method-assign]
         with contextlib.redirect_stdout(self.said), contextlib.redirect_stderr(self.said):
@@ -129,21 +160,16 @@ class AzureWorld(World):
 
     # ---- what is so, without a call
 
-    @property
-    def endpoint(self) -> dict[str, Any]:
-        """The endpoint's document."""
-        return self.service.endpoint or {"properties": {}, "tags": {}}
-
     def traffic(self) -> dict[str, int]:
         return _shares(self.endpoint, "traffic")
 
     def live_digest(self) -> str | None:
         live = [name for name, share in self.traffic().items() if share == 100]
-        found = self.service.deployments.get(live[0]) if live else None
+        found = self.deployments.get(live[0]) if live else None
         return found["tags"].get("deployer.digest") if found else None
 
     def behaviour(self, name: str) -> Behaviour:
-        found = self.service.deployments.get(name)
+        found = self.deployments.get(name)
         return self.candidate if found and found["tags"].get("deployer.digest") == self.digest else self.stable
 
     def pass_time(self, now: datetime, seconds: float) -> None:
@@ -156,12 +182,11 @@ class AzureWorld(World):
 
     def watch(self) -> None:
         """Keep what is in force when it differs from before."""
-        self.service._pass_time()
-        there = self.service.deployments
+        document, there = self.endpoint, self.deployments
         now = Moment(
             at=self.clock.now(),
-            traffic=self.traffic(),
-            mirror=_shares(self.endpoint, "mirrorTraffic"),
+            traffic=_shares(document, "traffic"),
+            mirror=_shares(document, "mirrorTraffic"),
             states={name: each["properties"]["provisioningState"] for name, each in there.items()},
             capacity={name: each["sku"]["capacity"] for name, each in there.items()},
             call=len(self.wire.calls),
@@ -177,9 +202,9 @@ class AzureWorld(World):
         for path in (self.home / "journal").rglob("*"):
             if path.is_file():
                 yield path.read_text(errors="replace")
-        for call in self.wire.calls:
-            if call.is_write:
-                yield str(call.body)
+        for method, _, body in self.sent():
+            if method in WRITES:
+                yield str(body)
         yield str(self.endpoint.get("tags"))
 
 

@@ -14,20 +14,20 @@ from deployer.errors import ExitCode
 
 
 def _split(world: AzureWorld, traffic: dict[str, int]) -> None:
-    if set(traffic) <= set(world.service.deployments):
+    if set(traffic) <= set(world.deployments):
         world.endpoint["properties"]["traffic"] = traffic
 
 
 def _delete_candidate(world: AzureWorld) -> None:
     if world.traffic().get("green"):
         world.endpoint["properties"]["traffic"] = {"blue": 100}
-    if "blue" in world.service.deployments:
-        world.service.deployments.pop("green", None)
+    if "blue" in world.deployments:
+        world.deployments.pop("green", None)
 
 
 def _scale(world: AzureWorld, name: str, instances: int) -> None:
-    if name in world.service.deployments:
-        world.service.deployments[name]["sku"]["capacity"] = instances
+    if name in world.deployments:
+        world.deployments[name]["sku"]["capacity"] = instances
 
 
 def _retag(world: AzureWorld, tags: dict[str, str]) -> None:

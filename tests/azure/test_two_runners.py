@@ -148,7 +148,7 @@ def rollback_meanwhile(home: Path, seed: int, after_s: float) -> None:
     turns.add("ann", ann.rolls_out)
     turns.add("bob", lambda: bob.rolls_back(after_s))
     ends = turns.play()
-    came_late = "blue" not in world.service.deployments  # promoted and retired before bob could say a word
+    came_late = "blue" not in world.deployments  # promoted and retired before bob could say a word
     if came_late:
         assert (ends["ann"].exit_code, world.traffic()) == (ExitCode.OK, {"green": 100}), ends
         assert ends["bob"].exit_code is not ExitCode.OK or "nothing to do" in ends["bob"].text

@@ -9,8 +9,9 @@ import pytest
 from azure.identity import AzurePipelinesCredential, ClientAssertionCredential, DefaultAzureCredential
 
 from deployer.cloud.clouds import find_cloud
-from deployer.cloud.credentials import credential, github_assertion
+from deployer.cloud.credentials import Renewable, credential, github_assertion
 from deployer.errors import DeniedError
+from tests.doubles.arm_script import Tokens
 
 GITHUB = {
     "ACTIONS_ID_TOKEN_REQUEST_URL": "https://pipelines.actions.example/token?v=1",
@@ -41,8 +42,24 @@ PIPELINES = {
 )
 def test_the_identity_is_that_of_the_environment(env: dict[str, str], kind: type[Any]) -> None:
     found = credential(find_cloud("", {}), env)
-    assert type(found) is kind
-    found.close()  # type: ignore[attr-defined]
+    assert type(found.identity) is kind
+    found.close()
+
+
+def test_a_token_that_was_refused_is_not_given_again() -> None:
+    made: list[Tokens] = []
+
+    def make() -> Tokens:
+        made.append(Tokens())
+        return made[-1]
+
+    found = Renewable(make)
+    found.get_token("scope")
+    found.get_token("scope")
+    assert len(made) == 1
+    found.forget()
+    found.get_token("scope")
+    assert [each.given for each in made] == [2, 1]
 
 
 def test_github_is_asked_again_for_each_token() -> None:
