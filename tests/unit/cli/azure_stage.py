@@ -136,6 +136,10 @@ class Stage:
             over.set()
             thread.join()
 
+    def forget(self) -> None:
+        """No row of the traffic log is left."""
+        self.monitor.db.execute(f"DELETE FROM {TRAFFIC_LOG}_rows")  # noqa: S608
+
     def _note(self, row: Row) -> None:
         self._rows.append(row)
 

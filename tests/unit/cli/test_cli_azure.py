@@ -106,13 +106,13 @@ def test_doctor_says_that_the_log_leads_elsewhere(stage: Stage) -> None:
 
 
 def test_doctor_says_that_telemetry_is_stale(stage: Stage) -> None:
-    stage.monitor.db.execute(f"DELETE FROM {TRAFFIC_LOG}_rows")
+    stage.forget()
     assert doctor(stage)[1]["freshness"]["state"] == "unknown"
     stage.asked(ago_s=700)
     code, found = doctor(stage)
     assert (code, found["freshness"]["state"]) == (5, "fail")
     assert "over max_lag (10m)" in found["freshness"]["text"]
-    stage.monitor.db.execute(f"DELETE FROM {TRAFFIC_LOG}_rows")
+    stage.forget()
     code, found = doctor(stage)
     assert (code, found["freshness"]["state"]) == (5, "fail")
     assert "telemetry holds none" in found["freshness"]["text"]
