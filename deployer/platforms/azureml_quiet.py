@@ -22,6 +22,8 @@ _CLOUD = "AZUREML_CURRENT_CLOUD"
 """Set by each MLClient, and read by the next one and by child processes (azure-ai-ml _azure_environments.py:132)."""
 _ASSETS = "azure.ai.ml._utils._asset_utils"
 _ERRORS = "azure.ai.ml._exception_helper"
+_TELEMETRY = "azure.ai.ml._telemetry"
+"""Logs every call again, and our stopping one as an error."""
 _STORAGES = ("azure.ai.ml._artifacts._blob_storage_helper", "azure.ai.ml._artifacts._gen2_storage_helper")
 
 _note: ContextVar[Callable[[str], None] | None] = ContextVar("note", default=None)
@@ -62,13 +64,14 @@ def silence() -> None:
         module.print = _do_nothing
     errors: Any = importlib.import_module(_ERRORS)
     errors.init = _do_nothing  # of colorama: it replaces sys.stdout and sys.stderr, and writes to them at the end
+    telemetry = logging.getLogger(_TELEMETRY)
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and (name == "azure" or name.startswith("azure.ai.ml")):
             logger.handlers = [each for each in logger.handlers if type(each) is not logging.StreamHandler]
-            logger.propagate = True
-    azure = logging.getLogger("azure")
-    if not azure.handlers:
-        azure.addHandler(logging.NullHandler())  # else warnings go to stderr as a last resort
+            logger.propagate = logger is not telemetry
+    for logger in (logging.getLogger("azure"), telemetry):
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())  # else warnings go to stderr as a last resort
 
 
 def abandon_uploads() -> None:
