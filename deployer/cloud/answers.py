@@ -37,6 +37,8 @@ _SECRETS = (
 )
 _VAGUE = {"", "badrequest", "usererror", "notfound", "validationerror", "invalid", "servererror", "conflict"}
 """Codes that say nothing the status does not say: a detail's code is better."""
+_BUSY = re.compile(r"because it is in \w+ provisioning state", re.IGNORECASE)
+"""Refused with 400, though it only came too early (azure-sdk-for-net#36961)."""
 _QUOTA = re.compile(r"outofquota|quotaexceed|outofcapacity|insufficient.*quota|exceed.*quota", re.IGNORECASE)
 
 LOGIN = "Sign in with `az login`, or set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_FEDERATED_TOKEN_FILE (OIDC) in CI."
@@ -112,7 +114,7 @@ def refused(status: int, body: str, what: str) -> PlatformError:
     """Turn an answer with ``status`` >= 400 to the request ``what`` into the error a caller acts on."""
     refusal = read_refusal(body)
     told = f"{what}: {refusal.text or 'no reason given'} ({refusal.code or f'HTTP {status}'})"
-    made = _by_code(refusal, told) or _by_status(status, told)
+    made = _by_code(refusal, told) or _by_status(409 if _BUSY.search(refusal.text) else status, told)
     made.code = refusal.code
     return made
 

@@ -26,6 +26,8 @@ from deployer.platforms.progress import Progress
 from deployer.platforms.reading import capacity_of, digest_of, name_of
 from deployer.rollout.tags import DIGEST
 
+MAKE_BUSY_S = 900.0
+"""How long a deployment that is being made is waited for by the next one: twice what is usual."""
 KNOWN_S = 120.0
 """How long a deployment may be unknown after its PUT (azure-dev#4037: GETs right after it say 404)."""
 GONE_S = 900.0
@@ -34,8 +36,6 @@ ASK_AGAIN_S = 30.0
 """A deletion that was accepted and does not show is asked for again after this long."""
 INSTANCES_MAX = 50
 """Of one deployment. Source: how-to-manage-quotas."""
-_TOO_EARLY = "provisioning state"
-"""In the text of a refusal that is none: the endpoint was busy a moment ago (azure-sdk-for-net#36961)."""
 
 
 class DeploymentWrite:
@@ -53,7 +53,7 @@ class DeploymentWrite:
         """
         tags = cast("dict[str, str]", body.get("tags") or {})
         tagged = {**body, "tags": {**tags, DIGEST: digest}}
-        busy = Deadline(self._resource.clock, BUSY_S)
+        busy = Deadline(self._resource.clock, MAKE_BUSY_S)
         while True:
             with self._resource.lock:
                 refusal = self._try_put(name, tagged)
@@ -71,10 +71,6 @@ class DeploymentWrite:
             reply = self._resource.arm.put(self._resource.deployment_path(name), API, body)
         except (ConflictError, TransientError) as exc:
             return exc
-        except PlatformError as exc:
-            if _TOO_EARLY in exc.message.lower():
-                return exc
-            raise
         self._progress.follow(name, reply.operation_url)
         return None
 

@@ -30,6 +30,9 @@ from tests.doubles.telemetry import ManualClock
 DURATIONS = {"endpoint_s": 90.0, "traffic_s": 20.0, "deploy_s": 300.0, "scale_s": 60.0, "delete_s": 60.0}
 """Of managed endpoints (recordings 01 to 03), some shortened."""
 
+OTHERWISE = {"tag_patch": "merge", "patch_status": 202, "busy": 400, "lying": False, "settle_s": 9.0}
+"""How the service may behave where nobody has recorded it."""
+
 
 @contextmanager
 def led_to(double: AzureDouble) -> Iterator[None]:
@@ -136,8 +139,8 @@ class AzureWorld:
 
 
 @contextmanager
-def azure_world(kind: str) -> Iterator[AzureWorld]:
-    """A double and a workspace in it, for a module."""
+def azure_world(kind: str, **switches: Any) -> Iterator[AzureWorld]:
+    """A double and a workspace in it, for a module; ``switches`` are of ``doubles.azure.world.Settings``."""
     clock = ManualClock()
-    with AzureDouble(now=clock.now, **DURATIONS) as double, led_to(double):
+    with AzureDouble(now=clock.now, **{**DURATIONS, **switches}) as double, led_to(double):
         yield AzureWorld(kind, double, clock)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from deployer.ports.platform import Deployment, DeploymentSpec
-from tests.contract.azure_world import AzureWorld, azure_world
+from tests.contract.azure_world import OTHERWISE, AzureWorld, azure_world
 from tests.contract.local_world import LocalWorld, make_spec
 from tests.contract.platform_contract import PlatformContract
 from tests.doubles.memory import MemoryPlatform
@@ -63,9 +63,10 @@ class TestLocalPlatform(PlatformContract):
         return local_endpoint
 
 
-@pytest.fixture(scope="module", params=["managed", "kubernetes"])
+@pytest.fixture(scope="module", params=["managed", "kubernetes", "managed, otherwise"])
 def azure_endpoint(request: pytest.FixtureRequest) -> Iterator[AzureWorld]:
-    with azure_world(request.param) as world:
+    kind, _, otherwise = request.param.partition(", ")
+    with azure_world(kind, **(OTHERWISE if otherwise else {})) as world:
         yield world
 
 

@@ -214,6 +214,13 @@ def test_an_error_is_known_by_class_and_code(status: int, code: str, kind: type[
     assert caught.value.code == code
 
 
+def test_a_refusal_because_the_endpoint_is_busy_is_a_conflict_whatever_its_status() -> None:
+    said = "Cannot create a deployment in endpoint e because it is in Updating provisioning state."
+    stage = Stage(Answer(400, refusal("BadRequest", said)))
+    with pytest.raises(ConflictError):
+        stage.arm.put(PATH, "v", {})
+
+
 def test_the_time_of_the_server_is_kept() -> None:
     stage = Stage(Answer(headers={"Date": "Wed, 25 Nov 2026 10:00:00 GMT"}))
     assert stage.arm.server_time is None
