@@ -34,7 +34,7 @@ rename``
                        ``listeners`` are told of each
 ``inventory``          limits, taken, permissions, computes, autoscale, diagnostics, ``resources`` by path in lower case
 ``assets``             registered versions and blobs; ``register(kind, name, version)``
-``identity``           ``lifetime_s``, ``expire()``, ``down``
+``identity``           ``lifetime_s``, ``expire()``, ``down``, ``stall_s``
 ``route(method,        more routes on the same port, with the same faults and log; the newest is asked first;
 regex, handler)``      ``handler(Request) -> Answer``; ``auth=False``: no token needed
 ``mount(handle)``      asked for what has no route: ``handle(method, target, headers, body)`` returns None or
@@ -139,6 +139,7 @@ class AzureDouble(Humans):
         return {
             "ARM_CLOUD_METADATA_URL": f"{self.address}/metadata/endpoints?api-version=2019-05-01",
             "REQUESTS_CA_BUNDLE": str(self.authority),
+            "SSL_CERT_FILE": str(self.authority),  # for what is not the SDK
             "IDENTITY_ENDPOINT": f"http://127.0.0.1:{port}/msi/token",
             "IDENTITY_HEADER": SECRET,
             "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",

@@ -91,7 +91,7 @@ class Deployments:
         found = found[:-1] if request.twisted("list_misses") else found
         if request.twisted("stale"):
             found = [each for each in found if each.previous is not None]
-        return Answer(200, {"value": [each.read(request) for each in found]})
+        return self.world.listed(request, [each.read(request) for each in found])
 
     def behaviour(self, deployment: Deployment) -> Behaviour:
         """By name, image or model, whichever was told; then by the document's own environment."""

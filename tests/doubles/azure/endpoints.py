@@ -91,7 +91,7 @@ class Endpoints:
 
     def list(self, request: Request) -> Answer:
         hidden = self._newest if request.twisted("list_misses") else ""
-        return Answer(200, {"value": [each.read(request) for key, each in self.all.items() if key != hidden]})
+        return self.world.listed(request, [each.read(request) for key, each in self.all.items() if key != hidden])
 
     # ---- writes
 

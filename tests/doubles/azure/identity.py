@@ -29,12 +29,14 @@ class Identity:
         lifetime_s: of a token, in real seconds: clients look at the real clock.
         given: how many tokens were given.
         down: nothing is given: 500.
+        stall_s: how long it thinks before it gives one.
     """
 
     def __init__(self) -> None:
         self.lifetime_s = 3600.0
         self.given = 0
         self.down = False
+        self.stall_s = 0.0
         self.scopes: list[str] = []
         self._expires: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -89,6 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
+        time.sleep(self.identity.stall_s)
         if self.identity.down:
             status, body = 500, {"message": "The identity endpoint is down."}
         elif self.headers.get("X-IDENTITY-HEADER") != SECRET or "resource" not in query:

@@ -27,6 +27,9 @@ _REASONS = {
     424: "Failed Dependency",
     429: "Too Many Requests",
     500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
 }
 _SECONDS = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?")
 
@@ -52,6 +55,8 @@ class Row(NamedTuple):
     sent: int = 0
     received: int = 0
     path: str = "/score"
+    kubernetes: bool = False
+    """The log is of managed endpoints only (WIRE 4b)."""
 
     def document(self) -> dict[str, Any]:
         """The row with the columns of the table."""
@@ -91,6 +96,18 @@ class Row(NamedTuple):
             "_BilledSize": 512.0,
             "_IsBillable": "True",
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Codes:
+    """What the front end answers (docs how-to-troubleshoot-online-endpoints #http-status-codes)."""
+
+    late: int
+    failed: int
+    busy: int
+
+
+MANAGED, KUBERNETES = _Codes(408, 424, 429), _Codes(504, 502, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +159,9 @@ class Scoring:
         if endpoint is None or refusal or deployment is None:
             return self._answer(request, endpoint, None, _Outcome(refusal, None, _since(began), None))
         if not held:
-            return self._answer(request, endpoint, deployment, _Outcome(429, None, _since(began), None))
+            return self._answer(
+                request, endpoint, deployment, _Outcome(_codes(endpoint).busy, None, _since(began), None)
+            )
         try:
             outcome = self._run(deployment)
             time.sleep(max(outcome.total_ms / 1000 - (time.monotonic() - began), 0.0))
@@ -199,15 +218,15 @@ class Scoring:
     def _run(self, deployment: Deployment) -> _Outcome:
         behaviour = self.deployments.behaviour(deployment)
         with self._lock:
-            return self._outcome(behaviour, _timeout_ms(deployment), self._chance)
+            return self._outcome(behaviour, _timeout_ms(deployment), _codes(deployment.endpoint), self._chance)
 
-    def _outcome(self, behaviour: Behaviour, timeout_ms: float, chance: random.Random) -> _Outcome:
+    def _outcome(self, behaviour: Behaviour, timeout_ms: float, codes: _Codes, chance: random.Random) -> _Outcome:
         model_ms = behaviour.model_ms(chance)
         if model_ms > timeout_ms:
-            return _Outcome(408, None, timeout_ms + self.overhead_ms, None)
+            return _Outcome(codes.late, None, timeout_ms + self.overhead_ms, None)
         failed = chance.random() < behaviour.error_rate
         model_code = behaviour.status if failed else 200
-        return _Outcome(424 if failed else 200, model_code, model_ms + self.overhead_ms, model_ms)
+        return _Outcome(codes.failed if failed else 200, model_code, model_ms + self.overhead_ms, model_ms)
 
     def _answer(
         self, request: Request, endpoint: Endpoint | None, deployment: Deployment | None, outcome: _Outcome
@@ -263,6 +282,7 @@ class Scoring:
                 request.headers.get("user-agent", ""),
                 len(request.body),
                 path=request.params["score"],
+                kubernetes=bool(endpoint and endpoint.properties["compute"]),
             )
             self._append([row])
         return row
@@ -291,8 +311,10 @@ class Scoring:
         there = [endpoint.deployments.get(key.lower()) for key, share in endpoint.traffic.items() if share]
         live = [each for each in there if each is not None]
         shares = [share for share in endpoint.traffic.values() if share]
+        codes, kubernetes = _codes(endpoint), bool(endpoint.properties["compute"])
         known = {
-            each.name: (self.deployments.behaviour(each), _timeout_ms(each)) for each in endpoint.deployments.values()
+            each.name: (self.deployments.behaviour(each), _timeout_ms(each), codes)
+            for each in endpoint.deployments.values()
         }
         picked: list[Any] = chance.choices(live, shares, k=n) if live else [None] * n
         mirror = next(
@@ -302,32 +324,40 @@ class Scoring:
         for number, deployment in enumerate(picked):
             at, request_id = start + (number + 1) * step, f"{prefix}-{number}"
             if deployment is None:
-                yield Row(at, endpoint.name, "", 404, None, 1, None, request_id)
+                yield Row(at, endpoint.name, "", 404, None, 1, None, request_id, kubernetes=kubernetes)
                 continue
-            yield self._row(
-                at, endpoint.name, deployment.name, self._outcome(*known[deployment.name], chance), request_id
-            )
+            outcome = self._outcome(*known[deployment.name], chance)
+            yield _row(at, deployment, outcome, request_id, kubernetes)
             if mirror is not None and chance.random() * 100 < mirror[1]:
                 outcome = self._outcome(*known[mirror[0].name], chance)
-                yield self._row(at, endpoint.name, mirror[0].name, outcome, request_id + "-m", mirrored=True)
+                yield _row(at, mirror[0], outcome, f"{request_id}-m", kubernetes, mirrored=True)
 
-    @staticmethod
-    def _row(
-        at: datetime, endpoint: str, deployment: str, outcome: _Outcome, request_id: str, *, mirrored: bool = False
-    ) -> Row:
-        model_ms = None if outcome.model_ms is None else round(outcome.model_ms)
-        total_ms = round(outcome.total_ms)
-        return Row(
-            at,
-            endpoint,
-            deployment,
-            outcome.code,
-            outcome.model_code,
-            total_ms,
-            model_ms,
-            request_id,
-            mirrored=mirrored,
-        )
+
+def _row(
+    at: datetime,
+    deployment: Deployment,
+    outcome: _Outcome,
+    request_id: str,
+    kubernetes: bool,
+    *,
+    mirrored: bool = False,
+) -> Row:
+    return Row(
+        at,
+        deployment.endpoint.name,
+        deployment.name,
+        outcome.code,
+        outcome.model_code,
+        round(outcome.total_ms),
+        None if outcome.model_ms is None else round(outcome.model_ms),
+        request_id,
+        mirrored=mirrored,
+        kubernetes=kubernetes,
+    )
+
+
+def _codes(endpoint: Endpoint) -> _Codes:
+    return KUBERNETES if endpoint.properties["compute"] else MANAGED
 
 
 def _since(began: float) -> float:

@@ -39,6 +39,7 @@ class Settings:
         lock: ``resource``: an operation of the endpoint excludes every other on it and on its deployments, one of a
             deployment only others on the same one; ``endpoint``: any excludes any other of the same endpoint.
         lying: the 201 of an endpoint's update tells what was asked, not what is (recording 02); else as in 01.
+        page: lists come in pages of so many; 0: whole.
         strict_assets: a deployment whose model or environment is not registered here fails.
         canceling: every operation in the region ends as Canceled.
     """
@@ -55,6 +56,7 @@ class Settings:
     busy: int = 409
     lock: str = "resource"
     lying: bool = True
+    page: int = 0
     strict_assets: bool = False
     canceling: bool = False
     max_deployments: int = 20
@@ -250,6 +252,15 @@ class World:
             None,
             {"Location": f"{self.address}{request.target}"} if found.is_pending else {},
         )
+
+    def listed(self, request: Request, items: list[dict[str, Any]]) -> Answer:
+        """One page of a list, and where the next one is."""
+        first, size = int(request.query.get("$skip", 0)), self.settings.page or len(items)
+        body: dict[str, Any] = {"value": items[first : first + size]}
+        if first + size < len(items):
+            query = f"api-version={request.api_version}&$skip={first + size}"
+            body["nextLink"] = f"{self.address}{request.path}?{query}"
+        return Answer(200, body)
 
     def retag(self, document: dict[str, Any], body: dict[str, Any]) -> None:
         """What a PATCH does to tags; nothing recorded, hence the switch."""

@@ -21,7 +21,7 @@ class Client:
 
     def __init__(self, double: AzureDouble | str) -> None:
         self.address = double if isinstance(double, str) else double.address
-        self.credential = DefaultAzureCredential()
+        self.credential = DefaultAzureCredential(retry_total=0)
         scope = f"{self.address}/.default"
         policy = ARMChallengeAuthenticationPolicy(self.credential, scope)
         self._client: Any = ARMPipelineClient(self.address, policies=[policy])

@@ -175,6 +175,13 @@ def test_nobody_answers_or_is_trusted(
         client("GET", ENDPOINT)
 
 
+def test_identity_takes_its_time(azure: AzureDouble, arm: Client) -> None:
+    azure.identity.stall_s = 0.3
+    began = time.monotonic()
+    assert arm("GET", ENDPOINT).status_code == 200
+    assert time.monotonic() - began >= 0.3
+
+
 def test_identity_is_down(azure: AzureDouble, arm: Client) -> None:
     azure.identity.down = True
     with pytest.raises(AzureError):

@@ -122,6 +122,18 @@ def test_a_deployment_that_does_not_exist_is_a_users_error(arm: Client) -> None:
     assert response.json()["error"]["additionalInfo"][0]["info"]["value"]["deploymentName"] == "nobody"
 
 
+@pytest.mark.parametrize("azure", [{"page": 2}], indirect=True)
+def test_lists_may_come_in_pages(azure: AzureDouble, arm: Client) -> None:
+    for name in ("red", "white", "black"):
+        azure.add("digits", name)
+    names, url = [], f"{ENDPOINT}/deployments"
+    while url:
+        page = arm("GET", url).json()
+        names.append([each["name"] for each in page["value"]])
+        url = page.get("nextLink")
+    assert names == [["blue", "green"], ["red", "white"], ["black"]]
+
+
 # ---- what is refused
 
 

@@ -97,6 +97,17 @@ def test_a_model_that_fails_is_a_424(users: Users) -> None:
     assert (users.azure.traffic[0].code, users.azure.traffic[0].model_code) == (424, 503)
 
 
+def test_a_cluster_has_codes_of_its_own(azure: AzureDouble, users: Users) -> None:
+    azure.endpoint("digits").properties["compute"] = "aks1"
+    azure.behave("blue", error_rate=1.0)
+    assert users.ask().status_code == 502
+    azure.deployment("digits", "blue").properties["requestSettings"]["requestTimeout"] = "PT0.01S"
+    azure.behave("blue", latency_ms=500)
+    assert users.ask().status_code == 504
+    assert [row.code for row in azure.send("digits", 1)] == [504]
+    assert all(row.kubernetes for row in azure.traffic)
+
+
 def test_a_model_that_is_too_slow_is_a_408(users: Users) -> None:
     users.azure.deployment("digits", "blue").properties["requestSettings"]["requestTimeout"] = "PT0.05S"
     users.azure.behave("blue", latency_ms=500)
