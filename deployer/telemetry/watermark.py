@@ -114,11 +114,10 @@ def assess(
             return Assessment(None)
         return Assessment(min(window.until, newest, window.now - timedelta(seconds=window.max_lag_s)))
     lag = timedelta(seconds=lateness_s(pulses, window.now, window.max_lag_s))
-    reached = min(window.until, window.now - lag)
     book = _Book.of(window, pulses, tallies, counts)
     young = window.now - timedelta(seconds=window.max_lag_s)
-    complete = min(reached, book.covered_until(young))
-    counted = [key for key in book.due if key[0] + book.length <= reached]
+    complete = min(window.until, window.now - lag, book.covered_until(young))
+    counted = [key for key in book.due if key[0] + book.length <= complete]
     problems = [*book.hidden_failures(counted), *(book.surplus(counted) if shared else book.strangers())]
     return Assessment(complete, book.expected(counted), tuple(problems))
 
@@ -179,11 +178,17 @@ class _Book:
         return self.counts.until
 
     def expected(self, counted: Sequence[tuple[datetime, str]]) -> dict[str, int]:
-        """Rows of each deployment that there should be, sampled as those that are there."""
+        """Rows of each deployment that there should be, sampled as those that are there.
+
+        Whoever compares sees the rows outside of ``counted`` as well, so as many are expected there as there are.
+        """
         due: Counter[str] = Counter()
         for key in counted:
             due[key[1]] += self.due[key]  # pyright: ignore[reportArgumentType]
-        return {name: n for name in due if (n := int(due[name] * self.shares.get(name, 1.0))) > 0}
+        rest: Counter[str] = Counter()
+        for key in self.rows.keys() - set(counted):
+            rest[key[1]] += self.rows[key]
+        return {name: n + rest[name] for name in due if (n := int(due[name] * self.shares.get(name, 1.0))) > 0}
 
     def strangers(self) -> Iterable[str]:
         """Names in the rows that the count has never heard of, while it knows others: the wrong dimension."""

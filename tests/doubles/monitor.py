@@ -25,6 +25,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import duckdb
 import duckdb_kql
+import pyarrow as pa
 from duckdb_kql.translate.functions import SCALAR_FUNCTIONS, FunctionSpec
 
 from deployer.local import traffic_table
@@ -45,6 +46,8 @@ _SQL = {"datetime": "TIMESTAMP", "string": "VARCHAR", "int": "INTEGER", "real": 
 _SQL |= {"bool": "BOOLEAN", "dynamic": "JSON"}
 _KUSTO = {"TIMESTAMP": "datetime", "VARCHAR": "string", "INTEGER": "int", "BIGINT": "long", "HUGEINT": "long"}
 _KUSTO |= {"DOUBLE": "real", "BOOLEAN": "bool", "JSON": "dynamic", "INTERVAL": "timespan"}
+_ARROW = {"datetime": pa.timestamp("us"), "string": pa.string(), "int": pa.int32(), "real": pa.float64()}
+_ARROW |= {"bool": pa.bool_(), "dynamic": pa.string()}
 _APP_REQUESTS = {
     "TimeGenerated": "datetime",
     "Id": "string",
@@ -154,17 +157,13 @@ class Monitor:
 
     def insert(self, table: str, rows: Iterable[tuple[Mapping[str, Any], datetime]]) -> None:
         """Add rows, each with the moment from which it is visible."""
-        columns = [*_TABLES[table], "_IngestedAt"]
-        values = [
-            [_stored({**row, "Type": table, "_IngestedAt": seen}.get(column)) for column in columns]
-            for row, seen in rows
-        ]
-        if not values:
-            return
-        marks = ", ".join("?" * len(columns))
-        flat = [value for row in values for value in row]
+        wanted = {**_TABLES[table], "_IngestedAt": "datetime"}
+        full = [{**row, "Type": table, "_IngestedAt": seen} for row, seen in rows]
+        columns = [pa.array([_stored(row.get(name)) for row in full], _ARROW[kind]) for name, kind in wanted.items()]
         with self._lock:
-            self.db.execute(f"INSERT INTO {table}_rows VALUES {', '.join([f'({marks})'] * len(values))}", flat)  # noqa: S608
+            self.db.register("incoming", pa.table(columns, names=list(wanted)))
+            self.db.execute(f"INSERT INTO {table}_rows SELECT * FROM incoming")  # noqa: S608
+            self.db.unregister("incoming")
 
     def traffic(
         self,
@@ -182,23 +181,34 @@ class Monitor:
         **columns: Any,
     ) -> None:
         """``n`` rows of AmlOnlineEndpointTrafficLog; each is delivered ``copies`` times."""
-        by_model = deployment is not None and 200 <= code < 400
         seen = ended + timedelta(seconds=self.delay_s if delay_s is None else delay_s)
-        row = {
+        row = self.traffic_row(ended, deployment, code, model_code, ms) | {"XMSClientRequestId": asked_as} | columns
+        own = [{**row, "XRequestId": str(uuid.uuid4()) if request_id is None else request_id} for _ in range(n)]
+        self.insert(traffic_table.LIVE, [(one, seen) for one in own for _ in range(copies)])
+
+    def traffic_row(
+        self,
+        ended: datetime,
+        deployment: str | None,
+        code: int = 200,
+        model_code: int | None = None,
+        ms: int | None = 10,
+    ) -> dict[str, Any]:
+        """One row of AmlOnlineEndpointTrafficLog."""
+        by_model = deployment is not None and 200 <= code < 400
+        return {
             "TimeGenerated": ended - timedelta(milliseconds=ms or 0),
             "EndpointName": self.endpoint,
             "DeploymentName": deployment or "",
             "ResponseCode": code,
             "ModelStatusCode": code if by_model and model_code is None else model_code,
             "TotalDurationMs": ms,
-            "XMSClientRequestId": asked_as,
+            "XRequestId": str(uuid.uuid4()),
+            "XMSClientRequestId": "",
             "Method": "POST",
             "Path": "/score",
             "_ResourceId": self.endpoint_id.lower(),
-            **columns,
         }
-        rows = [{**row, "XRequestId": str(uuid.uuid4()) if request_id is None else request_id} for _ in range(n)]
-        self.insert(traffic_table.LIVE, [(one, seen) for one in rows for _ in range(copies)])
 
     def app_request(
         self,
@@ -218,44 +228,53 @@ class Monitor:
         **columns: Any,
     ) -> None:
         """``n`` rows of AppRequests as the inference server of ``version`` writes them."""
-        began = ended - timedelta(milliseconds=ms)
         seen = ended + timedelta(seconds=self.delay_s if delay_s is None else delay_s)
-        whole, part = divmod(ms, 1000)
-        took = f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}.{part:03}"
-        new = version >= "1.5"
         rows = []
         for _ in range(n):
             said = {
                 "Container Id": container or f"pod-{service}-1",
-                "Request Id": str(uuid.uuid4()),
                 "Client Request Id": asked_as,
-                "name": "/score",
-                "url": "http://127.0.0.1:5001/score",
-                "start_time": began.replace(tzinfo=None).isoformat() + "Z",
-                "duration": took,
-                "resultCode": str(code),
-                "success": str(code < 400),
-                "http_method": "POST",
-                "Workspace Name": "ws",
-                "Service Name": service,
                 **(properties or {}),
             }
-            row = {
-                "TimeGenerated": ended + timedelta(milliseconds=1) if new else began,
-                "Id": uuid.uuid4().hex[:16],
-                "Name": "/score",
-                "Url": said["url"],
-                "Success": True,
-                "ResultCode": "0",
-                "DurationMs": 0.0 if new else float(ms),
-                "Properties": json.dumps({key: value for key, value in said.items() if value is not None}),
-                "AppRoleName": service,
-                "ItemCount": items,
-                "_ResourceId": COMPONENT.lower(),
-                **columns,
-            }
-            rows += [(row, seen)] * copies
+            row = self.app_row(ended, service, code, ms, version=version, **said)
+            rows += [({**row, "ItemCount": items, **columns}, seen)] * copies
         self.insert("AppRequests", rows)
+
+    def app_row(
+        self, ended: datetime, service: str, code: int = 200, ms: int = 10, *, version: str = "1.5.1", **said: Any
+    ) -> dict[str, Any]:
+        """One row of AppRequests; ``said``: custom dimensions (None: it is not there)."""
+        began = ended - timedelta(milliseconds=ms)
+        whole, part = divmod(ms, 1000)
+        new = version >= "1.5"
+        properties = {
+            "Container Id": f"pod-{service}-1",
+            "Request Id": str(uuid.uuid4()),
+            "Client Request Id": "",
+            "name": "/score",
+            "url": "http://127.0.0.1:5001/score",
+            "start_time": began.replace(tzinfo=None).isoformat() + "Z",
+            "duration": f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}.{part:03}",
+            "resultCode": str(code),
+            "success": str(code < 400),
+            "http_method": "POST",
+            "Workspace Name": "ws",
+            "Service Name": service,
+            **said,
+        }
+        return {
+            "TimeGenerated": ended + timedelta(milliseconds=1) if new else began,
+            "Id": uuid.uuid4().hex[:16],
+            "Name": "/score",
+            "Url": properties["url"],
+            "Success": True,
+            "ResultCode": "0",
+            "DurationMs": 0.0 if new else float(ms),
+            "Properties": json.dumps({key: value for key, value in properties.items() if value is not None}),
+            "AppRoleName": service,
+            "ItemCount": 1,
+            "_ResourceId": COMPONENT.lower(),
+        }
 
     def count(self, ended: datetime, deployment: str, *, code: int = 200, n: int = 1, ms: float = 10) -> None:
         """Count ``n`` requests in the metrics."""
