@@ -18,10 +18,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
 
-from deployer.cloud.answers import refused, unanswered, without_identity
+from deployer.cloud.answers import read_refusal, refused, unanswered, without_identity
 from deployer.cloud.clouds import Cloud
 from deployer.cloud.credentials import Renewable
-from deployer.errors import PlatformError, TransientError
+from deployer.errors import NotFoundError, PlatformError, TransientError
 from deployer.ports.clock import Clock
 
 if TYPE_CHECKING:  # azure.core takes 0.3 s to import; only commands that reach Azure pay for it
@@ -47,9 +47,10 @@ class Reply:
     """The answer to a write. The body is no state (WIRE 2: it lies): GET what you wrote."""
 
     status: int
-    body: dict[str, Any] = field(default_factory=dict[str, Any])
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    operation_url: str = ""
+    body: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    """May hold a key."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    operation_url: str = field(default="", repr=False)
     """Where the operation's progress is told; signed, so it is not for logs."""
 
 
@@ -177,6 +178,8 @@ class Arm:
             raise
         self._note_time(response.headers.get("date", ""))
         status, headers = response.status_code, {key.lower(): value for key, value in response.headers.items()}
+        if status == HTTPStatus.NOT_FOUND and method == "GET" and (lost := _astray(response.text())):
+            raise NotFoundError(f"{what}: {lost}", hint="Check subscription and resource group.")
         if status < 300 or (status == HTTPStatus.NOT_FOUND and method in {"GET", "DELETE"}):
             found = _json(response)
             if found is None and reads:
@@ -289,6 +292,12 @@ def _is_repeatable(status: int, *, is_first: bool, is_read: bool) -> bool:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return True
     return is_read and (status == HTTPStatus.REQUEST_TIMEOUT or status >= 500)
+
+
+def _astray(body: str) -> str:
+    """Why a 404 says nothing of the resource: what it lies in does not exist; empty: it does."""
+    refusal = read_refusal(body)
+    return refusal.text if refusal.code.lower() in {"subscriptionnotfound", "resourcegroupnotfound"} else ""
 
 
 def _json(response: HttpResponse) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ error; nothing waits without a deadline.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from deployer.rollout.endpoint import Capabilities, Deployment, DeploymentSpec, DeploymentState, Endpoint, Traffic
@@ -30,7 +30,7 @@ class ScoringTarget:
     """Where and how to send a scoring request."""
 
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     """Authentication. Secret: never logged, never sent to another host."""
 
 

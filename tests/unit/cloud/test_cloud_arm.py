@@ -61,6 +61,20 @@ def test_what_does_not_exist_is_none_when_read_and_fine_when_deleted() -> None:
     assert stage.arm.delete(PATH, "v").status == 204
 
 
+@pytest.mark.parametrize("code", ["SubscriptionNotFound", "ResourceGroupNotFound"])
+def test_a_group_that_does_not_exist_is_not_an_endpoint_that_does_not_exist(code: str) -> None:
+    for read in ("get", "list"):
+        stage = Stage(Answer(404, refusal(code, "Resource group 'g' could not be found.")))
+        with pytest.raises(NotFoundError) as caught:
+            getattr(stage.arm, read)(PATH, "v")
+        assert "'g'" in caught.value.message
+
+
+def test_what_an_answer_holds_is_not_shown_by_accident() -> None:
+    stage = Stage(Answer(200, {"primaryKey": "SECRET"}, {"Azure-AsyncOperation": "https://x?sig=SECRET"}))
+    assert "SECRET" not in repr(stage.arm.post(PATH, "v"))
+
+
 def test_a_list_is_read_to_its_last_page() -> None:
     following = f"https://management.azure.com{PATH}?api-version=v&$skip=1"
     stage = Stage(
