@@ -18,6 +18,8 @@ from deployer.platforms.reading import capacity_of
 API = "2022-10-01"
 HELD = "deployer.minimum"
 """Tag on a held setting: minimum and default of each profile as they were, such as ``2/2,1/1``."""
+PAUSED = "deployer.paused"
+"""Tag on a setting that deployer switched off."""
 SHOWS_S = 30.0
 _KEPT = ("location", "tags")
 
@@ -57,8 +59,22 @@ class Autoscale:
     def require(self, name: str, instances: int) -> None:
         """Raise the minimum of ``name`` to ``instances``, so that no rule takes them away again."""
         setting = self._of(name, self._all())
-        if setting is not None:
-            self._hold(setting, instances)
+        if setting is None:
+            return
+        body = _body(setting)
+        if body["tags"].pop(PAUSED, None):
+            body["properties"]["enabled"] = True
+            self._put(_name(setting), body)
+        self._hold({**setting, **body}, instances)
+
+    def pause(self, name: str) -> None:
+        """Switch the rules of ``name`` off: they would give instances back to what is to have none."""
+        setting = self._of(name, self._all())
+        if setting is not None and _properties(setting).get("enabled", True):
+            body = _body(setting)
+            body["properties"]["enabled"] = False
+            body["tags"][PAUSED] = "1"
+            self._put(_name(setting), body)
 
     def delete(self, name: str) -> None:
         """Delete the setting of ``name``, if there is one: it would be left without a target."""
@@ -95,7 +111,7 @@ class Autoscale:
         self._resource.arm.put(path, API, body)
         while True:
             shown = self._resource.arm.get(path, API)
-            if shown is not None and _minima(shown) == _minima(body):
+            if shown is not None and _told(shown) == _told(body):
                 return
             if deadline.has_passed:
                 raise PlatformError(
@@ -114,6 +130,11 @@ def _profiles(setting: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _minima(setting: Mapping[str, Any]) -> list[str]:
     return [str(profile["capacity"]["minimum"]) for profile in _profiles(setting)]
+
+
+def _told(setting: Mapping[str, Any]) -> tuple[list[str], bool]:
+    """What shows that a write has arrived."""
+    return _minima(setting), bool(_properties(setting).get("enabled", True))
 
 
 def _name(setting: Mapping[str, Any]) -> str:
@@ -145,6 +166,8 @@ def _copied(setting: Mapping[str, Any], like: str, name: str, resource: Endpoint
     text = json.dumps(_unheld(setting))
     old, new = json.dumps(resource.deployment_path(like)), json.dumps(resource.deployment_path(name))
     body = cast("dict[str, Any]", json.loads(re.sub(re.escape(old), lambda _: new, text, flags=re.IGNORECASE)))
+    if body["tags"].pop(PAUSED, None):
+        body["properties"]["enabled"] = True
     body["properties"]["name"] = _own_name(resource, name)
     return body
 

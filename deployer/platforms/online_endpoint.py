@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,13 +21,21 @@ from deployer.platforms.deployment_write import DeploymentWrite, require_idle, r
 from deployer.platforms.endpoint_create import EndpointCreate
 from deployer.platforms.endpoint_resource import EndpointResource, shares, state_of, tags_of
 from deployer.platforms.progress import Progress
-from deployer.platforms.reading import capacity_of, created_at, digest_of, name_of, read_deployment, read_endpoint
+from deployer.platforms.reading import created_at, digest_of, elastic_limits, name_of, read_deployment, read_endpoint
 from deployer.platforms.scoring import Scoring
 from deployer.platforms.specification import record, recorded, stale
 from deployer.platforms.tag_write import TAGS_MAX, TagWrite
 from deployer.platforms.traffic_write import TrafficWrite, check_split
 from deployer.ports.clock import Clock
-from deployer.ports.platform import Capabilities, Deployment, DeploymentSpec, Endpoint, ScoringTarget, Traffic
+from deployer.ports.platform import (
+    Capabilities,
+    Deployment,
+    DeploymentSpec,
+    DeploymentState,
+    Endpoint,
+    ScoringTarget,
+    Traffic,
+)
 
 if TYPE_CHECKING:  # azure.core takes 0.3 s to import
     from azure.core.credentials import TokenCredential
@@ -96,6 +104,8 @@ class OnlineEndpoint:
         self._autoscale = Autoscale(self._resource)
         self._served: dict[tuple[str, datetime | None], int] = {}
         """Instances that a deployment was last seen to serve with."""
+        self._asked: dict[str, int] = {}
+        """Instances that a deployment with scale_settings will have as soon as its traffic needs them."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -158,10 +168,34 @@ class OnlineEndpoint:
         endpoint = self._resource.require()
         live = {**shares(endpoint, "traffic"), **shares(endpoint, "mirrorTraffic")}
         has_traffic = name.lower() in {each.lower() for each in live}
+        if self._kind.has_monitor_autoscale and not instances and not has_traffic:
+            with suppress(DeniedError):
+                self._autoscale.pause(name)
+        if not self._kind.has_monitor_autoscale and self._is_elastic(name, instances):
+            return
         self._writes.scale(name, instances, has_traffic=has_traffic)
         if self._kind.has_monitor_autoscale and instances:
             with suppress(DeniedError):
                 self._autoscale.require(name, instances)
+
+    def _is_elastic(self, name: str, instances: int) -> bool:
+        """Whether ``name`` grows by its own scale_settings, which then have to allow ``instances``.
+
+        Raises:
+            QuotaExceededError: they do not.
+        """
+        found = self._find(name)
+        limits = elastic_limits(found) if found is not None else None
+        if limits is None:
+            return False
+        least, most = limits
+        if not 0 < instances <= most:
+            raise QuotaExceededError(
+                f"{instances} instances of {name}, whose scale_settings keep {least} to {most}",
+                hint="Deploy it with other scale_settings.",
+            )
+        self._asked[name.lower()] = instances
+        return True
 
     def match_scaling(self, name: str, like: str) -> str:
         """Copy autoscale rules and hold the instances of ``like``."""
@@ -262,5 +296,8 @@ class OnlineEndpoint:
         serving = self._served.get(key, 1 if has_traffic else 0)
         found = read_deployment(document, serving=serving, message=self._progress.describe(document))
         if state_of(document) == "succeeded":
-            self._served[key] = capacity_of(document)
+            self._served[key] = found.instances_ready
+        asked = self._asked.get(found.name.lower(), 0)
+        if asked > found.instances_wanted and elastic_limits(document) and found.state is DeploymentState.READY:
+            return replace(found, instances_wanted=asked, instances_ready=asked)
         return found

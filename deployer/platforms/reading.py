@@ -49,8 +49,22 @@ def name_of(document: Mapping[str, Any]) -> str:
     return str(document.get("name") or "").rpartition("/")[2]
 
 
+def elastic_limits(document: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Least and most instances of a deployment that grows with its utilization (Kubernetes); None: it does not.
+
+    Source: reference-yaml-deployment-kubernetes-online (scale_settings; 1 when nothing is said).
+    """
+    scale = cast("dict[str, Any]", properties(document).get("scaleSettings") or {})
+    if str(scale.get("scaleType") or "").lower() != "targetutilization":
+        return None
+    least = int(scale.get("minInstances") or 1)
+    return least, max(least, int(scale.get("maxInstances") or 1))
+
+
 def capacity_of(document: Mapping[str, Any]) -> int:
-    """Instances that a deployment is to have."""
+    """Instances that a deployment is to have; the least of them, where it grows by itself."""
+    if (limits := elastic_limits(document)) is not None:
+        return limits[0]
     sku = cast("dict[str, Any]", document.get("sku") or {})
     return int(sku.get("capacity") or 0)
 

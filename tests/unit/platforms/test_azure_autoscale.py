@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployer.errors import DeniedError
+from deployer.errors import DeniedError, QuotaExceededError
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
 from tests.doubles.arm_script import Answer
@@ -116,6 +116,47 @@ def test_scaling_raises_the_minimum_that_rules_keep(stage: Stage) -> None:
     stage.platform.scale_deployment("blue", 5)
     assert stage.minima("blue") == ["5", "3"]
     assert stage.service.deployments["blue"]["sku"]["capacity"] == 5
+
+
+def test_rules_are_off_while_there_are_to_be_no_instances(stage: Stage) -> None:
+    stage.service.endpoint["properties"]["traffic"] = {"green": 100}  # type: ignore[index]
+    stage.platform.scale_deployment("blue", 0)
+    assert stage.of("blue")["properties"]["enabled"] is False
+    assert stage.service.deployments["blue"]["sku"]["capacity"] == 0
+    stage.azure.clock.advance(60)
+    stage.platform.scale_deployment("blue", 2)
+    assert stage.of("blue")["properties"]["enabled"] is True
+    assert stage.of("blue")["tags"] == {"team": "x", "deployer.minimum": "2/2,1/1"}
+    stage.platform.release_scaling("blue")
+    assert stage.of("blue")["properties"] == setting()["properties"]
+
+
+def test_rules_that_somebody_switched_off_stay_off(stage: Stage) -> None:
+    stage.of("blue")["properties"]["enabled"] = False
+    stage.platform.scale_deployment("blue", 5)
+    assert stage.of("blue")["properties"]["enabled"] is False
+
+
+def test_a_cluster_deployment_that_grows_by_itself_is_not_scaled_by_hand(stage: Stage) -> None:
+    platform = KubernetesPlatform("digits", **stage.azure.parts())
+    stage.service.deployments["green"]["properties"]["scaleSettings"] = {
+        "scaleType": "TargetUtilization",
+        "minInstances": 2,
+        "maxInstances": 5,
+    }
+
+    def seen() -> tuple[int, int]:
+        endpoint = platform.observe()
+        assert endpoint is not None
+        return endpoint.deployments["green"].instances_ready, endpoint.deployments["green"].instances_wanted
+
+    assert seen() == (2, 2)
+    platform.scale_deployment("green", 4)
+    assert seen() == (4, 4)
+    for impossible in (0, 6):
+        with pytest.raises(QuotaExceededError):
+            platform.scale_deployment("green", impossible)
+    assert stage.service.calls("PATCH", "deployment") == []
 
 
 def test_a_setting_goes_with_its_deployment(stage: Stage) -> None:
