@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from doubles.monitor import COMPONENT, ML_WORKSPACE
+from doubles.arm import AzureDouble
+from doubles.monitor import WORKSPACE_ID, Monitor
+from doubles.monitor_tables import COMPONENT, ML_WORKSPACE
 from doubles.monitor_world import MonitorWorld, monitor_world
+from doubles.telemetry import ManualClock
 from telemetry_contract import T0, TelemetryContract, at, bars, total
 
+from deployer.cloud.arm import Arm
+from deployer.cloud.clouds import find_cloud
+from deployer.cloud.credentials import credential
 from deployer.gate.samples import AnswerClass
+from deployer.telemetry.app_insights import app_insights
+from deployer.telemetry.metrics import metrics
+from deployer.telemetry.traffic_log import traffic_log
 
 pytestmark = pytest.mark.azure
 
@@ -96,3 +106,33 @@ def test_the_same_rows_are_read_from_old_and_new_servers(tmp_path: Path) -> None
         (0, AnswerClass.OK),
         (61_500, AnswerClass.ERROR),
     }
+
+
+def test_what_users_got_of_an_endpoint_is_what_each_source_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock(T0)
+    with AzureDouble(now=clock.now) as azure:
+        for name, value in azure.environment().items():
+            monkeypatch.setenv(name, value)
+        monitor = Monitor(clock)
+        azure.mount(monitor.handle)
+        azure.listeners.append(monitor.hear)
+        azure.create("digits", "blue", "green", traffic={"blue": 80, "green": 20})
+        azure.behave("green", error_rate=0.2)
+        clock.advance(300)
+        sent = azure.send("digits", 3000, seconds=300)
+        clock.advance(300)
+        cloud = find_cloud("", dict(os.environ))
+        identity = credential(cloud)
+        count = metrics(Arm(cloud, identity, clock), resource_id=monitor.endpoint_id, clock=clock)
+        ours = {"endpoint": "digits", "clock": clock, "counter": count}
+        log = traffic_log(cloud, identity, workspace_id=WORKSPACE_ID, resource_id=monitor.endpoint_id, **ours)
+        rows = app_insights(cloud, identity, resource_id=COMPONENT, **ours)
+        for source in (log, rows):
+            samples = source.fetch(T0, clock.now(), block_s=10)
+            assert samples.problem is None
+            for answer in (AnswerClass.OK, AnswerClass.ERROR):
+                for name in ("blue", "green"):
+                    told = sum(c.n for c in samples.cells if (c.deployment, c.answer) == (name, answer))
+                    got = [row for row in sent if row.deployment == name and (row.code == 200) == (answer == "ok")]
+                    assert told == sum(row.ended < clock.now() for row in got)
+        monitor.close()

@@ -25,61 +25,21 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import duckdb
 import duckdb_kql
-import pyarrow as pa
+from doubles.azure.scoring import Row
+from doubles.monitor_tables import ML_WORKSPACE, app_row, create, insert, show, traffic_row
 from duckdb_kql.translate.functions import SCALAR_FUNCTIONS, FunctionSpec
 
-from deployer.local import traffic_table
+from deployer.local.traffic_table import LIVE
 from deployer.ports.clock import Clock
 
-SUBSCRIPTION = "00000000-0000-0000-0000-00000000aaaa"
 WORKSPACE_ID = "11111111-2222-3333-4444-555555555555"
-ML_WORKSPACE = (
-    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/ws"
-)
-COMPONENT = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.Insights/components/ai"
 ROWS_MAX = 500_000
 
 # The engine under the double does not know ingestion_time(); the tables here have it as a column.
 SCALAR_FUNCTIONS["ingestion_time"] = FunctionSpec("ingestion_time", "template", '"_IngestedAt"', (0,))
 
-_SQL = {"datetime": "TIMESTAMP", "string": "VARCHAR", "int": "INTEGER", "real": "DOUBLE", "long": "BIGINT"}
-_SQL |= {"bool": "BOOLEAN", "dynamic": "JSON"}
 _KUSTO = {"TIMESTAMP": "datetime", "VARCHAR": "string", "INTEGER": "int", "BIGINT": "long", "HUGEINT": "long"}
 _KUSTO |= {"DOUBLE": "real", "BOOLEAN": "bool", "JSON": "dynamic", "INTERVAL": "timespan"}
-_ARROW = {"datetime": pa.timestamp("us"), "string": pa.string(), "int": pa.int32(), "real": pa.float64()}
-_ARROW |= {"bool": pa.bool_(), "dynamic": pa.string()}
-_APP_REQUESTS = {
-    "TimeGenerated": "datetime",
-    "Id": "string",
-    "Name": "string",
-    "Url": "string",
-    "Success": "bool",
-    "ResultCode": "string",
-    "DurationMs": "real",
-    "Properties": "dynamic",
-    "OperationId": "string",
-    "AppRoleName": "string",
-    "AppRoleInstance": "string",
-    "ItemCount": "int",
-    "_ResourceId": "string",
-    "Type": "string",
-}
-"""Some of learn.microsoft.com/azure/azure-monitor/reference/tables/apprequests, with their types."""
-_CLASSIC = {
-    "timestamp": "TimeGenerated",
-    "id": "Id",
-    "name": "Name",
-    "url": "Url",
-    "success": "Success::VARCHAR",  # a string in the classic table
-    "resultCode": "ResultCode",
-    "duration": "DurationMs",
-    "customDimensions": "Properties",
-    "operation_Id": "OperationId",
-    "cloud_RoleName": "AppRoleName",
-    "cloud_RoleInstance": "AppRoleInstance",
-    "itemCount": "ItemCount",
-}
-_TABLES = {traffic_table.LIVE: dict(traffic_table.COLUMNS), "AppRequests": _APP_REQUESTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,24 +106,18 @@ class Monitor:
         """Functions that change the answer to a metrics request before it is sent."""
         self._counted: Counter[tuple[datetime, str, int]] = Counter()
         self._latency: dict[tuple[datetime, str], list[float]] = {}
+        self._heard: list[Row] = []
         self._lock = threading.RLock()
         self.db = duckdb.connect(config={"threads": 2})
         self.db.execute("SET TimeZone='UTC'")
-        for table, columns in _TABLES.items():
-            made = ", ".join(f'"{name}" {_SQL[kind]}' for name, kind in columns.items())
-            self.db.execute(f'CREATE TABLE {table}_rows ({made}, "_IngestedAt" TIMESTAMP)')
+        create(self.db)
 
     # Rows and counts
 
     def insert(self, table: str, rows: Iterable[tuple[Mapping[str, Any], datetime]]) -> None:
         """Add rows, each with the moment from which it is visible."""
-        wanted = {**_TABLES[table], "_IngestedAt": "datetime"}
-        full = [{**row, "Type": table, "_IngestedAt": seen} for row, seen in rows]
-        columns = [pa.array([_stored(row.get(name)) for row in full], _ARROW[kind]) for name, kind in wanted.items()]
         with self._lock:
-            self.db.register("incoming", pa.table(columns, names=list(wanted)))
-            self.db.execute(f"INSERT INTO {table}_rows SELECT * FROM incoming")  # noqa: S608
-            self.db.unregister("incoming")
+            insert(self.db, table, list(rows))
 
     def traffic(
         self,
@@ -182,33 +136,13 @@ class Monitor:
     ) -> None:
         """``n`` rows of AmlOnlineEndpointTrafficLog; each is delivered ``copies`` times."""
         seen = ended + timedelta(seconds=self.delay_s if delay_s is None else delay_s)
-        row = self.traffic_row(ended, deployment, code, model_code, ms) | {"XMSClientRequestId": asked_as} | columns
+        row = (
+            traffic_row(self.endpoint, ended, deployment, code, model_code, ms)
+            | {"XMSClientRequestId": asked_as}
+            | columns
+        )
         own = [{**row, "XRequestId": str(uuid.uuid4()) if request_id is None else request_id} for _ in range(n)]
-        self.insert(traffic_table.LIVE, [(one, seen) for one in own for _ in range(copies)])
-
-    def traffic_row(
-        self,
-        ended: datetime,
-        deployment: str | None,
-        code: int = 200,
-        model_code: int | None = None,
-        ms: int | None = 10,
-    ) -> dict[str, Any]:
-        """One row of AmlOnlineEndpointTrafficLog."""
-        by_model = deployment is not None and 200 <= code < 400
-        return {
-            "TimeGenerated": ended - timedelta(milliseconds=ms or 0),
-            "EndpointName": self.endpoint,
-            "DeploymentName": deployment or "",
-            "ResponseCode": code,
-            "ModelStatusCode": code if by_model and model_code is None else model_code,
-            "TotalDurationMs": ms,
-            "XRequestId": str(uuid.uuid4()),
-            "XMSClientRequestId": "",
-            "Method": "POST",
-            "Path": "/score",
-            "_ResourceId": self.endpoint_id.lower(),
-        }
+        self.insert(LIVE, [(one, seen) for one in own for _ in range(copies)])
 
     def app_request(
         self,
@@ -236,45 +170,9 @@ class Monitor:
                 "Client Request Id": asked_as,
                 **(properties or {}),
             }
-            row = self.app_row(ended, service, code, ms, version=version, **said)
+            row = app_row(ended, service, code, ms, version=version, **said)
             rows += [({**row, "ItemCount": items, **columns}, seen)] * copies
         self.insert("AppRequests", rows)
-
-    def app_row(
-        self, ended: datetime, service: str, code: int = 200, ms: int = 10, *, version: str = "1.5.1", **said: Any
-    ) -> dict[str, Any]:
-        """One row of AppRequests; ``said``: custom dimensions (None: it is not there)."""
-        began = ended - timedelta(milliseconds=ms)
-        whole, part = divmod(ms, 1000)
-        new = version >= "1.5"
-        properties = {
-            "Container Id": f"pod-{service}-1",
-            "Request Id": str(uuid.uuid4()),
-            "Client Request Id": "",
-            "name": "/score",
-            "url": "http://127.0.0.1:5001/score",
-            "start_time": began.replace(tzinfo=None).isoformat() + "Z",
-            "duration": f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}.{part:03}",
-            "resultCode": str(code),
-            "success": str(code < 400),
-            "http_method": "POST",
-            "Workspace Name": "ws",
-            "Service Name": service,
-            **said,
-        }
-        return {
-            "TimeGenerated": ended + timedelta(milliseconds=1) if new else began,
-            "Id": uuid.uuid4().hex[:16],
-            "Name": "/score",
-            "Url": properties["url"],
-            "Success": True,
-            "ResultCode": "0",
-            "DurationMs": 0.0 if new else float(ms),
-            "Properties": json.dumps({key: value for key, value in properties.items() if value is not None}),
-            "AppRoleName": service,
-            "ItemCount": 1,
-            "_ResourceId": COMPONENT.lower(),
-        }
 
     def count(self, ended: datetime, deployment: str, *, code: int = 200, n: int = 1, ms: float = 10) -> None:
         """Count ``n`` requests in the metrics."""
@@ -282,6 +180,38 @@ class Monitor:
         with self._lock:
             self._counted[minute, deployment, code] += n
             self._latency.setdefault((minute, deployment), []).append(ms)
+
+    def hear(self, row: Row) -> None:
+        """Log and count a request that ``doubles.arm`` served: a listener of its ``azure.listeners``."""
+        if row.endpoint == self.endpoint:
+            with self._lock:
+                self._heard.append(row)
+
+    def _note(self) -> None:
+        """Turn what was heard into rows. Where mirrored requests are logged is not known: here like live ones."""
+        heard, self._heard = self._heard, []
+        late = timedelta(seconds=self.delay_s)
+        logged = [(row.document(), row.ended + late) for row in heard if not row.kubernetes]
+        in_container = [
+            (
+                app_row(
+                    row.ended,
+                    row.deployment,
+                    row.model_code,
+                    row.total_ms,
+                    **{"Client Request Id": row.client_request_id},
+                ),
+                row.ended + late,
+            )
+            for row in heard
+            if row.deployment and row.model_code is not None
+        ]
+        for table, rows in ((LIVE, logged), ("AppRequests", in_container)):
+            if rows:
+                insert(self.db, table, rows)
+        for row in heard:
+            if row.deployment and row.code:
+                self.count(row.ended, row.deployment, code=row.code, ms=row.total_ms)
 
     # Requests
 
@@ -303,6 +233,7 @@ class Monitor:
     def _answer(self, asked: Asked, give: Any) -> Response:
         with self._lock:
             self.asked.append(asked)
+            self._note()
             if asked.kind in self.always:
                 return self.always[asked.kind]
             if self.script[asked.kind]:
@@ -354,13 +285,7 @@ class Monitor:
             seen += [f"TimeGenerated >= TIMESTAMP '{_plain(since)}'", f"TimeGenerated < TIMESTAMP '{_plain(until)}'"]
         if resource is not None:
             seen.append(f"starts_with(lower(_ResourceId) || '/', lower('/{resource.strip('/')}/'))")
-        where = " AND ".join(seen)
-        for table in _TABLES:
-            self.db.execute(f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM {table}_rows WHERE {where}")  # noqa: S608
-        self.db.execute("DROP VIEW IF EXISTS requests")
-        if resource is not None:
-            shown = ", ".join(f'{old} AS "{new}"' for new, old in _CLASSIC.items())
-            self.db.execute(f'CREATE VIEW requests AS SELECT {shown}, "_IngestedAt" FROM AppRequests')  # noqa: S608
+        show(self.db, " AND ".join(seen), classic=resource is not None)
 
     def _metrics(self, resource: str, query: Mapping[str, str]) -> Response:
         if resource.lower() != self.endpoint_id.lower():
@@ -405,10 +330,6 @@ class Monitor:
     def close(self) -> None:
         """Give the database back."""
         self.db.close()
-
-
-def _stored(value: Any) -> Any:
-    return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
 
 
 def _sent(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""``doubles.monitor`` over HTTPS, with a certificate made on the spot."""
+"""``doubles.monitor`` alone, over HTTPS; ``doubles.arm`` serves it beside everything else: ``azure.mount(monitor.handle)``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from doubles.monitor import Monitor, error
 
 
@@ -66,30 +62,3 @@ def serve(monitor: Monitor, tls: ssl.SSLContext) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """Make a certificate of ``localhost`` that is its own authority; return its file and a server's TLS."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    today = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    public, private = folder / "monitor.pem", folder / "monitor.key"
-    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(public, private)
-    return public, context

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from azure.core.credentials import AccessToken
-from doubles.monitor import COMPONENT, CUT, WORKSPACE_ID, Monitor
-from doubles.monitor_server import certificate, serve
+from doubles.azure.certificates import certificates
+from doubles.monitor import CUT, WORKSPACE_ID, Monitor
+from doubles.monitor_server import serve
+from doubles.monitor_tables import COMPONENT
 from doubles.telemetry import ManualClock
 
 from deployer.cloud.arm import Arm
@@ -113,7 +115,7 @@ def monitor_world(folder: Path, **options: Any) -> Iterator[MonitorWorld]:
     """Serve a world until the block ends."""
     clock = ManualClock(T0)
     monitor = Monitor(clock, **options)
-    authority, tls = certificate(folder)
+    authority, tls = certificates(folder)
     with pytest.MonkeyPatch.context() as patch, serve(monitor, tls) as address:
         patch.setenv("REQUESTS_CA_BUNDLE", str(authority))
         yield MonitorWorld(monitor, clock, address)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from doubles.monitor_tables import app_row, traffic_row
 from doubles.monitor_world import T0, MonitorWorld
 
 from deployer.gate.judge import judge
@@ -74,9 +75,9 @@ def write(
 def _row(world: MonitorWorld, answer: Answer) -> dict[str, Any]:
     failed = answer.code >= 400
     if world.by_container:
-        return world.monitor.app_row(answer.ended, answer.deployment, 500 if failed else 200, answer.ms)
+        return app_row(answer.ended, answer.deployment, 500 if failed else 200, answer.ms)
     model = 500 if failed else None
-    return world.monitor.traffic_row(answer.ended, answer.deployment, answer.code, model, answer.ms)
+    return traffic_row(world.monitor.endpoint, answer.ended, answer.deployment, answer.code, model, answer.ms)
 
 
 def read(world: MonitorWorld, *, second: float = SECONDS) -> Samples:
