@@ -65,6 +65,7 @@ class AzureWorld(World):
         self.operator: dict[int, Callable[[AzureWorld], None]] = {}
         """What a person in the portal does after which call."""
         self.edited: list[int] = []
+        self.retagged = False
         self.watch()
 
     # ---- which service it is
