@@ -33,7 +33,9 @@ def with_traffic(document: Mapping[str, Any], traffic: Mapping[str, int], mirror
     body = {key: value for key, value in document.items() if key not in _MADE_BY_SERVICE and value is not None}
     kept = {key: value for key, value in found.items() if key not in _READ_ONLY and value is not None}
     own = cast("dict[str, Any]", found.get("properties") or {})
-    body["tags"] = dict(cast("dict[str, str]", document.get("tags") or {}))
+    tags = cast("dict[str, str]", document.get("tags") or {})
+    # a tag of ours that a PATCH could only empty goes now: it would count among the 50 for ever
+    body["tags"] = {key: value for key, value in tags.items() if value or not key.startswith("deployer.")}
     if identity := cast("dict[str, Any]", document.get("identity") or {}):
         body["identity"] = _identity(identity)
     body["properties"] = {

@@ -68,7 +68,8 @@ class TagWrite:
         kept = cast("dict[str, str]", before.get("tags") or {})
         merged = {key: value if value is not None else "" for key, value in {**kept, **tags}.items()}
         if self._removes:
-            merged = {key: value for key, value in merged.items() if value}
+            ours = {*tags, *(key for key in merged if key.startswith("deployer."))}
+            merged = {key: value for key, value in merged.items() if value or key not in ours}
         if len(merged) > TAGS_MAX:
             raise PlatformError(
                 f"endpoint {self._resource.name} would have {len(merged)} tags; Azure keeps {TAGS_MAX}",
