@@ -31,6 +31,8 @@ from deployer.rollout.tags import LEASE
 SETTLE_POLLS = 2.0
 """Without compare-and-set a lease is read back once more after so many ``poll_s``: longer than another run takes from
 reading the tags to writing them."""
+FREED_LOOKS = 3
+"""How often it is looked whether a lease that was given back stays so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +129,15 @@ class Lease:
         self,
         *,
         take_over: bool = False,
+        at_once: bool = False,
         waiting: Callable[[str], None] | None = None,
         signal: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Take the lease of an existing endpoint; return once it is read back, twice where others may overwrite it.
 
         Args:
-            take_over: take it from a living owner too (a human decided), and at once: the higher fence decides.
+            take_over: take it from a living owner too (a human decided).
+            at_once: read it back once, everywhere: for who looks again after what it does.
             waiting: told, in words, while an unchanged beat is being watched.
             signal: asked meanwhile; a signal ends the watching.
 
@@ -144,24 +148,38 @@ class Lease:
         before = Holder.parse(value)
         if before is not None and before.owner != self._owner and not take_over and not is_gone(before.owner):
             value = self._watch(before, waiting, signal)
-        mine = Holder(self._owner, fence_of(value) + 1, 0)
-        try:
-            self._platform.set_tags({LEASE: str(mine)}, expect={LEASE: value})
-        except ConflictError as exc:
-            raise self._refused(Holder.parse(self._value())) from exc
-        self._read_back(mine)
-        capabilities = self._platform.capabilities
-        if not capabilities.compare_and_set and not take_over:
-            self._clock.sleep(SETTLE_POLLS * capabilities.poll_s)
-            self._read_back(mine)
+        mine = self._take(value, take_over=take_over, at_once=at_once)
         self._held, self._beat_at = mine, self._clock.now()
         if self._heartbeat_s is not None:
             threading.Thread(target=self._keep_beating, args=(self._heartbeat_s,), daemon=True).start()
 
-    def _read_back(self, mine: Holder) -> None:
-        after = Holder.parse(self._value())
-        if after != mine:
-            raise self._refused(after)
+    def _take(self, value: str | None, *, take_over: bool, at_once: bool) -> Holder:
+        """Write a higher fence than ``value`` has and read it back; again when something came in between.
+
+        Raises:
+            PlanError: another run was first, or its owner lives.
+        """
+        for last in (False, False, True):
+            mine = Holder(self._owner, fence_of(value) + 1, 0)
+            with suppress(ConflictError):
+                self._platform.set_tags({LEASE: str(mine)}, expect={LEASE: value})
+            value = self._read_back(mine, at_once=at_once)
+            holder = Holder.parse(value)
+            if holder == mine:
+                return mine
+            overwritten = holder is None and self._is_old_map(value, mine)
+            if last or not (take_over or overwritten):
+                raise self._refused(holder)
+        raise AssertionError  # pragma: no cover - the last round returns or raises
+
+    def _read_back(self, mine: Holder, *, at_once: bool) -> str | None:
+        """Return the lease as it reads; where others may overwrite it, as it reads after a pause."""
+        value = self._value()
+        capabilities = self._platform.capabilities
+        if Holder.parse(value) == mine and not capabilities.compare_and_set and not at_once:
+            self._clock.sleep(SETTLE_POLLS * capabilities.poll_s)
+            value = self._value()
+        return value
 
     def _watch(
         self, before: Holder, waiting: Callable[[str], None] | None, signal: Callable[[], str | None]
@@ -207,7 +225,9 @@ class Lease:
             LostLeaseError: it is not ours any more. Nothing may be written.
         """
         holder, held = Holder.parse(value), self._held
-        if held is not None and holder is not None and (holder.owner, holder.fence) == (held.owner, held.fence):
+        if held is not None and _is_of(value, held):
+            if not self._platform.capabilities.compare_and_set:
+                self._held = holder  # an older map may have brought an older beat back: go on from there
             return
         if held is not None and self._is_old_map(value, held):
             self._beat_at = None  # written again with the next beat, which is due at once
@@ -288,7 +308,33 @@ class Lease:
             held, self._held = self._held, None
         if held is not None:
             with suppress(PlatformError):
-                self._platform.set_tags({**self._kept, LEASE: str(replace(held, owner=""))}, expect={LEASE: str(held)})
+                self._free(held)
+
+    def _free(self, held: Holder) -> None:
+        """Write a free lease; where older maps may come over it, see that it stays, for nobody will after us."""
+        capabilities, value = self._platform.capabilities, str(held)
+        freed = {**self._kept, LEASE: str(replace(held, owner=""))}
+        for _ in range(FREED_LOOKS):
+            try:
+                self._platform.set_tags(freed, expect={LEASE: value})
+                if capabilities.compare_and_set:
+                    return
+            except ConflictError:
+                pass
+            if not capabilities.compare_and_set:
+                self._clock.sleep(SETTLE_POLLS * capabilities.poll_s)
+            endpoint = self._platform.observe()
+            tags = endpoint.tags if endpoint else freed
+            value = tags.get(LEASE)
+            is_ours = fence_of(value) < held.fence or value == freed[LEASE] or _is_of(value, held)
+            if not is_ours or all(tags.get(key) == wanted for key, wanted in freed.items()):
+                return
+
+
+def _is_of(value: str | None, held: Holder) -> bool:
+    """Whether ``value`` is the lease ``held``, whatever its beat."""
+    seen = Holder.parse(value)
+    return seen is not None and (seen.owner, seen.fence) == (held.owner, held.fence)
 
 
 def is_alive_here(owner: str) -> bool:

@@ -319,6 +319,7 @@ def _leave(site: Site, request: Request, patience_s: float) -> Ended | None:
     written = tag_for(request)
     until = clock.now() + timedelta(seconds=patience_s)
     platform.set_tags({REQUEST: written})
+    patience = _Abandonment(platform.capabilities)
     while clock.now() < until:
         clock.sleep(platform.capabilities.poll_s)
         endpoint = platform.observe()
@@ -326,7 +327,7 @@ def _leave(site: Site, request: Request, patience_s: float) -> Ended | None:
             return _deleted(site)
         if (answer := answer_of(endpoint.tags.get(ANSWER), request.nonce)) is not None:
             return _taken(site, request, answer)
-        if is_abandoned(endpoint):
+        if patience.is_over(endpoint):
             break
         if endpoint.tags.get(REQUEST) is None:
             _set_quietly(platform, {REQUEST: written}, {REQUEST: None})
@@ -345,6 +346,19 @@ def _deleted(site: Site) -> Ended:
     return Ended(ExitCode.STUCK, f"endpoint {site.endpoint} was deleted meanwhile: a human must look")
 
 
+class _Abandonment:
+    """Whether a rollout has no runner any more; where a look may show an older map of tags, several must say so."""
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        self._needed = 1 if capabilities.compare_and_set else 4
+        self._seen = 0
+
+    def is_over(self, endpoint: Endpoint) -> bool:
+        """Take in one more look."""
+        self._seen = self._seen + 1 if is_abandoned(endpoint) else 0
+        return self._seen >= self._needed
+
+
 def is_abandoned(endpoint: Endpoint) -> bool:
     """Whether the rollout under way has no runner: no lease, or one whose owner is known to be gone."""
     holder = Holder.parse(endpoint.tags.get(LEASE))
@@ -357,7 +371,7 @@ def _taken(site: Site, request: Request, answer: str) -> Ended | None:
         return Ended(ExitCode.REFUSED, answer)
     if request.kind is not RequestKind.ABORT:
         return Ended(ExitCode.OK, f"{request.kind.value.replace('_', ' ')}: taken by the running rollout")
-    patience_s = settle_s(site.platform.capabilities)
+    patience_s, patience = settle_s(site.platform.capabilities), _Abandonment(site.platform.capabilities)
     until = site.clock.now() + timedelta(seconds=patience_s)
     while site.clock.now() < until:
         endpoint = site.platform.observe()
@@ -368,7 +382,7 @@ def _taken(site: Site, request: Request, answer: str) -> Ended | None:
             return Ended(ExitCode.OK, "aborted: traffic is verified back")
         if not marks.is_active:
             return Ended(ExitCode.STUCK, f"the rollout ended as {marks.phase.value}: look at deployer status")
-        if is_abandoned(endpoint):
+        if patience.is_over(endpoint):
             return None
         site.clock.sleep(site.platform.capabilities.poll_s)
     return Ended(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from deployer.engine.lease import Lease
+from deployer.engine.lease import SETTLE_POLLS, Lease
 from deployer.engine.operations import Site, no_endpoint
 from deployer.engine.runner import Listener
 from deployer.errors import ConflictError, ExitCode, NotReadyError, PlatformError, StoreError, UsageError
@@ -43,7 +43,7 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
         return Ended(ExitCode.OK, f"nothing to do: {target.name} has 100% already")
     _check(endpoint, target, force=force)  # before the lease is taken: a mistake must not stop a healthy rollout
     lease = site.lease()
-    lease.acquire(take_over=True)
+    lease.acquire(take_over=True, at_once=True)
     try:
         return _shift_back(site, lease, listener, target, reason=reason, force=force)
     finally:
@@ -82,8 +82,7 @@ class _Target:
 
 def _stands(endpoint: Endpoint, target: _Target) -> bool:
     found = endpoint.deployments.get(target.name)
-    traffic = dict(endpoint.traffic) == {target.name: 100} and not endpoint.mirror
-    return traffic and found is not None and target.is_met_by(found)
+    return _has_all(endpoint, target.name) and found is not None and target.is_met_by(found)
 
 
 def _check(endpoint: Endpoint, target: _Target, *, force: bool) -> None:
@@ -134,14 +133,10 @@ def _shift_back(site: Site, lease: Lease, listener: Listener, target: _Target, *
     if not force:
         _await_ready(site, listener, name)
     started = site.clock.now()
-    _write_traffic(site, lease, {name: 100})
-    after = site.platform.observe()
-    if after is None or dict(after.traffic) != {name: 100} or after.mirror:
-        error = PlatformError("the rollback was written but does not read back", hint="Look at the endpoint now.")
-        error.exit_code = ExitCode.STUCK
-        raise error
+    after = _write_traffic(site, lease, name)
     took_s = (site.clock.now() - started).total_seconds()
     _note(site, lease, listener, before, after, name, reason)
+    after = _see_that_it_stays(site, lease, listener, after, name)
     _make_large_enough(site, listener, after.deployments[name], needed)
     left = [other for other in after.deployments if other != name]
     kept = f"; {', '.join(left)} left at 0%" if left else ""
@@ -166,19 +161,42 @@ def _make_large_enough(site: Site, listener: Listener, found: Deployment, needed
         listener.on_note(f"traffic is back, but {found.name} may be too small for it: {exc.message} ({exc.hint})")
 
 
-def _write_traffic(site: Site, lease: Lease, traffic: dict[str, int]) -> None:
-    """Write once; once more when an older map of tags had come over our lease.
+def _write_traffic(site: Site, lease: Lease, name: str) -> Endpoint:
+    """Write once; once more when an older map of tags had come over our lease. Return the reading that shows it.
 
     Raises:
         PlatformError: not written, or not verified.
     """
     try:
         with lease.guarding() as expect:
-            site.platform.set_traffic(traffic, {}, expect=expect)
+            site.platform.set_traffic({name: 100}, {}, expect=expect)
     except ConflictError:
         lease.write({})  # raises when the lease is lost to another run
         with lease.guarding() as expect:
-            site.platform.set_traffic(traffic, {}, expect=expect)
+            site.platform.set_traffic({name: 100}, {}, expect=expect)
+    after = site.platform.observe()
+    if after is None or not _has_all(after, name):
+        error = PlatformError("the rollback was written but does not read back", hint="Look at the endpoint now.")
+        error.exit_code = ExitCode.STUCK
+        raise error
+    return after
+
+
+def _has_all(endpoint: Endpoint, name: str) -> bool:
+    return dict(endpoint.traffic) == {name: 100} and not endpoint.mirror
+
+
+def _see_that_it_stays(site: Site, lease: Lease, listener: Listener, after: Endpoint, name: str) -> Endpoint:
+    """Where no compare-and-set keeps a rollout's last write from coming after ours: look again, and write again."""
+    capabilities = site.platform.capabilities
+    if capabilities.compare_and_set:
+        return after
+    site.clock.sleep(SETTLE_POLLS * capabilities.poll_s)
+    seen = _observe(site)
+    if _has_all(seen, name):
+        return seen
+    listener.on_note(f"a write that was under way came after the rollback ({in_words(seen.traffic)}): writing again")
+    return _write_traffic(site, lease, name)
 
 
 def _note(

@@ -114,7 +114,7 @@ class Runner:
         self._load = load
         self._request = request
         """An operator's request given to this run itself, instead of left on the endpoint."""
-        self._marked: dict[str, str | None] = {}
+        self._kept: dict[str, str | None] = {}
         """What the endpoint's tags should say of the rollout."""
         self._answered: dict[str, str] = {}
         """What became of each request, by its nonce."""
@@ -136,9 +136,8 @@ class Runner:
                 raise
             self._journal_failure = exc  # an operator wants traffic back: that needs no journal
             self._listener.on_note(f"{exc.message}. {exc.hint}")
-        self._marked = tags_for(state)
-        self._lease.keep(self._marked)
-        self._lease.write(self._marked)
+        self._keep(tags_for(state))
+        self._lease.write(tags_for(state))
         self._listener.on_event(state, event, at)
         return state
 
@@ -225,6 +224,7 @@ class Runner:
 
     def _write_answer(self, answer: str, endpoint: Endpoint | None) -> None:
         """Write what became of a request, unless another one was left meanwhile."""
+        self._keep({ANSWER: answer})
         self._write({REQUEST: None, ANSWER: answer}, expect={REQUEST: endpoint.tags.get(REQUEST) if endpoint else None})
 
     def _unanswered(self, endpoint: Endpoint | None) -> Request | None:
@@ -283,11 +283,15 @@ class Runner:
             found = endpoint.deployments.get(plan.stable or "")
             instances = (found.instances_wanted if found else 0) or plan.stable_instances
             tags |= tags_for_good(endpoint.tags, good, previous, self._clock.now(), instances)
-        if tags == self._marked:
+        if tags.items() <= self._kept.items():
             return
-        self._marked = tags
-        self._lease.keep(tags)  # written again with each beat: a write that fails, or is overwritten, is made up for
+        self._keep(tags)
         self._write(tags)
+
+    def _keep(self, tags: dict[str, str | None]) -> None:
+        """Have ``tags`` written again with each beat: a write that fails, or is overwritten, is made up for."""
+        self._kept |= tags
+        self._lease.keep(self._kept)
 
     def _write(self, tags: dict[str, str | None], expect: dict[str, str | None] | None = None) -> None:
         """Write tags while the lease is ours. They are read by the next run: the traffic in hand matters more."""

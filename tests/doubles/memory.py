@@ -66,6 +66,7 @@ class MemoryPlatform:
         ready_after_s: how long a deployment that is created from now on takes to become ready.
         stale_reads: how many of the next ``observe`` calls still answer what held before the last change.
         before, after: called with the call's name before and after its effect; what they raise comes out of the call.
+        between: called with ``set_tags`` or ``set_traffic`` between the reading that it writes from and the write.
         autoscaled: autoscale rules by deployment; ``held``: fewest instances that a deployment is held at.
         calls: names of all calls, in order; ``writes``: all traffic maps that were ever in force.
     """
@@ -76,6 +77,7 @@ class MemoryPlatform:
         self.stale_reads = 0
         self.before: Callable[[str], None] = lambda _call: None
         self.after: Callable[[str], None] = lambda _call: None
+        self.between: Callable[[str], None] = lambda _call: None
         self.calls: list[str] = []
         self.writes: list[Write] = []
         self.autoscaled: dict[str, str] = {}
@@ -137,6 +139,7 @@ class MemoryPlatform:
             for name in [*live, *copied]:
                 if not self._view(name, self._get(name)).instances_ready:
                     raise NotReadyError(f"{name} has no ready instance", hint="Wait.")
+            self._put_tags({}, "set_traffic")
             self._put_traffic(live, copied)
 
     def set_tags(self, tags: Mapping[str, str | None], *, expect: Mapping[str, str | None] | None = None) -> None:
@@ -145,7 +148,7 @@ class MemoryPlatform:
             if any(not key or len(key) > 256 or len(value or "") > 256 for key, value in tags.items()):
                 raise PlatformError("a tag is too long", hint="Shorten it.")
             self._check_tags(expect)
-            self._tags = {key: value for key, value in {**self._tags, **tags}.items() if value is not None}
+            self._put_tags(tags, "set_tags")
 
     def delete_deployment(self, name: str) -> None:
         with self._call("delete_deployment"), self._change():
@@ -321,6 +324,13 @@ class MemoryPlatform:
         wanted = int(spec.document.get("instance_count", 1))
         failure = self._failing.pop(name, None)
         self._deployed[name] = _Deployed(spec.digest, wanted, self._clock.now(), self._ready_at(), failure)
+
+    def _put_tags(self, tags: Mapping[str, str | None], call: str) -> None:
+        """Without compare-and-set a write carries all tags as they were read, and undoes what came in between."""
+        read = dict(self._tags)
+        self.between(call)
+        there = self._tags if self._capabilities.compare_and_set else read
+        self._tags = {key: value for key, value in {**there, **tags}.items() if value is not None}
 
     def _put_traffic(self, traffic: dict[str, int], mirror: dict[str, int]) -> None:
         self._traffic, self._mirror = traffic, mirror

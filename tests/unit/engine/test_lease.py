@@ -352,10 +352,10 @@ def test_who_wrote_first_withdraws_when_another_run_wrote_over_it(loose: MemoryP
         mine.write({PHASE: "judging:3"})
 
 
-def test_a_human_who_takes_over_does_not_wait(loose: MemoryPlatform, clock: ManualClock) -> None:
+def test_who_looks_again_afterwards_does_not_wait(loose: MemoryPlatform, clock: ManualClock) -> None:
     lease(loose, clock, ELSEWHERE).acquire()
     started = clock.now()
-    lease(loose, clock, "here/1/1").acquire(take_over=True)
+    lease(loose, clock, "here/1/1").acquire(take_over=True, at_once=True)
     assert clock.now() == started
 
 
@@ -384,6 +384,43 @@ def test_a_lease_as_high_as_ours_or_higher_is_lost(loose: MemoryPlatform, clock:
         with pytest.raises(LostLeaseError):
             act()
     assert tags(loose) == {LEASE: newer}
+
+
+def test_a_lease_given_back_is_given_back_again_when_an_older_map_came_over_it(
+    loose: MemoryPlatform, clock: ManualClock
+) -> None:
+    mine = lease(loose, clock, "here/1/1")
+    mine.acquire()
+    mine.keep({PHASE: "promoted:5"})
+    mine.write({PHASE: "promoted:5"})
+    older = iter([{LEASE: "here/1/1|1|0", PHASE: "retiring:5"}, {LEASE: "here/1/1|1|0", PHASE: "retiring:5"}])
+    loose.before = lambda call: loose.edit_tags(next(older, {})) if call == "observe" else None
+    mine.release()
+    assert tags(loose) == {LEASE: "|1|1", PHASE: "promoted:5"}
+
+
+def test_a_lease_given_back_and_taken_by_another_run_is_left_to_it(loose: MemoryPlatform, clock: ManualClock) -> None:
+    mine = lease(loose, clock, "here/1/1")
+    mine.acquire()
+    loose.before = lambda call: loose.edit_tags({LEASE: "third/1/1|2|0"}) if call == "observe" else None
+    mine.release()
+    assert tag(loose) == "third/1/1|2|0"
+
+
+def test_a_take_over_is_tried_again_when_the_owner_beats_meanwhile(
+    platform: MemoryPlatform, clock: ManualClock
+) -> None:
+    beats = iter(range(1, 3))
+
+    def beat(call: str) -> None:
+        if call == "set_tags" and (number := next(beats, None)) is not None:
+            platform.edit_tags({LEASE: f"{ELSEWHERE}|4|{number}"})
+
+    platform.edit_tags({LEASE: f"{ELSEWHERE}|4|0"})
+    platform.before = beat
+    mine = lease(platform, clock, "here/1/1")
+    mine.acquire(take_over=True)
+    assert tag(platform) == "here/1/1|5|0"
 
 
 # ---- who is gone
