@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from deployer.cloud.answers import read_refusal
-from deployer.errors import ConflictError, NotFoundError, PlatformError, TransientError
+from deployer.cloud.answers import one_line, read_refusal
+from deployer.errors import ConflictError, NotFoundError, PlanError, PlatformError, TransientError
 from deployer.platforms.endpoint_resource import (
     API,
     BUSY,
@@ -29,15 +29,22 @@ _FREED_LATE = "inferencingclientcallfailed"
 
 
 class EndpointCreate:
-    """Creates one endpoint."""
+    """Creates one endpoint.
 
-    def __init__(self, resource: EndpointResource) -> None:
+    Args:
+        resource: the endpoint.
+        on_cluster: it lives on a cluster, which its document names as ``compute``.
+    """
+
+    def __init__(self, resource: EndpointResource, *, on_cluster: bool) -> None:
         self._resource = resource
+        self._on_cluster = on_cluster
 
     def ensure(self, document: Mapping[str, Any]) -> None:
         """Make it exist and be ready.
 
         Raises:
+            PlanError: it is, or would become, an endpoint of the other kind.
             PlatformError: Azure refused it, or it failed.
             TransientError: it is not ready after ``READY_S``.
         """
@@ -47,10 +54,12 @@ class EndpointCreate:
             found = self._look()
             is_idle = found is not None and state_of(found) not in BUSY
             if found and is_idle and (state_of(found) == "succeeded" or properties(found).get("scoringUri")):
+                self._require_kind(properties(found).get("compute"))
                 return  # ready, or it once was: a failed change of it is not repaired by creating it
             if is_idle and (sent is None or sent.has_passed) and (found or self._is_absent()):
                 if found and sent is not None:
                     raise self._failure(operation, found)
+                self._require_kind(document.get("compute"))
                 operation = self._try_put(document)
                 sent = Deadline(self._resource.clock, LOST_S) if operation is not None else None
             if deadline.has_passed:
@@ -59,6 +68,17 @@ class EndpointCreate:
                     hint="Look at it in the portal, then run it again.",
                 )
             deadline.pause(POLL_S)
+
+    def _require_kind(self, compute: object) -> None:
+        """Refuse a managed endpoint where a cluster's is meant, and the other way round: they can do other things."""
+        if bool(compute) != self._on_cluster:
+            kind, other = ("kubernetes", "managed") if self._on_cluster else ("managed", "kubernetes")
+            raise PlanError(
+                f"endpoint {self._resource.name} is {other}, not {kind}: "
+                f"its compute is {one_line(str(compute), 120) if compute else 'not given'}",
+                hint=f"Use `platform: {other}`, or another endpoint"
+                f"{' with `compute: azureml:<cluster>`' if self._on_cluster else ''}.",
+            )
 
     def _look(self) -> dict[str, Any] | None:
         """Read it; None when it cannot be had now, ``{}`` when it does not exist."""

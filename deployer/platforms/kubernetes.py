@@ -33,7 +33,7 @@ KIND = Kind(
     capabilities=CAPABILITIES,
     containers=(SERVER,),
     has_monitor_autoscale=False,
-    allow_private=True,
+    on_cluster=True,
 )
 
 

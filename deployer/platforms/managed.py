@@ -33,7 +33,7 @@ KIND = Kind(
     capabilities=CAPABILITIES,
     containers=(STORAGE, SERVER),
     has_monitor_autoscale=True,
-    allow_private=False,
+    on_cluster=False,
 )
 
 

@@ -61,8 +61,8 @@ class Kind:
     """Containers whose logs can be read."""
     has_monitor_autoscale: bool
     """Autoscaling is a setting of Azure Monitor beside the deployment, which can be changed; else part of it."""
-    allow_private: bool
-    """It may be scored at a private address and over plain http."""
+    on_cluster: bool
+    """It lives on a cluster of one's own: it may be scored at a private address and over plain http."""
 
 
 class OnlineEndpoint:
@@ -96,11 +96,11 @@ class OnlineEndpoint:
         self._assets = assets
         self._resource = EndpointResource(name, arm, workspace, clock)
         self._progress = Progress(self._resource, kind.containers)
-        self._create = EndpointCreate(self._resource)
+        self._create = EndpointCreate(self._resource, on_cluster=kind.on_cluster)
         self._traffic = TrafficWrite(self._resource, self._read_deployments)
         self._tags = TagWrite(self._resource)
         self._writes = DeploymentWrite(self._resource, self._progress)
-        self._scoring = Scoring(self._resource, cloud, credential, allow_private=kind.allow_private)
+        self._scoring = Scoring(self._resource, cloud, credential, allow_private=kind.on_cluster)
         self._autoscale = Autoscale(self._resource)
         self._served: dict[tuple[str, datetime | None], int] = {}
         """Instances that a deployment was last seen to serve with."""
@@ -131,7 +131,8 @@ class OnlineEndpoint:
 
     def recreate_deployment(self, name: str, digest: str) -> None:
         """Start making ``name`` again as the endpoint's tags say that ``digest`` was."""
-        known = recorded(tags_of(self._resource.require()), digest)
+        tags = tags_of(self._resource.require())
+        known = recorded(tags, digest, home=self._resource.workspace.id)
         there = self._find(name)
         if there is not None:
             require_version(name, there, digest)

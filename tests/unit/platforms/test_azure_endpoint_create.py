@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ServiceResponseError
 
-from deployer.errors import NotFoundError, PlatformError, TransientError
+from deployer.errors import NotFoundError, PlanError, PlatformError, TransientError
+from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
+from deployer.platforms.online_endpoint import OnlineEndpoint
 from tests.doubles.arm_script import Answer, Asked
 from tests.doubles.arm_service import WORKSPACE, Azure
 
 
 class Stage:
-    def __init__(self) -> None:
+    def __init__(self, platform: type[Any] = ManagedPlatform) -> None:
         self.azure = Azure()
         self.service = self.azure.service
-        self.platform = ManagedPlatform("digits", **self.azure.parts())
+        self.platform: OnlineEndpoint = platform("digits", **self.azure.parts())
 
     def ensure(self, **document: Any) -> Any:
         self.platform.ensure_endpoint({"name": "digits", "auth_mode": "key", **document})
@@ -72,8 +74,27 @@ def test_everything_in_the_document_is_taken_over(stage: Stage, auth_mode: str, 
 @pytest.mark.parametrize(
     "written", ["azureml:aks1", "aks1", f"{WORKSPACE.id}/computes/aks1", f"azureml:{WORKSPACE.id}/computes/aks1"]
 )
-def test_a_cluster_is_named_by_its_id_however_it_is_written(stage: Stage, written: str) -> None:
-    assert stage.ensure(compute=written)["properties"]["compute"] == f"{WORKSPACE.id}/computes/aks1"
+def test_a_cluster_is_named_by_its_id_however_it_is_written(written: str) -> None:
+    assert Stage(KubernetesPlatform).ensure(compute=written)["properties"]["compute"] == f"{WORKSPACE.id}/computes/aks1"
+
+
+@pytest.mark.parametrize(
+    ("platform", "compute"), [(ManagedPlatform, {"compute": "azureml:aks1"}), (KubernetesPlatform, {})]
+)
+def test_an_endpoint_of_the_other_kind_is_refused_before_and_after_it_exists(
+    platform: type[Any], compute: dict[str, str]
+) -> None:
+    stage = Stage(platform)
+    with pytest.raises(PlanError) as caught:
+        stage.ensure(**compute)
+    assert "platform:" in caught.value.hint
+    assert stage.service.calls("PUT", "endpoint") == []
+    stage.service.create()
+    assert stage.service.endpoint is not None
+    stage.service.endpoint["properties"]["compute"] = compute.get("compute")
+    with pytest.raises(PlanError):
+        stage.platform.ensure_endpoint({"name": "digits", **({} if compute else {"compute": "azureml:aks1"})})
+    assert stage.service.calls("PUT", "endpoint") == []
 
 
 def test_it_is_waited_until_it_is_ready(stage: Stage) -> None:
