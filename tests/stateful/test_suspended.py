@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from doubles.memory import CAPABILITIES
 from world import World
 
 from deployer.engine.lease import LostLeaseError, fence_of
@@ -17,7 +19,9 @@ QUICK = {"canary": {"steps": [20], "each": {"min": "2s", "max": "40s"}, "bake": 
 
 
 def quick(home: Path) -> World:
-    return World(home, strategy=QUICK, gate={"look": "1s", "min_requests": 10, "warm_up": "0s"}, rps=200)
+    """A rollout that renews its lease at each look, so that there is a call between the look and what follows it."""
+    gate = {"look": "1s", "min_requests": 10, "warm_up": "0s"}
+    return World(home, strategy=QUICK, gate=gate, rps=200, capabilities=replace(CAPABILITIES, beat_s=0.0))
 
 
 def nap_after(world: World, number: int, *, taken_over: bool) -> list[int]:
