@@ -135,6 +135,11 @@ def test_rules_that_somebody_switched_off_stay_off(stage: Stage) -> None:
     stage.of("blue")["properties"]["enabled"] = False
     stage.platform.scale_deployment("blue", 5)
     assert stage.of("blue")["properties"]["enabled"] is False
+    stage.service.endpoint["properties"]["traffic"] = {}  # type: ignore[index]
+    for instances in (0, 5):
+        stage.azure.clock.advance(60)
+        stage.platform.scale_deployment("blue", instances)
+        assert stage.of("blue")["properties"]["enabled"] is False
 
 
 def test_a_cluster_deployment_that_grows_by_itself_is_not_scaled_by_hand(stage: Stage) -> None:

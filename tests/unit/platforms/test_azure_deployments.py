@@ -189,6 +189,13 @@ def test_a_list_that_lacks_the_newest_does_not_lose_it(stage: Stage) -> None:
     assert endpoint.deployments == {}
 
 
+def test_a_runner_that_knows_nothing_asks_for_what_has_traffic_and_is_not_listed(stage: Stage) -> None:
+    stage.service.fault = lambda _asked, kind: Answer(body={"value": []}) if kind == "deployments" else None
+    endpoint = ManagedPlatform("digits", **stage.azure.parts()).observe()
+    assert endpoint is not None
+    assert set(endpoint.deployments) == {"blue"}
+
+
 def test_what_azure_runs_otherwise_than_asked_for_is_said(stage: Stage) -> None:
     stage.platform.create_deployment(spec(environment_variables={"A": "1"}))
     stage.service.deployments["green"]["properties"]["environmentVariables"] = {}
@@ -412,10 +419,22 @@ def test_a_read_that_does_not_know_a_deployment_is_not_believed(stage: Stage) ->
     stage.platform.scale_deployment("green", 2)
     assert stage.service.deployments["green"]["sku"]["capacity"] == 2
     stage.clock.advance(60)
-    for _ in range(2):
-        stage.service.unknown_reads = 1
-        stage.platform.delete_deployment("green")
-        assert set(stage.service.deployments) == {"blue"}
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_a_deletion_has_not_happened_because_one_read_knows_nothing(stage: Stage, at: int) -> None:
+    stage.service.add("green")
+    reads = [0]
+
+    def fault(asked: Asked, kind: str) -> Answer | None:
+        if (asked.method, kind) != ("GET", "deployment"):
+            return None
+        reads[0] += 1
+        return Answer(404) if reads[0] == at + 1 else None
+
+    stage.service.fault = fault
+    stage.platform.delete_deployment("green")
+    assert set(stage.service.deployments) == {"blue"}
 
 
 # ---- logs
