@@ -75,7 +75,7 @@ from doubles.azure.inventory import Inventory
 from doubles.azure.messages import Answer, Handler, Request
 from doubles.azure.scoring import Scoring
 from doubles.azure.wire import Router, https_server, start
-from doubles.azure.world import REGION, TENANT, Settings, World
+from doubles.azure.world import TENANT, Settings, World
 
 CLOUD = "DoubleCloud"
 
@@ -104,6 +104,7 @@ class AzureDouble(Humans):
         world = World(self.settings, now or (lambda: datetime.now(UTC)), seed)
         self.endpoints = Endpoints(world)
         self.inventory = Inventory(world)
+        self.endpoints.computes = self.inventory.computes
         self.deployments = Deployments(world, self.endpoints, self.inventory)
         super().__init__(world, self.endpoints, self.deployments)
         self.assets = Assets(world)
@@ -143,6 +144,7 @@ class AzureDouble(Humans):
             "IDENTITY_ENDPOINT": f"http://127.0.0.1:{port}/msi/token",
             "IDENTITY_HEADER": SECRET,
             "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+            "REGISTRY_DISCOVERY_ENDPOINT_URL": f"{self.address}/",
             "HTTPS_PROXY": proxy,  # storage hosts have no address here
             "NO_PROXY": "localhost,127.0.0.1",
         }
@@ -203,16 +205,6 @@ class AzureDouble(Humans):
         self.route("GET", rf"{operations}/mfeOperationsStatus/[^/]+", self.world.operation_status)
         self.route("GET", rf"{operations}/mfeOperationResults/[^/]+", self.world.operation_result)
         self.route("GET", r"/metadata/endpoints", self.metadata, auth=False)
-        self.route("GET", r"/registrymanagement/v1\.0/registries/(?P<name>[^/]+)/discovery", self._registry)
-
-    def _registry(self, request: Request) -> Answer:
-        """What azure-ai-ml reads of a registry before it deploys a model from it (WIRE 2)."""
-        found = {
-            "registryName": request.params["name"],
-            "primaryRegion": REGION,
-            "primaryRegionResourceProviderUri": self.address,
-        }
-        return Answer(200, {**found, "resourceGroup": "registry", "subscriptionId": TENANT})
 
 
 @functools.cache

@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from doubles.azure.messages import Answer, Handler, Refusal, Request, missing
-from doubles.azure.world import GROUP, PRINCIPAL, SUBSCRIPTION, TENANT, WORKSPACE, WORKSPACE_ID, World, stamp
+from doubles.azure.world import GROUP, PRINCIPAL, REGION, SUBSCRIPTION, TENANT, WORKSPACE, WORKSPACE_ID, World, stamp
 
 ACCOUNT, CONTAINER = "storage", "azureml-blobstore"
 SAS = "sv=2024-11-04&sr=c&sig=c2lnbmF0dXJl&se=2100-01-01T00%3A00%3A00Z&sp=rcwl"
+PUBLIC = r"models/(?P<name>[^/]+)/versions/(?P<version>[^/]+)"
 KINDS = ("codes", "models", "environments", "data", "components")
 
 
@@ -30,11 +31,12 @@ class Blob:
 
 
 class Assets:
-    """Versions by (kind, name, version); blobs by (container, name)."""
+    """Versions by (kind, name, version); blobs by (container, name); models of registries by (registry, name, version)."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.versions: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.public: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.blobs: dict[tuple[str, str], Blob] = {}
 
     def routes(self) -> list[tuple[str, str, Handler]]:
@@ -49,6 +51,8 @@ class Assets:
             ("POST", rf"{one}/startPendingUpload", self.start_upload),
             ("GET", rf"{store}(/[^/]+)?", self.datastore),
             ("POST", rf"{store}/[^/]+/listSecrets", self.secrets),
+            ("GET", r"/registrymanagement/v1\.0/registries/(?P<name>[^/]+)/discovery", self.discover),
+            ("GET", rf"/mferp/managementfrontend/.+/registries/(?P<registry>[^/]+)/{PUBLIC}", self.get_public),
         ]
 
     def blob_routes(self) -> list[tuple[str, str, Handler]]:
@@ -142,6 +146,21 @@ class Assets:
             raise Refusal(400, "UserError", "Asset paths cannot be updated.")  # azure-ai-ml _artifacts/_constants.py
         document = self.register(kind, name, version, asked)
         return Answer(201 if before is None else 200, copy.deepcopy(document))
+
+    def discover(self, request: Request) -> Answer:
+        """What azure-ai-ml 1.35.2 reads of a registry before it deploys a model from it (_registry_utils.py)."""
+        where = {"primaryRegion": REGION, "primaryRegionResourceProviderUri": f"{self.world.address}/"}
+        found = {"registryName": request.params["name"], "resourceGroup": "registries", "subscriptionId": SUBSCRIPTION}
+        return Answer(200, {**found, **where})
+
+    def get_public(self, request: Request) -> Answer:
+        registry, name, version = (request.params[key] for key in ("registry", "name", "version"))
+        found = self.public.get((registry, name, version))
+        if found is None:
+            raise missing(
+                "Microsoft.MachineLearningServices/registries", f"{registry}/models/{name}/versions/{version}", GROUP
+            )
+        return Answer(200, found)
 
     def start_upload(self, request: Request) -> Answer:
         """Shape: azure-ai-ml 1.35.2 reads blobReferenceForConsumption.credential.sasUri and blobUri."""

@@ -7,7 +7,8 @@ import math
 from typing import Any
 
 from doubles.azure.behaviours import STAGES, Behaviour, failure_of, read
-from doubles.azure.endpoints import NAME, PATH, Endpoint, Endpoints, check_tags, conflict
+from doubles.azure.checks import check_tags
+from doubles.azure.endpoints import NAME, PATH, Endpoint, Endpoints, conflict
 from doubles.azure.inventory import Inventory
 from doubles.azure.messages import Answer, Handler, Refusal, Request, bad
 from doubles.azure.world import PRINCIPAL, REGION, WORKSPACE, Operation, Resource, World, stamp

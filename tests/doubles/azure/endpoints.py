@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from doubles.azure.checks import check_mirror, check_tags, check_traffic
 from doubles.azure.messages import Answer, Handler, Refusal, Request, bad, missing
 from doubles.azure.world import (
     GROUP,
@@ -24,9 +26,6 @@ from doubles.azure.world import (
 NAME = re.compile(r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")
 TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
 PATH = r"(?P<workspace>.+/workspaces/[^/]+)/onlineEndpoints"
-READY = frozenset({"Succeeded", "Updating", "Scaling"})
-TAGS_MAX, TAG_NAME_MAX, TAG_VALUE_MAX = 50, 512, 256
-"""learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations."""
 
 
 class Endpoint(Resource):
@@ -59,6 +58,8 @@ class Endpoints:
         self.all: dict[str, Endpoint] = {}
         self._freed: dict[str, datetime] = {}
         self._newest = ""
+        self.computes: Mapping[str, Any] = {}
+        """Clusters by name in lower case."""
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         one = rf"{PATH}/(?P<endpoint>[^/]+)"
@@ -106,9 +107,10 @@ class Endpoints:
             self.refuse_busy(found)
         check_tags(body.get("tags") or {})
         traffic, mirror = asked.get("traffic") or {}, asked.get("mirrorTraffic") or {}
-        kubernetes = bool(asked.get("compute"))
-        check_traffic(traffic, found)
-        check_mirror(mirror, traffic, found, kubernetes=kubernetes)
+        kubernetes = self._check_compute(asked.get("compute"))
+        there, now, also = (found.deployments, found.traffic, found.mirror) if found else ({}, {}, {})
+        check_traffic(traffic, there, now)
+        check_mirror(mirror, traffic, there, also, kubernetes=kubernetes)
         return self._update(request, found, body) if found else self._create(request, name, body)
 
     def _check_name(self, name: str) -> None:
@@ -136,6 +138,12 @@ class Endpoints:
                     }
                 ],
             )
+
+    def _check_compute(self, compute: str | None) -> bool:
+        """Whether it is on Kubernetes: then on a cluster that is attached (assumed; the text is invented)."""
+        if compute and compute.rpartition("/")[2].lower() not in self.computes:
+            raise bad(f"Compute {compute.rpartition('/')[2]} is not attached to workspace {WORKSPACE}.")
+        return bool(compute)
 
     def refuse_busy(self, endpoint: Endpoint, *, but: Resource | None = None) -> None:
         """One operation at a time per endpoint (docs #http-status-codes: 409 on Kubernetes; managed: #36961)."""
@@ -321,77 +329,3 @@ class Endpoints:
 def conflict(endpoint: Endpoint) -> Refusal:
     """Status: docs #http-status-codes; the text is invented (recordings/07)."""
     return Refusal(409, "Conflict", f"Another operation is in progress on endpoint {endpoint.name}. Try again later.")
-
-
-def check_traffic(traffic: dict[str, Any], endpoint: Endpoint | None) -> None:
-    """Sum 0 or 100, whole percents, of deployments that are there and ready (docs how-to-safely-rollout). Texts invented.
-
-    Raises:
-        Refusal: it cannot be so.
-    """
-    wrong = [
-        name
-        for name, share in traffic.items()
-        if isinstance(share, bool) or not isinstance(share, int) or not 0 <= share <= 100
-    ]
-    if wrong:
-        raise bad(f"Traffic of {wrong[0]} has to be a whole number from 0 to 100.")
-    if sum(traffic.values()) not in {0, 100}:
-        raise bad(f"The sum of the traffic has to be 0 or 100, not {sum(traffic.values())}.")
-    _check_served(traffic, endpoint, endpoint.traffic if endpoint else {})
-
-
-def check_mirror(
-    mirror: dict[str, Any], traffic: dict[str, Any], endpoint: Endpoint | None, *, kubernetes: bool
-) -> None:
-    """At most 50 %, of one deployment without live traffic, not on Kubernetes (docs). Texts invented.
-
-    Raises:
-        Refusal: it cannot be so.
-    """
-    shares = {name: share for name, share in mirror.items() if share}
-    if shares and kubernetes:
-        raise bad("Mirror traffic is not supported for Kubernetes online endpoints.")
-    if len(shares) > 1:
-        raise bad("Traffic can be mirrored to one deployment only.")
-    if any(not isinstance(share, int) or not 0 < share <= 50 for share in shares.values()):
-        raise bad("Mirror traffic has to be from 0 to 50 percent.")
-    if any(traffic.get(name) for name in shares):
-        raise bad("A deployment gets either live traffic or mirrored traffic, not both.")
-    _check_served(shares, endpoint, endpoint.mirror if endpoint else {})
-
-
-def _check_served(shares: dict[str, int], endpoint: Endpoint | None, present: dict[str, int]) -> None:
-    """What was never up, or is going, gets nothing; what failed while it was changed gets no more (both assumed)."""
-    now = {name.lower(): share for name, share in present.items()}
-    for name, share in shares.items():
-        if not share:
-            continue
-        found = endpoint.deployments.get(name.lower()) if endpoint else None
-        if found is None:
-            raise bad(f"Deployment {name} does not exist.")
-        if (
-            not found.was_ready
-            or found.state == "Deleting"
-            or (found.state not in READY and share > now.get(name.lower(), 0))
-        ):
-            raise bad(f"Traffic cannot be set to deployment {name}: its provisioning state is {found.state}.")
-
-
-def check_tags(tags: dict[str, str]) -> None:
-    """Limits of ARM (``TAGS_MAX``); codes [mem], texts invented.
-
-    Raises:
-        Refusal: one is too long or there are too many.
-    """
-    if len(tags) > TAGS_MAX:
-        raise Refusal(400, "InvalidTagCount", f"{len(tags)} tags are more than {TAGS_MAX}.")
-    for key, value in tags.items():
-        if not isinstance(value, str):
-            raise Refusal(400, "InvalidRequestContent", f"The value of tag {key} is no string.")
-        if not key or len(key) > TAG_NAME_MAX:
-            raise Refusal(
-                400, "InvalidTagNameLength" if key else "InvalidTagName", "The name of a tag is too long or empty."
-            )
-        if len(value) > TAG_VALUE_MAX:
-            raise Refusal(400, "InvalidTagValueLength", f"The value of tag {key} is longer than {TAG_VALUE_MAX}.")

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ResourceExistsError
+from azure.identity import DefaultAzureCredential
 from doubles.arm import AzureDouble
+from doubles.azure.world import GROUP, SUBSCRIPTION, WORKSPACE
 
 pytestmark = [
     pytest.mark.azure,
@@ -32,6 +35,21 @@ def test_traffic_is_moved(azure: AzureDouble, ml: Any) -> None:
     endpoint.traffic = {"blue": 90, "green": 10}
     ml.online_endpoints.begin_create_or_update(endpoint).result()
     assert azure.endpoint("digits").traffic == {"blue": 90, "green": 10}
+
+
+def test_a_lost_answer_makes_the_sdk_report_a_conflict_although_it_happened(azure: AzureDouble) -> None:
+    """WIRE 2: azure-core sends the PUT again, and meets its own first one."""
+    from azure.ai.ml import MLClient  # noqa: PLC0415
+
+    client = MLClient(DefaultAzureCredential(), SUBSCRIPTION, GROUP, WORKSPACE, polling_interval=0.05)
+    endpoint = client.online_endpoints.get("digits")
+    endpoint.traffic = {"green": 100}
+    azure.settings.traffic_s = 60.0
+    azure.fault("^PUT ", "lost")
+    with pytest.raises(ResourceExistsError):
+        client.online_endpoints.begin_create_or_update(endpoint)
+    assert [call.status for call in azure.calls if call.method == "PUT"] == [0, 409]
+    assert azure.endpoint("digits").state == "Updating"
 
 
 def test_code_and_model_are_uploaded_and_the_deployment_scaled_and_deleted(
@@ -65,6 +83,21 @@ def test_code_and_model_are_uploaded_and_the_deployment_scaled_and_deleted(
     assert azure.count("PUT", "/code-.*score.py$") == uploads, "the same code is found by its hash"
     ml.online_deployments.begin_delete("red", "digits").result()
     assert {each.name for each in ml.online_deployments.list("digits")} == {"blue", "green"}
+
+
+def test_a_model_of_a_registry_is_looked_up_there(azure: AzureDouble, ml: Any) -> None:
+    from azure.ai.ml.entities import ManagedOnlineDeployment  # noqa: PLC0415
+
+    azure.assets.public["azureml", "bert", "3"] = {"properties": {}}
+    deployment = ManagedOnlineDeployment(
+        name="red",
+        endpoint_name="digits",
+        model="azureml://registries/azureml/models/bert/versions/3",
+        environment="azureml:env:1",
+        instance_type="Standard_DS3_v2",
+    )
+    assert ml.online_deployments.begin_create_or_update(deployment).result().model == deployment.model
+    assert azure.count("GET", "/registries/azureml/models/bert/versions/3$", ok=True) == 1
 
 
 def test_the_surroundings_are_read(azure: AzureDouble, ml: Any) -> None:
