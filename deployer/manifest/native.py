@@ -40,6 +40,10 @@ _TIMEOUT = ("request_settings", "request_timeout_ms")
 _MANAGED_MS = 180_000
 """Longest time-out of a request on managed endpoints (learn.microsoft.com, how-to-manage-quotas)."""
 
+_ASSETS: tuple[KeyPath, ...] = (("environment",), ("model",), ("code_configuration", "code"))
+_REGISTRY = "azureml://registries/"
+"""What azure-ai-ml 1.35.2 refuses on Kubernetes (_schema/_utils/utils.py, exit_if_registry_assets)."""
+
 _DAY_S = 86_400
 _BOUNDS: dict[KeyPath, tuple[int, int]] = {
     ("instance_count",): (1, 1000),
@@ -199,6 +203,11 @@ def _platform_rules(content: dict[str, Any], platform: PlatformType | None) -> I
         hint = "write type: default; scale a managed deployment with Azure Monitor autoscale"
         path = ("scale_settings", "type")
         yield Finding(path, f"scale_settings.type: {shown(scale)} is for Kubernetes only", hint)
+    for path in _ASSETS if platform is PlatformType.KUBERNETES else ():
+        asset = at(content, path)
+        if isinstance(asset, str) and asset.startswith(_REGISTRY):
+            hint = "register it in the workspace, or write it out here"
+            yield Finding(path, f"{dotted(path)}: a cluster takes no asset of a registry", hint)
 
 
 def _bounds(content: dict[str, Any], platform: PlatformType | None) -> Iterator[Finding]:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 from doubles.arm import CLOUD, AzureDouble
-from doubles.azure.scoring import Row
 from doubles.azure.world import GROUP, SUBSCRIPTION, WORKSPACE
 from doubles.monitor import WORKSPACE_ID, Monitor
 
@@ -25,7 +23,7 @@ from deployer.rollout.tags import DIGEST
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 TRAFFIC_LOG = "AmlOnlineEndpointTrafficLog"
-FLUSH_S = 0.25
+EVERY_S = 0.25
 
 
 class Stage:
@@ -41,23 +39,17 @@ class Stage:
         self.azure = AzureDouble(**switches)
         self.monitor = Monitor(SystemClock(), endpoint="digits", delay_s=delay_s)
         self.azure.mount(self.monitor.handle)
-        self.azure.listeners.append(self._note)
+        self.azure.listeners.append(self.monitor.hear)
         self.azure.inventory.attach("aks-prod")
         self.folder = folder
-        self._rows: deque[Row] = deque()
-        self._over = threading.Event()
         shutil.copytree(MANIFESTS, folder / "manifests")
         (folder / ".git").mkdir()
-        self._flusher = threading.Thread(target=self._flush_often, name="telemetry", daemon=True)
 
     def __enter__(self) -> Self:
         self.azure.__enter__()
-        self._flusher.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._over.set()
-        self._flusher.join()
         self.azure.__exit__(*exc)
         self.monitor.close()
 
@@ -116,7 +108,6 @@ class Stage:
         """Users asked ``n`` times, ``ago_s`` seconds ago."""
         end = self.monitor.clock.now() - timedelta(seconds=ago_s)
         self.azure.send("digits", n, seconds=1.0, end=end)
-        self._flush()
 
     @contextmanager
     def users(self, rps: float = 40.0) -> Iterator[None]:
@@ -124,9 +115,9 @@ class Stage:
         over = threading.Event()
 
         def ask() -> None:
-            while not over.wait(FLUSH_S):
+            while not over.wait(EVERY_S):
                 if "digits" in self.azure.endpoints.all:
-                    self.azure.send("digits", round(rps * FLUSH_S), seconds=FLUSH_S)
+                    self.azure.send("digits", round(rps * EVERY_S), seconds=EVERY_S)
 
         thread = threading.Thread(target=ask, name="users", daemon=True)
         thread.start()
@@ -137,30 +128,6 @@ class Stage:
             thread.join()
 
     def forget(self) -> None:
-        """No row of the traffic log is left."""
+        """No row of the traffic log is left; what was counted stays counted."""
+        self.monitor._note()
         self.monitor.db.execute(f"DELETE FROM {TRAFFIC_LOG}_rows")  # noqa: S608
-
-    def _note(self, row: Row) -> None:
-        self._rows.append(row)
-
-    def _flush_often(self) -> None:
-        while not self._over.wait(FLUSH_S):
-            self._flush()
-
-    def _flush(self) -> None:
-        rows = [self._rows.popleft() for _ in range(len(self._rows))]
-        live = [row for row in rows if not row.mirrored]
-        for row in live:
-            self.monitor.count(row.ended, row.deployment, code=row.code, ms=row.total_ms)
-        if live:
-            self.monitor.insert(TRAFFIC_LOG, [(row.document(), self._seen(row.ended)) for row in live])
-        reached = [row for row in rows if row.model_code is not None]
-        if reached:
-            self.monitor.insert("AppRequests", [(self._app_row(row), self._seen(row.ended)) for row in reached])
-
-    def _seen(self, ended: datetime) -> datetime:
-        return ended + timedelta(seconds=self.monitor.delay_s)
-
-    def _app_row(self, row: Row) -> Mapping[str, Any]:
-        said = {"Container Id": f"pod-{row.deployment}-1", "Client Request Id": row.client_request_id}
-        return self.monitor.app_row(row.ended, row.deployment, row.model_code or 0, row.model_ms or 0, **said)

@@ -12,6 +12,7 @@ import pytest
 from azure_stage import TRAFFIC_LOG, Stage
 from commands import call
 from doubles.azure.inventory import COMPONENT, LOGS
+from golden.compare import check
 
 from deployer.platforms.rights import role
 from deployer.rollout.tags import GOOD
@@ -35,9 +36,9 @@ def doctor(stage: Stage, name: str = "managed/canary.yaml", **changes: Any) -> t
     done = call("doctor", stage.manifest(name, **changes), "--json")
     order = ["ok", "warn", "unknown", "fail"]
     found: dict[str, dict[str, str]] = {}
-    for check in json.loads(done.stdout)["checks"]:
-        if check["name"] not in found or order.index(check["state"]) > order.index(found[check["name"]]["state"]):
-            found[check["name"]] = check
+    for one in json.loads(done.stdout)["checks"]:
+        if one["name"] not in found or order.index(one["state"]) > order.index(found[one["name"]]["state"]):
+            found[one["name"]] = one
     assert done.exit_code == json.loads(done.stdout)["exit_code"]
     return done.exit_code, found
 
@@ -161,6 +162,14 @@ def test_a_plan_on_azure_says_money_minutes_exposure_and_quota_and_writes_nothin
     assert "Exposed to the candidate: 5%, 25%, 50%, 100%" in text
     assert re.search(r"It takes \S+ if all passes", text)
     assert writes(stage) == []
+
+
+@pytest.mark.parametrize("name", ["managed/canary", "managed/bluegreen", "kubernetes/canary", "kubernetes/bluegreen"])
+def test_the_plan_of_every_example_on_azure_is_as_agreed(stage: Stage, name: str) -> None:
+    done = call("plan", stage.manifest(f"{name}.yaml"))
+    assert (done.exit_code, done.stderr) == (0, "")
+    plan = re.sub(r"20\d\d-\d\d-\d\d", "DAY", done.stdout.partition("\nok ")[0])
+    check(f"plan/{name.replace('/', '-')}.txt", f"{plan}\n")
 
 
 def test_a_plan_for_machines_holds_the_same(stage: Stage) -> None:

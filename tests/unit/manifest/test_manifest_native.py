@@ -78,6 +78,18 @@ def test_a_document_with_everything_is_fine() -> None:
     assert said(check_endpoint(endpoint, MANAGED)) == []
 
 
+@pytest.mark.parametrize("key", ["environment", "model", "code"])
+def test_a_cluster_takes_no_asset_of_a_registry(key: str) -> None:
+    asset = f"azureml://registries/azureml/{key}s/x/versions/1"
+    change = {"code_configuration": {"code": asset, "scoring_script": "score.py"}} if key == "code" else {key: asset}
+    document = changed(DEPLOYMENT, **change)
+    path = "code_configuration.code" if key == "code" else key
+    why = f"{path}: a cluster takes no asset of a registry (register it in the workspace, or write it out here)"
+    assert said(check_deployment(changed(document, instance_type=...), KUBERNETES)) == [why]
+    assert said(check_deployment(document, MANAGED)) == []
+    assert said(check_deployment(document, LOCAL)) == []
+
+
 def test_kubernetes_has_keys_of_its_own() -> None:
     resources = {"requests": {"cpu": "0.5", "memory": "1Gi", "nvidia.com/gpu": "1"}, "limits": {"gpu": "1"}}
     scale = {"type": "target_utilization", "min_instances": 1, "max_instances": 3, "target_utilization_percentage": 70}
