@@ -59,17 +59,24 @@ class DeploymentWrite:
                 refusal = self._try_put(name, tagged)
             if self._is_known(name, digest, KNOWN_S if refusal is None else LOST_S):
                 return
-            if refusal is None or busy.has_passed:
+            if (
+                refusal is None
+                or busy.has_passed
+                or (isinstance(refusal, NotFoundError) and busy.elapsed_s > LOST_S * 2)
+            ):
                 raise refusal or TransientError(
                     f"deployment {name} does not show {KNOWN_S:g} s after it was accepted", hint="Run it again."
                 )
             busy.pause(POLL_S)
 
     def _try_put(self, name: str, body: Mapping[str, Any]) -> PlatformError | None:
-        """Send it once; return a refusal that may mean that it is there, or that it is too early."""
+        """Send it once; return a refusal that may mean that it is there, or that it is too early.
+
+        An endpoint that was made a moment ago may not be known everywhere yet.
+        """
         try:
             reply = self._resource.arm.put(self._resource.deployment_path(name), API, body)
-        except (ConflictError, TransientError) as exc:
+        except (ConflictError, TransientError, NotFoundError) as exc:
             return exc
         self._progress.follow(name, reply.operation_url)
         return None
@@ -78,10 +85,11 @@ class DeploymentWrite:
         waiting = Deadline(self._resource.clock, seconds)
         while True:
             found = self._look(name)
-            if found is not None:
-                require_version(name, found, digest)
+            if found is not None and digest_of(found) == digest:
                 return True
             if waiting.has_passed:
+                if found is not None:  # not what was under this name before: somebody else's
+                    require_version(name, found, digest)
                 return False
             waiting.pause(POLL_S)
 
@@ -99,19 +107,23 @@ class DeploymentWrite:
             )
         if instances < 0 or (instances == 0 and has_traffic):
             raise ConflictError(f"{name} has traffic and cannot have {instances} instances", hint="Move traffic first.")
-        sku = {"sku": {"name": "Default", "capacity": instances}}
-        self._until(
-            name,
-            lambda found: capacity_of(found) == instances,
-            lambda path: self._resource.arm.patch(path, API, sku),
-            f"{instances} instances",
-        )
+
+        def patch(found: Mapping[str, Any]) -> None:
+            kept = cast("dict[str, Any]", found.get("sku") or {}).get("name") or "Default"
+            body = {"sku": {"name": kept, "capacity": instances}}
+            self._resource.arm.patch(self._resource.deployment_path(name), API, body)
+
+        self._until(name, lambda found: capacity_of(found) == instances, patch, f"{instances} instances")
 
     def _until(
-        self, name: str, is_so: Callable[[Mapping[str, Any]], bool], write: Callable[[str], object], what: str
+        self,
+        name: str,
+        is_so: Callable[[Mapping[str, Any]], bool],
+        write: Callable[[Mapping[str, Any]], None],
+        what: str,
     ) -> None:
         """Write when it is not busy until a read shows the effect, within ``BUSY_S``."""
-        path, deadline = self._resource.deployment_path(name), Deadline(self._resource.clock, BUSY_S)
+        deadline = Deadline(self._resource.clock, BUSY_S)
         written: Deadline | None = None
         while True:
             found = self._resource.deployment(name)
@@ -123,7 +135,7 @@ class DeploymentWrite:
             if found and state_of(found) not in BUSY and (written is None or written.has_passed):
                 with self._resource.lock:
                     try:
-                        write(path)
+                        write(found)
                     except (ConflictError, TransientError):
                         pass  # the next read tells what it did
                     else:

@@ -283,6 +283,30 @@ def test_a_put_that_came_too_early_or_was_lost_is_sent_again(stage: Stage, troub
     assert stage.seen("green").digest == DIGEST
 
 
+def test_a_model_that_is_not_found_is_told_soon(stage: Stage) -> None:
+    started = stage.clock.now()
+    lacking = Answer(404, {"error": {"code": "ResourceNotFound", "message": "model m:1 was not found"}})
+    stage.service.fault = once("deployment", "PUT", lacking, times=100)
+    with pytest.raises(NotFoundError) as caught:
+        stage.platform.create_deployment(spec())
+    assert "m:1" in caught.value.message
+    assert (stage.clock.now() - started).total_seconds() < 60
+
+
+def test_an_old_read_of_what_had_the_name_before_is_no_conflict(stage: Stage) -> None:
+    left = [stage.service.add("green", digest=OTHER)] * 3
+    del stage.service.deployments["green"]
+
+    def fault(asked: Asked, kind: str) -> Answer | None:
+        is_late = (asked.method, kind) == ("GET", "deployment") and "green" in stage.service.deployments
+        return Answer(body=left.pop()) if is_late and left else None
+
+    stage.service.fault = fault
+    stage.platform.create_deployment(spec())
+    assert left == []
+    assert len(stage.puts) == 1
+
+
 def test_a_refusal_is_told_at_once(stage: Stage) -> None:
     stage.service.fault = once("deployment", "PUT", Answer(400, {"error": {"code": "OutOfQuota", "message": "no"}}))
     with pytest.raises(QuotaExceededError):
@@ -359,6 +383,12 @@ def test_a_scaling_that_was_refused_or_lost_is_asked_for_again(stage: Stage, tro
     stage.service.fault = once("deployment", "PATCH", trouble)
     stage.platform.scale_deployment("blue", 3)
     assert stage.seen("blue").instances_wanted == 3
+
+
+def test_scaling_keeps_the_kind_of_capacity(stage: Stage) -> None:
+    stage.service.deployments["blue"]["sku"]["name"] = "Provisioned"
+    stage.platform.scale_deployment("blue", 3)
+    assert stage.service.calls("PATCH", "deployment") == [{"sku": {"name": "Provisioned", "capacity": 3}}]
 
 
 def test_a_deployment_that_stays_busy_cannot_be_scaled(stage: Stage) -> None:
