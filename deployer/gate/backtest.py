@@ -25,6 +25,7 @@ LAG_BINS = 7200
 _ALIKE_S = 15.0
 _ALIKE = 0.25
 _ENOUGH = 20
+_LEVELS = (0.05, 0.5, 0.9, 0.99)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +53,23 @@ class LagMeter:
         """Seconds after which a moment counts as complete.
 
         While both arms are equally late, rows that are missing are missing from both alike and the labels of the rest
-        are still a draw: a quarter will do. Where they differ, or to promote (``careful``), the slower arm's 99 %.
+        are still a draw: a twentieth will do. Where they differ, or to promote (``careful``), the slower arm's 99 %.
         """
-        tail = max(self._quantile(arm, 0.99) for arm in (CANDIDATE, STABLE))
+        early, middle, late, tail = np.array([_levels(self.seen[arm]) for arm in (CANDIDATE, STABLE)]).T
         if careful or self.seen.sum(axis=1).min() < _ENOUGH:
-            return tail
-        for level in (0.5, 0.9):
-            mine, other = self._quantile(CANDIDATE, level), self._quantile(STABLE, level)
+            return float(tail.max())
+        for mine, other in (middle, late):
             if abs(mine - other) > max(_ALIKE_S, _ALIKE * max(mine, other)):
-                return tail
-        return max(self._quantile(arm, 0.25) for arm in (CANDIDATE, STABLE))
+                return float(tail.max())
+        return float(early.max())
 
-    def _quantile(self, arm: int, level: float) -> float:
-        reached = np.cumsum(self.seen[arm])
-        return float(np.argmax(reached >= level * reached[-1]) + 1) if reached[-1] else 0.0
+
+def _levels(seen: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Lag in whole seconds (rounded up) within which each level of the rows had arrived; 0 without rows."""
+    reached = np.cumsum(seen)
+    if not reached[-1]:
+        return np.zeros(len(_LEVELS))
+    return np.searchsorted(reached, np.multiply(_LEVELS, reached[-1])).astype(np.float64) + 1.0
 
 
 @dataclass(slots=True)

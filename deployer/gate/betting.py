@@ -6,49 +6,68 @@ however many looks with a chance of at most alpha. Nothing is spent per look or 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from deployer.gate.permutation import Floats, log_sum_exp
 
+Bounds = tuple[float | Floats, float | Floats]
+"""Harmless sd between blocks: least, and most."""
 LARGEST = 600.0
 """Logs of e-values are clipped here: exp stays finite."""
-CAP = 2 / 3
+CAP = 0.75
 """Part of the evidence needed that one shortest block may bring: one stall of one replica must not decide."""
+FIRST = 0.7
+"""Prior chance that a fault is there from the first block on."""
 RESTART_SPAN = (10.0, 2000.0)
 """A fault that starts in block b is given prior mass of about 1 / (10 + b), up to so many blocks."""
 
 
-def caps(length_s: Floats, least_s: float, chance: float) -> Floats:
+_TINY = 1e-300
+
+
+def caps(length_s: Floats, least_s: float, chance: float, part: float = CAP) -> Floats:
     """Most nats of each block, for a decision with this chance of error; longer blocks may bring more, by the root."""
-    return CAP * np.log(1 / chance) * np.sqrt(np.maximum(length_s, least_s) / least_s)
+    return part * np.log(1 / chance) * np.sqrt(np.maximum(length_s, least_s) / least_s)
 
 
-def temper(log_e: Floats, variance: Floats, h2: float, cap: Floats) -> Floats:
-    """Evidence of each block, shape (blocks, alternatives), after harmless differences between blocks are allowed for.
+def temper(log_e: Floats, variance: Floats, h2: Floats, cap: Floats) -> Floats:
+    """Evidence of each block, shape (..., blocks, alternatives), after harmless differences of blocks are allowed for.
 
     Dividing by 1 + h2 * V keeps an e-value under the sharp null (Jensen) and is exactly calibrated when the log odds of
     equal deployments vary from block to block as N(0, h2).
     """
-    return np.minimum(log_e / (1 + h2 * variance)[:, None], cap[:, None])
+    return np.minimum(log_e / (1 + h2[..., None] * variance)[..., None], cap[:, None])
 
 
-def from_any_start(x: Floats) -> float:
-    """Log of the mixture over alternatives, and over the block in which the fault began (half the mass on the first).
+def from_any_start(x: Floats) -> Floats:
+    """Log of the mixture over alternatives, and over the block in which the fault began (most mass on the first).
 
     R <- (R + prior(b)) * exp(x_b); E = mean over alternatives of R + the prior of blocks to come.
+
+    Args:
+        x: shape (..., blocks, alternatives).
     """
-    blocks, alternatives = x.shape
+    if not x.shape[-2]:
+        return np.zeros(x.shape[:-2])
+    prior, later = _log_starts(x.shape[-2])
+    begun = np.full((*x.shape[:-2], x.shape[-2] * x.shape[-1] + 1), later + np.log(x.shape[-1]))
+    rest = np.cumsum(x[..., ::-1, :], axis=-2)[..., ::-1, :] + prior[:, None]
+    begun[..., :-1] = rest.reshape(*x.shape[:-2], -1)
+    return np.clip(log_sum_exp(begun, axis=-1) - np.log(x.shape[-1]), -LARGEST, LARGEST)
+
+
+@lru_cache(maxsize=1024)
+def _log_starts(blocks: int) -> tuple[Floats, float]:
+    """Logs of the prior mass of a fault that starts in each block so far, and in any later one."""
     offset, most = RESTART_SPAN
     at = np.arange(blocks, dtype=np.float64)
-    prior = np.where(at < most, 0.5 * np.log1p(1 / (offset + at)) / np.log1p(most / offset), 0.0)
-    if blocks:
-        prior[0] += 0.5
-    later = max(1 - prior.sum(), 0.0)
-    rest = np.cumsum(x[::-1], axis=0)[::-1]
+    prior = np.where(at < most, (1 - FIRST) * np.log1p(1 / (offset + at)) / np.log1p(most / offset), 0.0)
+    prior[:1] += FIRST
     with np.errstate(divide="ignore"):
-        begun = np.concatenate([rest + np.log(prior)[:, None], np.full((1, alternatives), np.log(later))])
-    return clip(float(log_sum_exp(log_sum_exp(begun, axis=0), axis=0)) - np.log(alternatives))
+        return np.log(prior), float(np.log(max(1 - prior.sum(), 0.0)))
 
 
 def from_first(x: Floats) -> float:
@@ -81,29 +100,27 @@ def bernoulli(bad: NDArray[np.int64], n: NDArray[np.int64], limit: float, log_od
     return bad.astype(np.float64)[:, None] * worse + (n - bad).astype(np.float64)[:, None] * better
 
 
-def heterogeneity(observed: Floats, expected: Floats, variance: Floats, bounds: tuple[float, float]) -> float:
-    """Harmless variance h2 of the effect between blocks, around the fitted effect, within ``bounds`` (as sd).
+def heterogeneity(observed: Floats, expected: Floats, variance: Floats, bounds: Bounds) -> Floats:
+    """Harmless variance h2 of the effect between blocks, around the fitted effect, within ``bounds``.
 
     DerSimonian-Laird (Control. Clin. Trials 7, 1986), less 1.5 standard deviations of its own noise, times
     (1 + r) / (1 - r) for the autocorrelation r of neighbouring blocks.
 
     Args:
-        observed: statistic of each block.
+        observed: statistic of each block, shape (..., blocks).
         expected: its mean at the fitted effect.
         variance: its variance, which is also its slope in the effect.
-        bounds: least and most standard deviation of the effect.
+        bounds: of the effect's standard deviation.
     """
-    least, most = bounds
+    least, most = np.square(bounds[0]), np.square(bounds[1])
     used = variance > 0
-    blocks = int(used.sum())
-    if blocks < 2:
-        return least**2
-    v = variance[used]
-    residual = (observed - expected)[used] / np.sqrt(v)
-    spare = float(residual @ residual) - (blocks - 1) - 1.5 * np.sqrt(2.0 * (blocks - 1))
-    scale = float(v.sum() - (v @ v) / v.sum())
-    if spare <= 0 or scale <= 0:
-        return least**2
-    follow = float(residual[1:] @ residual[:-1]) / float(residual @ residual) * blocks / (blocks + 10)
-    rho = min(max(follow, 0.0), 0.6)
-    return float(min(max(spare / scale * (1 + rho) / (1 - rho), least**2), most**2))
+    v = np.where(used, variance, 1.0)
+    residual = np.where(used, (observed - expected) / np.sqrt(v), 0.0)
+    blocks, squares = used.sum(axis=-1), np.square(residual).sum(axis=-1)
+    spare = squares - (blocks - 1) - 1.5 * np.sqrt(2.0 * np.maximum(blocks - 1, 0))
+    total = variance.sum(axis=-1)
+    scale = total - np.square(variance).sum(axis=-1) / np.maximum(total, _TINY)
+    follow = (residual[..., 1:] * residual[..., :-1]).sum(axis=-1) / np.maximum(squares, _TINY) * blocks / (blocks + 10)
+    rho = np.clip(follow, 0.0, 0.6)
+    found = spare / np.maximum(scale, _TINY) * (1 + rho) / (1 - rho)
+    return np.where((blocks > 1) & (spare > 0) & (scale > 0), np.clip(found, least, most), least)

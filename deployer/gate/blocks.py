@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployer.gate.histogram import RAW_BINS, Counts, spread
-from deployer.gate.ledger import CANDIDATE, CLIENT, ERROR, SERVED, STABLE, THROTTLED, TIMEOUT, Ledger
+from deployer.gate.ledger import CANDIDATE, CLIENT, ERROR, OK, SERVED, STABLE, THROTTLED, TIMEOUT, Ledger
 from deployer.gate.verdict import Moment
 from deployer.manifest.schema import Gate
 
@@ -44,6 +44,8 @@ class Blocks:
     errors: NDArray[np.int64]
     throttled: NDArray[np.int64]
     client: NDArray[np.int64]
+    timed: NDArray[np.int64]
+    """Answers with a latency (ok ones and time-outs)."""
     late: NDArray[np.int64]
     """By (block, arm, limit)."""
     fine: tuple[Counts, Counts]
@@ -54,9 +56,9 @@ class Blocks:
         """Seconds of each block."""
         return self.ends - self.starts
 
-    def timed(self, arm: int) -> NDArray[np.int64]:
-        """Answers of ``arm`` with a latency, by block."""
-        return self.fine[arm].sum(axis=1)
+    def reached(self) -> NDArray[np.int64]:
+        """Answers of both arms up to each bin of the fine grid."""
+        return np.cumsum(self.fine[CANDIDATE].sum(axis=0) + self.fine[STABLE].sum(axis=0))
 
 
 def fetch_block_s(gate: Gate) -> float:
@@ -148,7 +150,7 @@ def _collect(ledger: Ledger, pieces: Sequence[tuple[int, int, float, float, bool
             return np.zeros((0, *rows.shape[1:]), np.int64)
         edges = np.stack([firsts, lasts], axis=1).ravel()
         edges = edges[:-1] if edges[-1] == rows.shape[0] else edges  # reduceat sums the last one to the end by itself
-        return np.add.reduceat(rows, edges, axis=0, dtype=np.int64)[::2]
+        return np.add.reduceat(rows.astype(np.int64), edges, axis=0)[::2]
 
     raw = np.zeros((len(pieces) if timed else 0, 2, RAW_BINS), np.int64)
     for used in (slice(*ledger.used), slice(RAW_BINS - 1, RAW_BINS)):
@@ -162,6 +164,7 @@ def _collect(ledger: Ledger, pieces: Sequence[tuple[int, int, float, float, bool
         errors=counts[:, :, ERROR] + counts[:, :, TIMEOUT],
         throttled=counts[:, :, THROTTLED],
         client=counts[:, :, CLIENT],
+        timed=counts[:, :, OK] + counts[:, :, TIMEOUT],
         late=total(ledger.late),
         fine=(spread(raw[:, CANDIDATE]), spread(raw[:, STABLE])),
     )

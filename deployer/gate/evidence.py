@@ -13,7 +13,7 @@ import numpy as np
 
 from deployer.gate import betting
 from deployer.gate.blocks import Blocks, least_s
-from deployer.gate.contrast import Contrast, exceedances, odds, ranks, tail_slope
+from deployer.gate.contrast import Contrast, Pair, exceedances, odds, ranks, tail_slope
 from deployer.gate.histogram import Counts, shrink
 from deployer.gate.ledger import CANDIDATE, STABLE
 from deployer.gate.permutation import Floats, Ints
@@ -24,28 +24,31 @@ HARMLESS_MS = 2.0
 """A candidate slower by no more than this is not rolled back for it, however large the ratio: 1 ms in 4 is noise."""
 ERROR_FLOOR = 0.002
 """Below this share of errors the comparison of errors does not fail a candidate."""
-LATENCY_TILTS = np.array([0.25, 0.5, 1.0, 1.75, 3.0, 5.0])
-ERROR_TILTS = np.array([0.5, 1.0, 1.75, 2.75, 5.0])
-RANK_TILTS = np.array([0.25, 0.5, 1.0, 2.0])
+LATENCY_TILTS = np.array([0.4, 1.0, 2.25])
+ERROR_TILTS = np.array([0.5, 1.5, 3.0])
+RANK_TILTS = np.array([0.4, 1.2])
+"""Alternatives, beyond the margin: few, as each one more costs all the others evidence."""
 WOBBLE = (0.03, 0.10)
 """Harmless difference of equal deployments from block to block, sd of ln latency: assumed, and at most believed."""
 ERROR_WOBBLE = (0.30, 0.80)
 """The same for the log odds of an error."""
-BREAKER_SHARE = 0.2
-"""More than one error in five is a catastrophe."""
+ERROR_CAP = 1.0
+"""As ``betting.CAP``, for errors: stalls do not cause them."""
+BREAKER_SHARE = 0.15
+"""More errors than this share are a catastrophe."""
 BREAKER_TILTS = np.log(np.array([0.6, 0.99]) / np.array([0.4, 0.01])) - np.log(BREAKER_SHARE / (1 - BREAKER_SHARE))
 BREAKER_PAIR_TILTS = np.array([3.0, 6.0])
 ALONE = 0.3
 """Part of an absolute metric's weight that is kept for time without stable traffic."""
 WEIGHTS = {
-    ("error_rate", "compare"): 0.25,
-    ("p99", "compare"): 0.20,
-    ("p95", "compare"): 0.15,
-    ("shift", "compare"): 0.15,
-    ("p50", "compare"): 0.10,
-    ("error_rate", "slo"): 0.05,
+    ("error_rate", "compare"): 0.28,
+    ("p99", "compare"): 0.17,
+    ("p95", "compare"): 0.08,
+    ("shift", "compare"): 0.30,
+    ("p50", "compare"): 0.02,
+    ("error_rate", "slo"): 0.06,
     ("latency", "slo"): 0.05,
-    ("breaker", "slo"): 0.05,
+    ("breaker", "slo"): 0.04,
 }
 """Weight of each metric's e-value in the mean. Source: tuned on simulated rollouts, tests/bench/gate."""
 
@@ -110,13 +113,13 @@ def total(found: list[Evidence], gate: Gate) -> float:
 def _compared(blocks: Blocks, gate: Gate) -> Iterator[Evidence]:
     yield Evidence("error_rate", "compare", WEIGHTS["error_rate", "compare"], _error_log_e(blocks, gate))
     arms = warm_arms(blocks, gate, gate.false_rollback)
-    common = shrink(arms.candidate, tolerated(gate, "p50"), HARMLESS_MS)
-    tails = shrink(arms.candidate, tolerated(gate, "p99"), HARMLESS_MS)
-    shifted = ranks(common, arms.stable, RANK_TILTS, WOBBLE)
-    yield Evidence("shift", "compare", WEIGHTS["shift", "compare"], _any_start(shifted, arms.caps))
-    for metric, candidate, levels in (("p50", common, (0.5,)), ("p95", common, (0.95,)), ("p99", tails, (0.99, 0.997))):
-        logs = [_any_start(slower(candidate, arms.stable, level, LATENCY_TILTS), arms.caps) for level in levels]
-        log_e = betting.mean_log([(1.0, log) for log in logs])
+    common = Pair(shrink(arms.candidate, tolerated(gate, "p50"), HARMLESS_MS), arms.stable)
+    tails = Pair(shrink(arms.candidate, tolerated(gate, "p99"), HARMLESS_MS), arms.stable)
+    shifted = float(_any_start(ranks(common, RANK_TILTS, WOBBLE), arms.caps))
+    yield Evidence("shift", "compare", WEIGHTS["shift", "compare"], shifted)
+    parts = [(common, 0.5), (common, 0.95), (tails, 0.99)]
+    logs: list[float] = _any_start(slower(parts, LATENCY_TILTS), arms.caps).tolist()
+    for metric, log_e in zip(QUANTILES, logs, strict=True):
         yield Evidence(metric, "compare", WEIGHTS[metric, "compare"], log_e)
 
 
@@ -124,19 +127,20 @@ def _error_log_e(blocks: Blocks, gate: Gate) -> float:
     n, bad = blocks.n[blocks.paired], blocks.errors[blocks.paired]
     base = float(np.log(gate.compare.error_rate.tolerate))
     contrast = odds(n, bad, ERROR_TILTS, base, ERROR_WOBBLE)
-    log_e = _any_start(contrast, betting.caps(blocks.length_s[blocks.paired], least_s(gate), gate.false_rollback))
+    caps = betting.caps(blocks.length_s[blocks.paired], least_s(gate), gate.false_rollback, ERROR_CAP)
+    log_e = float(_any_start(contrast, caps))
     rare = bad[:, CANDIDATE].sum() < ERROR_FLOOR * n[:, CANDIDATE].sum()
     return min(log_e, 0.0) if rare else log_e
 
 
-def slower(candidate: Counts, stable: Counts, level: float, tilts: Floats) -> Contrast:
-    """Contrast of the answers above the pooled quantile ``level``."""
-    n, bad = exceedances(candidate, stable, level)
-    slope = tail_slope(stable, candidate, level)
-    return odds(n, bad, tilts, 0.0, (WOBBLE[0] * slope, WOBBLE[1] * slope))
+def slower(parts: list[tuple[Pair, float]], tilts: Floats) -> Contrast:
+    """Contrasts, by part and block, of the answers above the pooled quantile of each part (latencies, level)."""
+    n, bad = (np.stack(each) for each in zip(*(exceedances(*part) for part in parts), strict=True))
+    slopes = np.array([tail_slope(pair.reached[-1], level) for pair, level in parts])
+    return odds(n, bad, tilts, 0.0, (WOBBLE[0] * slopes, WOBBLE[1] * slopes))
 
 
-def _any_start(contrast: Contrast, caps: Floats) -> float:
+def _any_start(contrast: Contrast, caps: Floats) -> Floats:
     return betting.from_any_start(betting.temper(contrast.log_e, contrast.variance, contrast.h2, caps))
 
 
@@ -147,12 +151,12 @@ def _absolute(blocks: Blocks, slo: Slo, gate: Gate, *, stable: bool) -> Iterator
         logs = _target(blocks, (blocks.n, blocks.errors, judged), slo.error_rate, ERROR_TILTS, caps, ERROR_WOBBLE)
         yield _absolute_evidence("error_rate", WEIGHTS["error_rate", "slo"], logs, stable=stable)
     targets = named_targets(slo)
-    timed = np.stack([blocks.timed(CANDIDATE), blocks.timed(STABLE)], axis=1)
+    reached = blocks.reached()
     for column, (metric, _) in enumerate(targets):
         limit = round(1 - QUANTILES[metric], 6)
-        slope = tail_slope(blocks.fine[STABLE], blocks.fine[CANDIDATE], QUANTILES[metric])
+        slope = tail_slope(reached, QUANTILES[metric])
         wobble = (WOBBLE[0] * slope, WOBBLE[1] * slope)
-        counts = (timed, blocks.late[:, :, column], blocks.warm)
+        counts = (blocks.timed, blocks.late[:, :, column], blocks.warm)
         logs = _target(blocks, counts, limit, LATENCY_TILTS, caps, wobble)
         yield _absolute_evidence(metric, WEIGHTS["latency", "slo"] / len(targets), logs, stable=stable)
 
@@ -177,7 +181,7 @@ def _target(
     over = over_limit(n[:, CANDIDATE], bad[:, CANDIDATE], limit, tilts, wobble)
     x = betting.temper(over.log_e, over.variance, over.h2, caps)
     worse = _any_start(odds(n[beside], bad[beside], tilts, 0.0, wobble), caps[beside])
-    return betting.from_any_start(x[beside]), worse, betting.from_any_start(x[alone])
+    return float(betting.from_any_start(x[beside])), float(worse), float(betting.from_any_start(x[alone]))
 
 
 def over_limit(n: Ints, bad: Ints, limit: float, tilts: Floats, wobble: tuple[float, float]) -> Contrast:
@@ -203,5 +207,5 @@ def breaker(fresh: Blocks, *, stable: bool) -> Evidence:
     over = betting.bernoulli(bad[:, CANDIDATE], n[:, CANDIDATE], BREAKER_SHARE, BREAKER_TILTS)
     beside = fresh.paired
     worse = odds(n[beside], bad[beside], BREAKER_PAIR_TILTS, 0.0, (0.0, 0.0)).log_e
-    logs = [betting.from_any_start(part) for part in (over[beside], worse, over[~beside])]
+    logs = [float(betting.from_any_start(part)) for part in (over[beside], worse, over[~beside])]
     return _absolute_evidence("breaker", weight, (logs[0], logs[1], logs[2]), stable=stable)

@@ -25,8 +25,8 @@ from deployer.manifest.schema import Gate, Slo
 
 BLAMED = 0.1
 """A metric is named in a FAIL if it brought at least this part of the evidence."""
-_COST_NATS = 2.0
-"""What the mixture over alternatives costs a proof, about."""
+_COST_NATS = float(np.log(4))
+"""What the mixture over alternatives costs a proof in the end."""
 
 Interval = tuple[float | None, float | None, float | None]
 
@@ -126,12 +126,10 @@ def _proven(case: Case, proof: Proof, interval: Interval, words: str) -> Reason:
 
 def _needed(case: Case, proof: Proof, requests: int, target: float) -> int | None:
     """Candidate requests at which the proof is there, if it goes on as it went; None if it does not go forward."""
-    if requests == 0:
+    if requests == 0 or not proof.ok or proof.best <= 0:
         return None
-    if not proof.ok or proof.log_e <= -_COST_NATS / 2:
-        return None
-    pace = (proof.log_e + _COST_NATS) / requests
-    return max(int(np.ceil((target + _COST_NATS) / pace)), requests + 1, case.gate.min_requests)
+    more = (target + _COST_NATS) / proof.best
+    return max(int(np.ceil(requests * more)), requests + 1, case.gate.min_requests)
 
 
 def _measured(case: Case, metric: str, rule: str) -> tuple[Interval, str]:

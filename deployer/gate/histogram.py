@@ -98,7 +98,10 @@ def shrink(fine: Counts, factor: float, less_ms: float) -> Counts:
         less_ms: >= 0.
     """
     out = np.zeros_like(fine)
-    _add_columns(out, _shrunk(factor, less_ms), fine)
+    filled = np.flatnonzero(fine.any(axis=0))
+    if filled.size:
+        used = slice(int(filled[0]), int(filled[-1]) + 1)
+        _add_columns(out, _shrunk(factor, less_ms)[used], fine[:, used])
     return out
 
 

@@ -10,12 +10,13 @@ FAIL: the mean e-value of all metrics reaches 1 / false_rollback. PASS: every ne
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 
 from deployer.gate import blindness
+from deployer.gate.advice import Seen, enough_weight
 from deployer.gate.blocks import Blocks, fresh_blocks, score_blocks
 from deployer.gate.evidence import (
     Evidence,
@@ -33,6 +34,7 @@ from deployer.gate.passing import proofs
 from deployer.gate.permutation import Ints
 from deployer.gate.samples import Samples
 from deployer.gate.verdict import Arm, Moment, Reason, Result, Verdict
+from deployer.manifest.quantities import format_duration
 from deployer.manifest.schema import Gate, Slo
 
 UNHURT = float(np.log(2.0))
@@ -133,7 +135,25 @@ def _weigh(look: Look, fresh: Blocks, broken: Evidence, until: datetime) -> Verd
         acted = {(proof.metric, proof.rule) for proof in needed}
         said = [r for r in why if (r.metric, r.rule) in acted and (proven or r.result is not Result.PASS)]
     text = _joined(said) + ("" if result is Result.INCONCLUSIVE else _alone(blocks, moment))
-    return _verdict(result, text, (*holds, *why), look, until)
+    verdict = _verdict(result, text, (*holds, *why), look, until)
+    cured = look.explain and result is Result.INCONCLUSIVE and all(hold.metric == "requests" for hold in holds)
+    return _advised(verdict, case, look, until) if cured else verdict
+
+
+def _advised(verdict: Verdict, case: Case, look: Look, until: datetime) -> Verdict:
+    """Add which weight would have brought enough requests in this step's time."""
+    moment, ledger = look.moment, look.ledger
+    began_s = moment.step_started_at.timestamp()
+    step = int(ledger.served(CANDIDATE)[ledger.rows(began_s, until.timestamp())].sum())
+    seen = Seen(int(case.blocks.n[:, CANDIDATE].sum()) - step, step)
+    acted = {(proof.metric, proof.rule) for proof in case.proofs}
+    unproven = [reason for reason in verdict.reasons if (reason.metric, reason.rule) in acted]
+    weight = enough_weight(moment, seen, unproven, look.gate.min_requests)
+    if weight is None:
+        return verdict
+    took = format_duration(until.timestamp() - began_s)
+    text = f"{verdict.text}; at weight {weight} the {took} of this step would probably have been enough"
+    return replace(verdict, text=text, enough_weight_pct=weight)
 
 
 def _alone(blocks: Blocks, moment: Moment) -> str:

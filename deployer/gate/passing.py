@@ -7,13 +7,13 @@ A metric is proven when the e-value against "beyond the bound" reaches 1 / misse
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from deployer.gate import betting
 from deployer.gate.blocks import Blocks, least_s
-from deployer.gate.contrast import odds, ranks, tail_slope
+from deployer.gate.contrast import Contrast, Pair, odds, ranks, tail_slope
 from deployer.gate.evidence import (
     ERROR_WOBBLE,
     QUANTILES,
@@ -25,7 +25,7 @@ from deployer.gate.evidence import (
     warm_arms,
 )
 from deployer.gate.histogram import shrink
-from deployer.gate.ledger import CANDIDATE, STABLE
+from deployer.gate.ledger import CANDIDATE
 from deployer.gate.permutation import Floats, Ints
 from deployer.gate.verdict import Moment
 from deployer.manifest.schema import Gate, Slo
@@ -50,6 +50,8 @@ class Proof:
     bound: float
     """What is being proven: the share of bad answers, or the factor of the stable's latency, is below this."""
     log_e: float
+    best: float
+    """Ln e of the best of its alternatives: what grows in proportion to the requests."""
     ok: bool = True
     """The estimate itself is on the right side."""
 
@@ -80,16 +82,29 @@ def _compared(blocks: Blocks, slo: Slo, gate: Gate, moment: Moment) -> Iterator[
         yield _compared_errors(blocks, gate, share)
     arms = warm_arms(blocks, gate, gate.missed_regression)
     bound = latency_bound(gate, "shift", share)
-    shifted = ranks(shrink(arms.candidate, bound, SAFE_MS), arms.stable, RANK_TILTS, WOBBLE)
-    x = betting.temper(shifted.log_e, shifted.variance, shifted.h2, arms.caps)
-    yield Proof("shift", "compare", bound, betting.from_first(x))
-    for metric, _ in named_targets(slo):
-        if metric == "p50" or share <= TAILS_FROM:
-            continue
-        bound = latency_bound(gate, metric, share)
-        tail = slower(shrink(arms.candidate, bound, SAFE_MS), arms.stable, QUANTILES[metric], TILTS)
-        x = betting.temper(tail.log_e, tail.variance, tail.h2, arms.caps)
-        yield Proof(metric, "compare", bound, betting.from_first(x))
+    shifted = ranks(Pair(shrink(arms.candidate, bound, SAFE_MS), arms.stable), RANK_TILTS, WOBBLE)
+    yield Proof("shift", "compare", bound, *_total(shifted, arms.caps))
+    tails = [metric for metric, _ in named_targets(slo) if metric != "p50" and share > TAILS_FROM]
+    if not tails:
+        return
+    bounds = [latency_bound(gate, metric, share) for metric in tails]
+    pairs = [Pair(shrink(arms.candidate, bound, SAFE_MS), arms.stable) for bound in bounds]
+    tail = slower([(pair, QUANTILES[metric]) for pair, metric in zip(pairs, tails, strict=True)], TILTS)
+    for metric, bound, x in zip(tails, bounds, _tempered(tail, arms.caps), strict=True):
+        yield Proof(metric, "compare", bound, betting.from_first(x), _best(x))
+
+
+def _tempered(contrast: Contrast, caps: Floats) -> Floats:
+    return betting.temper(contrast.log_e, contrast.variance, contrast.h2, caps)
+
+
+def _total(contrast: Contrast, caps: Floats) -> tuple[float, float]:
+    x = _tempered(contrast, caps)
+    return betting.from_first(x), _best(x)
+
+
+def _best(x: Floats) -> float:
+    return float(x.sum(axis=0).max())
 
 
 def _compared_errors(blocks: Blocks, gate: Gate, share: float) -> Proof:
@@ -100,8 +115,8 @@ def _compared_errors(blocks: Blocks, gate: Gate, share: float) -> Proof:
     bound = 1 + (gate.compare.error_rate.rule_out - 1) / share
     beside = odds(n, bad, TILTS, float(np.log(bound)), ERROR_WOBBLE)
     rare = over_limit(n[:, CANDIDATE], bad[:, CANDIDATE], min(0.01 / share, ERRORS_AT_MOST), TILTS, ERROR_WOBBLE)
-    logs = [betting.from_first(betting.temper(part.log_e, part.variance, part.h2, caps)) for part in (beside, rare)]
-    return Proof("error_rate", "compare", bound, betting.mean_log([(0.5, log) for log in logs]))
+    logs, best = zip(*(_total(part, caps) for part in (beside, rare)), strict=True)
+    return Proof("error_rate", "compare", bound, betting.mean_log([(0.5, log) for log in logs]), max(best))
 
 
 def _absolute(blocks: Blocks, slo: Slo, gate: Gate, moment: Moment) -> Iterator[Proof]:
@@ -112,18 +127,17 @@ def _absolute(blocks: Blocks, slo: Slo, gate: Gate, moment: Moment) -> Iterator[
         n, bad = blocks.n[:, CANDIDATE], blocks.errors[:, CANDIDATE]
         yield _below("error_rate", (n, bad), bound, caps, ERROR_WOBBLE)
     beside = moment.stable is not None and bool(blocks.paired.any())
+    reached = blocks.reached()
     for column, (metric, _) in enumerate(named_targets(slo)):
         limit = round(1 - QUANTILES[metric], 6)
         bound = min(limit * (BESIDE if beside else 1.0) / share, max(limit, 0.75))
-        slope = tail_slope(blocks.fine[STABLE], blocks.fine[CANDIDATE], QUANTILES[metric])
-        n, bad = blocks.timed(CANDIDATE)[blocks.warm], blocks.late[blocks.warm, CANDIDATE, column]
+        slope = tail_slope(reached, QUANTILES[metric])
+        n, bad = blocks.timed[blocks.warm, CANDIDATE], blocks.late[blocks.warm, CANDIDATE, column]
         wobble = (WOBBLE[0] * slope, WOBBLE[1] * slope)
         proof = _below(metric, (n, bad), bound, caps[blocks.warm], wobble)
-        yield Proof(metric, "slo", bound, proof.log_e, bool(bad.sum() * share <= limit * n.sum()))
+        yield replace(proof, ok=bool(bad.sum() * share <= limit * n.sum()))
 
 
 def _below(metric: str, counts: tuple[Ints, Ints], bound: float, caps: Floats, wobble: tuple[float, float]) -> Proof:
     n, bad = counts
-    part = over_limit(n, bad, bound, TILTS, wobble)
-    log_e = betting.from_first(betting.temper(part.log_e, part.variance, part.h2, caps))
-    return Proof(metric, "slo", bound, log_e)
+    return Proof(metric, "slo", bound, *_total(over_limit(n, bad, bound, TILTS, wobble), caps))

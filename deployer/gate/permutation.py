@@ -10,21 +10,22 @@ Booth & Butler, Biometrika 77, 1990), whose error falls with the block's size.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Key = tuple[int | bytes, ...]
+Key = tuple[int, int, int] | tuple[int, bytes]
 
 EXACT_RANGE = 300
 """Up to so many values of k the hypergeometric sum is taken in full."""
-EXACT_WORK = 2000
+EXACT_WORK = 300
 """Up to this smaller arm x pool the rank polynomial is expanded in full."""
-_REMEMBERED = 20_000
+_REMEMBERED = 5000
 _NEWTON = 60
-_CLOSE = 1e-8
+_CLOSE = 1e-10
 
 
 def log_gamma(x: NDArray[np.floating] | Ints) -> Floats:
@@ -42,7 +43,7 @@ def log_gamma(x: NDArray[np.floating] | Ints) -> Floats:
 
 
 def log_sum_exp(values: Floats, axis: int) -> Floats:
-    """Logarithm of of the sum of exp along ``axis``; -inf for nothing but -inf."""
+    """Logarithm of the sum of exp along ``axis``; -inf for nothing but -inf."""
     top = np.max(values, axis=axis, keepdims=True)
     safe = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
@@ -60,14 +61,14 @@ def log_factorial(n: Ints) -> Floats:
 
 
 def log_choose(n: Ints, k: Ints) -> Floats:
-    """Logarithm of of the binomial coefficient; -inf outside 0 <= k <= n."""
+    """Logarithm of the binomial coefficient; -inf outside 0 <= k <= n."""
     inside = (k >= 0) & (k <= n)
     part = np.where(inside, k, 0)
     return np.where(inside, log_factorial(n) - log_factorial(part) - log_factorial(n - part), -np.inf)
 
 
 def hypergeometric_log_mgf(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Floats:
-    """Compute ln E[exp(tilt * k)], k the candidate's share of ``bad`` answers, shape (blocks, tilts).
+    """Compute ln E[exp(tilt * k)], k the candidate's share of ``bad`` answers, shape (..., tilts).
 
     Args:
         n: answers of the candidate, by block.
@@ -75,31 +76,33 @@ def hypergeometric_log_mgf(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Fl
         bad: bad answers of both, by block.
         tilt: log odds ratios.
     """
-    keys: list[Key] = [(*row, tilt.tobytes()) for row in zip(n.tolist(), others.tolist(), bad.tolist(), strict=True)]
-    return _remembered(
-        _HYPERGEOMETRIC, keys, tilt.size, lambda new: _hypergeometric(n[new], others[new], bad[new], tilt)
-    )
+    flat = (n.ravel(), others.ravel(), bad.ravel())
+    keys: list[Key] = list(zip(*(part.tolist() for part in flat), strict=True))
+
+    def compute(new: Ints) -> Floats:
+        return _hypergeometric(flat[0][new], flat[1][new], flat[2][new], tilt)
+
+    rows = _remembered(_HYPERGEOMETRIC, keys, tilt, compute)
+    return rows.reshape(*n.shape, tilt.size)
 
 
-def _remembered(
-    memory: dict[Key, Floats],
-    keys: list[Key],
-    width: int,
-    compute: Callable[[Ints], Floats],
-) -> Floats:
-    """Rows by key, computed once: at the next look only the newest blocks are new. Results do not depend on it."""
-    if len(memory) > _REMEMBERED:
-        memory.clear()
-    new = np.array([row for row, key in enumerate(keys) if key not in memory], np.int64)
-    found = compute(new) if new.size else np.zeros((0, width))
-    fresh: dict[Key, Floats] = {keys[row]: found[place] for place, row in enumerate(new.tolist())}
-    out = np.array([fresh[key] if key in fresh else memory[key] for key in keys]).reshape(len(keys), width)
-    memory.update(fresh)
-    return out
+Memory = dict[bytes, dict[Key, Floats]]
+_HYPERGEOMETRIC: Memory = {}
+_RANKS: Memory = {}
 
 
-_HYPERGEOMETRIC: dict[Key, Floats] = {}
-_RANKS: dict[Key, Floats] = {}
+def _remembered(memory: Memory, keys: list[Key], tilt: Floats, compute: Callable[[Ints], Floats]) -> Floats:
+    """Rows by tilts and key, computed once: at the next look only the newest blocks are new. Results do not depend."""
+    known = memory.setdefault(tilt.tobytes(), {})
+    rows = [known.get(key) for key in keys]
+    new = [place for place, row in enumerate(rows) if row is None]
+    if new:
+        found = compute(np.array(new, np.int64))
+        if len(known) > _REMEMBERED:
+            known.clear()
+        for place, row in zip(new, found, strict=True):
+            rows[place] = known[keys[place]] = row
+    return np.concatenate([np.zeros(0), *(row for row in rows if row is not None)]).reshape(len(keys), tilt.size)
 
 
 def _hypergeometric(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Floats:
@@ -141,14 +144,16 @@ def rank_log_mgf(n: Ints, counts: Ints, tilt: Floats) -> Floats:
         counts: pooled answers, by (block, bin).
         tilt: values of the tilt.
     """
-    used = counts.any(axis=0)
-    bins = np.ascontiguousarray(counts[:, used])
-    keys: list[Key] = [
-        (drawn, row[row > 0].tobytes(), tilt.tobytes()) for drawn, row in zip(n.tolist(), bins, strict=True)
-    ]
-    return _remembered(
-        _RANKS, keys, tilt.size, lambda new: score_log_mgf(n[new], bins[new], rank_scores(bins[new]), tilt)
-    )
+    filled = counts > 0
+    found, ends = counts[filled].tobytes(), 8 * np.cumsum(filled.sum(axis=1))
+    edges = pairwise([0, *ends.tolist()])
+    keys: list[Key] = [(drawn, found[low:high]) for drawn, (low, high) in zip(n.tolist(), edges, strict=True)]
+
+    def compute(new: Ints) -> Floats:
+        bins = np.ascontiguousarray(counts[new][:, counts[new].any(axis=0)])
+        return score_log_mgf(n[new], bins, rank_scores(bins), tilt)
+
+    return _remembered(_RANKS, keys, tilt, compute)
 
 
 def score_log_mgf(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
@@ -189,23 +194,26 @@ def _elementary(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
 
 
 def _saddlepoint(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
-    tilts = np.append(tilt, 0.0)
-    pull = scores[:, None, :] * tilts[:, None]  # (block, tilt, bin)
-    counts3 = counts[:, None, :].astype(np.float64)
-    wanted = n[:, None].astype(np.float64)
-    pool = counts.sum(axis=1)[:, None].astype(np.float64)
-    theta: Floats = np.log(wanted / (pool - wanted)) - (pull * counts3).sum(axis=2) / pool
-    reach: Floats = 2 * np.abs(pull).max(axis=2) + 1
+    pull = scores[:, None, :] * tilt[:, None]  # (block, tilt, bin)
+    wanted, pool = n.astype(np.float64)[:, None], counts.sum(axis=1).astype(np.float64)[:, None]
+    weights = counts.astype(np.float64)[:, :, None]
+
+    def summed(each: Floats) -> Floats:
+        return (each @ weights)[:, :, 0]
+
+    plain = np.log(wanted / (pool - wanted))
+    theta: Floats = plain - summed(pull) / pool
+    reach, factors = 2 * np.abs(pull).max(axis=2) + 1, np.exp(pull)
     low, high = theta - reach, theta + reach
     for _ in range(_NEWTON):  # Newton, kept inside a shrinking bracket
-        share: Floats = 1 / (1 + np.exp(-(theta[:, :, None] + pull)))
-        gap: Floats = (counts3 * share).sum(axis=2) - wanted
-        if np.all(np.abs(gap) < _CLOSE * pool):
+        share: Floats = factors / (factors + np.exp(-theta)[:, :, None])
+        gap, slope = summed(share) - wanted, summed(share * (1 - share))
+        if np.all(gap * gap < _CLOSE * slope):  # the exponent is flat here: its error is half of this
             break
         low, high = np.where(gap < 0, theta, low), np.where(gap > 0, theta, high)
-        step: Floats = theta - gap / (counts3 * share * (1 - share)).sum(axis=2)
+        step = theta - gap / slope
         theta = np.where((step > low) & (step < high), step, (low + high) / 2)
-    share = 1 / (1 + np.exp(-(theta[:, :, None] + pull)))
-    total: Floats = -(counts3 * np.log1p(-share)).sum(axis=2) - wanted * theta
-    total -= 0.5 * np.log((counts3 * share * (1 - share)).sum(axis=2))
-    return total[:, :-1] - total[:, -1:]
+    share = factors / (factors + np.exp(-theta)[:, :, None])
+    total = summed(np.log(1 + np.exp(theta)[:, :, None] * factors)) - wanted * theta
+    untilted = pool * np.log(pool / (pool - wanted)) - wanted * plain
+    return total - untilted - 0.5 * np.log(summed(share * (1 - share)) / (wanted * (pool - wanted) / pool))

@@ -32,7 +32,8 @@ WORSE = (5.0, 20.0)
 PROOF = "pass: "
 NEVER = 3.0
 _SHARES = {"p50": 0.5, "p95": 0.05, "p99": 0.01}
-_WEIGHTS = (1, 2, 5, 10, 20, 25, 50)
+WEIGHTS_PCT = (1, 2, 5, 10, 20, 25, 50)
+"""Weights that are proposed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ def check_step(slo: Slo, gate: Gate, traffic: Traffic, max_s: float) -> Shortfal
     if passing.seconds <= max_s:
         return None
     helps: list[str] = []
-    for weight in (weight for weight in _WEIGHTS if weight > traffic.weight_pct):
+    for weight in (weight for weight in WEIGHTS_PCT if weight > traffic.weight_pct):
         if _passing(slo, gate, replace(traffic, weight_pct=weight)).seconds <= max_s:
             helps.append(f"weight {weight}")
             break

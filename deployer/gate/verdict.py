@@ -99,3 +99,5 @@ class Verdict:
     """Evidence up to this moment was complete and used; None: blind."""
     looks: int
     """This look's number, from 1."""
+    enough_weight_pct: int | None = None
+    """Undecided only for want of requests: at this weight the step's time so far would probably have been enough."""

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from deployer.gate import betting
 from deployer.gate.betting import bernoulli, caps, from_any_start, from_first, heterogeneity, mean_log, temper
-from deployer.gate.contrast import odds, ranks
+from deployer.gate.contrast import Pair, odds, ranks
 from deployer.gate.histogram import FINE_BINS
 
 
 def test_a_restart_mixture_is_its_recursion():
     x = np.random.default_rng(0).normal(0, 1, (7, 3))
-    prior = 0.5 * np.log1p(1 / (10 + np.arange(7))) / np.log1p(200)
-    prior[0] += 0.5
+    prior = (1 - betting.FIRST) * np.log1p(1 / (10 + np.arange(7))) / np.log1p(200)
+    prior[0] += betting.FIRST
     running = np.zeros(3)
     for block in range(7):
         running = (running + prior[block]) * np.exp(x[block])
@@ -44,11 +44,12 @@ def test_evidence_is_clipped_before_it_overflows():
 
 def test_longer_blocks_may_bring_more_by_the_root():
     found = caps(np.array([10.0, 30.0, 120.0]), 30.0, 0.05)
-    assert found == pytest.approx([2 / 3 * math.log(20), 2 / 3 * math.log(20), 4 / 3 * math.log(20)])
+    assert found == pytest.approx([0.75 * math.log(20), 0.75 * math.log(20), 1.5 * math.log(20)])
+    assert caps(np.array([30.0]), 30.0, 0.05, 1.0) == pytest.approx([math.log(20)])
 
 
 def test_tempering_caps_gains_and_not_losses():
-    x = temper(np.array([[9.0, -9.0]]), np.array([2.0]), 0.25, np.array([2.0]))
+    x = temper(np.array([[9.0, -9.0]]), np.array([2.0]), np.array(0.25), np.array([2.0]))
     assert x.tolist() == [[2.0, -6.0]]
 
 
@@ -119,7 +120,7 @@ def test_rank_bets_have_a_mean_of_at_most_one_under_the_null():
     rng = np.random.default_rng(11)
     candidate, stable = _null_blocks(rng, 4000, 6, 34)
     for tilts in (np.array([0.25, 0.5, 1.0]), np.array([-0.25, -0.5, -1.0])):
-        e = np.exp(ranks(candidate, stable, tilts, (0.0, 0.0)).log_e)
+        e = np.exp(ranks(Pair(candidate, stable), tilts, (0.0, 0.0)).log_e)
         error = e.std(axis=0) / np.sqrt(len(e))
         assert (np.abs(e.mean(axis=0) - 1) < 4 * error).all()
 

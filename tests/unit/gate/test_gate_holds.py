@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from unit.gate.worlds import OK, SLO, T0, after, gate, look, moment, pair
 
@@ -6,6 +7,7 @@ from deployer.gate.evidence import Evidence
 from deployer.gate.holds import found_holds
 from deployer.gate.ledger import Ledger
 from deployer.gate.samples import Cell, Samples
+from deployer.gate.verdict import Shift
 
 GATE = gate(warm_up="0s", min_requests=1)
 
@@ -54,3 +56,53 @@ def test_how_many_were_due_follows_from_the_weight(weight, due):
     cells = [cell for cell in pair(30, weight=weight) if cell.start < after(20)]
     later = [Cell(after(21 + k), "stable", OK, 5, 1) for k in range(5)]
     assert (look([*cells, *later], 27, weight=weight).text.startswith("no answers of candidate")) is due
+
+
+def split(share, *, n=60, seconds=120, now=None, shifts=None, mirrored=False):
+    """Texts of what is held when ``share(second)`` of ``n`` answers a second are the candidate's."""
+    cells = []
+    for second in range(seconds):
+        mine = round(n * share(second))
+        parts = (("candidate", mine), ("stable", n - mine))
+        cells += [Cell(after(second), name, OK, 5, each) for name, each in parts if each]
+    ledger = Ledger.of(Samples(tuple(cells), 1.0, None), "candidate", "stable", (100.0, 200.0))
+    until = seconds if now is None else now
+    at = moment(until, shifts=shifts, mirrored=mirrored)
+    blocks = score_blocks(ledger, GATE, at, T0.timestamp() + until)
+    return [
+        reason.text
+        for reason in found_holds(ledger, blocks, [], SLO, GATE, at, after(until))
+        if reason.metric == "split"
+    ]
+
+
+def anew(seed, n=60):
+    """Every request split anew: binomial shares."""
+    return (np.random.default_rng(seed).binomial(n, 0.2, 1000) / n).__getitem__
+
+
+def sessions(second):
+    """Sessions of four seconds, a fifth of them the candidate's."""
+    return np.random.default_rng([5, second // 4]).binomial(6, 0.2) / 6
+
+
+def test_a_share_that_jumps_more_than_a_split_by_request_is_held():
+    (text,) = split(sessions)
+    assert "sticky clients?" in text
+
+
+def test_a_split_by_request_is_not_held():
+    assert [text for seed in range(100) for text in split(anew(seed))] == []
+
+
+def test_neither_a_drift_of_the_weight_nor_a_stall_of_one_block_is_held():
+    random = anew(3)
+    assert split(lambda second: random(second) + second / 600) == []
+    assert split(lambda second: 0.9 if second in (60, 61, 62) else random(second)) == []
+
+
+def test_a_split_is_not_judged_across_weights_or_by_few_blocks_or_for_copies():
+    assert split(sessions, now=75) == []
+    assert split(sessions, mirrored=True) == []
+    steps = (Shift(T0, 20), Shift(after(45), 50), Shift(after(90), 100))
+    assert split(sessions, shifts=steps) == []  # 14 + 14 jumps; at 100 there is nothing to be split

@@ -130,6 +130,7 @@ def test_memory_changes_no_result_and_is_emptied_when_full(monkeypatch):
     first = hypergeometric_log_mgf(*args, TILTS)
     again = hypergeometric_log_mgf(*args, TILTS)
     monkeypatch.setattr(permutation, "_REMEMBERED", 3)
+    hypergeometric_log_mgf(ints(*range(1, 30)), ints(*range(131, 160)), ints(*range(2, 31)), TILTS)
     emptied = hypergeometric_log_mgf(*args, TILTS)
     assert np.array_equal(first, again)
     assert np.array_equal(first, emptied)
