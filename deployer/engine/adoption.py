@@ -20,12 +20,9 @@ def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted |
     """
     capabilities = platform.capabilities
     fresh_id = f"{marks.rollout_id}+{now:%H%M%S}"
-    before = endpoint
-    if marks.phase is not Phase.PREPARING:
-        before = replace(endpoint, traffic={marks.stable: 100} if marks.stable else {}, mirror={})
+    before = before_it(endpoint, marks)
     if wanted is not None:
-        named = replace(wanted, candidate=replace(wanted.candidate, name=marks.candidate))
-        plan = compile_plan(named, before, capabilities, rollout_id=fresh_id)
+        plan = compile_plan(named_like(wanted, marks), before, capabilities, rollout_id=fresh_id)
     else:
         plan = _way_back(marks, before, capabilities, fresh_id)
     position = min(marks.position, len(plan.steps) - 1)
@@ -34,6 +31,18 @@ def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted |
     prepared = marks.phase is not Phase.PREPARING and (bool(endpoint.traffic) or not marks.stable)
     why = "found on the endpoint without its journal"
     return Adopted(plan, marks.phase, position, weight_pct, mirror_pct, why, prepared)
+
+
+def before_it(endpoint: Endpoint, marks: Marks) -> Endpoint:
+    """The endpoint with the traffic it had before the rollout that ``marks`` tell of."""
+    if marks.phase is Phase.PREPARING:
+        return endpoint
+    return replace(endpoint, traffic={marks.stable: 100} if marks.stable else {}, mirror={})
+
+
+def named_like(wanted: Wanted, marks: Marks) -> Wanted:
+    """The specification with the candidate's name as the rollout under way chose it."""
+    return replace(wanted, candidate=replace(wanted.candidate, name=marks.candidate))
 
 
 def _way_back(marks: Marks, endpoint: Endpoint, capabilities: Capabilities, rollout_id: str) -> Plan:

@@ -159,27 +159,28 @@ class Lease:
         Raises:
             PlanError: another run was first, or its owner lives.
         """
+        written: Holder | None = None
         for last in (False, False, True):
             mine = Holder(self._owner, fence_of(value) + 1, 0)
             with suppress(ConflictError):
                 self._platform.set_tags({LEASE: str(mine)}, expect={LEASE: value})
-            value = self._read_back(mine, at_once=at_once)
-            holder = Holder.parse(value)
-            if holder == mine:
+                written = mine
+            value = self._read_back(at_once=at_once)
+            if Holder.parse(value) == mine:
                 return mine
-            overwritten = holder is None and self._is_old_map(value, mine)
-            if last or not (take_over or overwritten):
-                raise self._refused(holder)
-        raise AssertionError  # pragma: no cover - the last round returns or raises
+            is_older = written is not None and self._is_old_map(value, written)
+            if last and is_older and written is not None:
+                return written  # nobody is newer: readings are behind, and the next beat says so again
+            if last or not (take_over or is_older):
+                break
+        raise self._refused(Holder.parse(value))
 
-    def _read_back(self, mine: Holder, *, at_once: bool) -> str | None:
+    def _read_back(self, *, at_once: bool) -> str | None:
         """Return the lease as it reads; where others may overwrite it, as it reads after a pause."""
-        value = self._value()
         capabilities = self._platform.capabilities
-        if Holder.parse(value) == mine and not capabilities.compare_and_set and not at_once:
+        if not capabilities.compare_and_set and not at_once:
             self._clock.sleep(SETTLE_POLLS * capabilities.poll_s)
-            value = self._value()
-        return value
+        return self._value()
 
     def _watch(
         self, before: Holder, waiting: Callable[[str], None] | None, signal: Callable[[], str | None]
@@ -226,8 +227,8 @@ class Lease:
         """
         holder, held = Holder.parse(value), self._held
         if held is not None and _is_of(value, held):
-            if not self._platform.capabilities.compare_and_set:
-                self._held = holder  # an older map may have brought an older beat back: go on from there
+            if holder != held and not self._platform.capabilities.compare_and_set:
+                self._beat_at = None  # an older map may have brought an older beat back: the next one settles it
             return
         if held is not None and self._is_old_map(value, held):
             self._beat_at = None  # written again with the next beat, which is due at once

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
-from deployer.engine.adoption import adopt
-from deployer.engine.effects import Deployable, Effects
+from deployer.engine.adoption import adopt, before_it, named_like
+from deployer.engine.effects import Effects
 from deployer.engine.lease import Holder, Lease, is_alive_here, is_gone
-from deployer.engine.probe import Probe
-from deployer.engine.runner import Listener, Runner, WantedLoad
-from deployer.errors import ConflictError, ExitCode, StoreError, TransientError, UsageError
-from deployer.ports.clock import Clock
+from deployer.engine.runner import Listener, Runner
+from deployer.engine.site import Job, Site, no_endpoint
+from deployer.errors import ConflictError, ExitCode, StoreError, TransientError
 from deployer.ports.platform import Capabilities, Endpoint, Platform
 from deployer.ports.store import Journal
-from deployer.ports.telemetry import Telemetry
 from deployer.rollout.ending import Ended, ended
+from deployer.rollout.endpoint import in_words
 from deployer.rollout.events import Started, from_record
 from deployer.rollout.machine import fold
 from deployer.rollout.model import WAY_BACK, Phase, Plan, Request, RequestKind, Rollout
-from deployer.rollout.plan import Wanted, compile_plan, is_live
+from deployer.rollout.pace import Usual, usual
+from deployer.rollout.plan import compile_plan, is_live
 from deployer.rollout.tags import ANSWER, LEASE, REQUEST, Marks, answer_of, marks_of, tag_for
 
+PAST = 10
+"""Latest rollouts whose times say what is usual."""
 ACKNOWLEDGE_S = 20.0
 """How long a running rollout may take to act on an operator's request, besides the write it may be busy with."""
 SETTLE_S = 100.0
@@ -42,69 +42,42 @@ def settle_s(capabilities: Capabilities) -> float:
     return SETTLE_S + capabilities.restore_reserve_s
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One endpoint with everything that reaches it."""
-
-    endpoint: str
-    platform: Platform
-    telemetry: Telemetry
-    journal: Journal
-    clock: Clock
-    actor: str
-    """Who acts, for the journal: ``user@host``, or the CI run."""
-    signal: Callable[[], str | None]
-    """Name of the signal this process was sent, if any."""
-    heartbeat_s: float | None = None
-    """How often a thread renews the lease during one long action; None: no thread (tests)."""
-
-    def lease(self) -> Lease:
-        """A lease of the endpoint, not taken yet."""
-        return Lease(self.platform, self.clock, heartbeat_s=self.heartbeat_s)
-
-
-def no_endpoint(site: Site) -> UsageError:
-    """The error of a command about an endpoint that does not exist."""
-    is_local = site.platform.capabilities.platform == "local"
-    where = "deployer local status lists them" if is_local else "and the workspace it is looked for in"
-    return UsageError(f"there is no endpoint {site.endpoint}", hint=f"Check the name{':' if is_local else ''} {where}.")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A specification made ready for the engine."""
-
-    wanted: Wanted
-    endpoint_document: Mapping[str, Any]
-    deployable: Callable[[Plan], Deployable]
-    probe: Probe
-    load: WantedLoad | None
-    manifest: str | None = None
-    """Absolute path it was read from."""
-    tags: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The user's tags for the endpoint."""
-    check: Callable[[Plan], None] = lambda _: None
-    """Raises PlanError for a plan that could never be decided at the known rate."""
-
-    @property
-    def rps(self) -> float | None:
-        """Requests a second that the endpoint will get at least, when known."""
-        return self.load.rps if self.load else None
-
-
 def preview(
     job: Job, platform: Platform, endpoint: Endpoint | None, *, rollout_id: str, skip_gate: str | None
 ) -> Plan | str:
     """Compile the plan from ``endpoint``, or name the deployment that already serves the version. Writes nothing.
 
+    While a rollout is under way the plan is that of the endpoint as it was before it: see ``under_way``.
+
     Raises:
         PlanError: it would be refused.
     """
+    marks = _active(endpoint)
+    if marks is not None and endpoint is not None:
+        wanted = named_like(job.wanted, marks) if marks.digest == job.wanted.digest else job.wanted
+        before = before_it(endpoint, marks)
+        return compile_plan(wanted, before, platform.capabilities, rollout_id=rollout_id, skip_gate=skip_gate)
     live = is_live(job.wanted, endpoint)
     if live is not None:
         return live
     capabilities = platform.capabilities
     return compile_plan(job.wanted, endpoint, capabilities, rollout_id=rollout_id, rps=job.rps, skip_gate=skip_gate)
+
+
+def under_way(job: Job, endpoint: Endpoint | None) -> str | None:
+    """Say which rollout is under way and what ``rollout`` would do with it; None: there is none."""
+    marks = _active(endpoint)
+    if marks is None or endpoint is None:
+        return None
+    phase = f"{marks.phase.value.replace('_', ' ')} at step {marks.position + 1}, {in_words(endpoint.traffic)}"
+    here = f"rollout {marks.rollout_id} of {marks.candidate} is under way ({phase})"
+    runner = Holder.parse(endpoint.tags.get(LEASE))
+    if runner is not None and not is_gone(runner.owner):
+        return f"{here}, run by {runner.owner}: `deployer rollout` is refused until it ends"
+    if marks.digest == job.wanted.digest:
+        return f"{here}, and nobody runs it: `deployer rollout` goes on with it from there"
+    back = f"brings {marks.stable} back to 100%" if marks.stable else "takes all traffic away"
+    return f"{here}, and nobody runs it: `deployer rollout` first {back}, then starts this version"
 
 
 def _sound_plan(
@@ -171,6 +144,14 @@ def _with_lease(
     return ended(runner.run(runner.start(Started(found, job.manifest))))
 
 
+def _usual(journal: Journal) -> Usual:
+    """How long things took in the latest rollouts that this machine knows of."""
+    try:
+        return usual([(entry.event, entry.at) for entry in journal.read(each)] for each in journal.rollouts()[-PAST:])
+    except StoreError:
+        return Usual()  # a damaged journal is told of where it matters
+
+
 def _active(endpoint: Endpoint | None) -> Marks | None:
     marks = marks_of(endpoint.tags) if endpoint else None
     return marks if marks is not None and marks.is_active else None
@@ -179,6 +160,7 @@ def _active(endpoint: Endpoint | None) -> Marks | None:
 def _runner(
     site: Site, job: Job | None, plan: Plan, lease: Lease, listener: Listener, request: Request | None
 ) -> Runner:
+    listener.on_usual(_usual(site.journal))
     effects = Effects(
         site.platform,
         site.telemetry,

@@ -26,6 +26,7 @@ from deployer.rollout.endpoint import in_words
 from deployer.rollout.events import Adopted, Advanced, Event, GaveUp, Paused, RequestIgnored, Started, to_record
 from deployer.rollout.machine import begin, evolve
 from deployer.rollout.model import FINAL, WAY_BACK, Observed, Outcome, Phase, Request, Rollout
+from deployer.rollout.pace import Usual
 from deployer.rollout.tags import (
     ANSWER,
     LEASE,
@@ -74,6 +75,10 @@ class Listener(Protocol):
 
     def on_note(self, text: str) -> None:
         """Something worth a line that is no event."""
+        ...
+
+    def on_usual(self, usual: Usual) -> None:
+        """How long things took in past rollouts; told once, before the first look."""
         ...
 
 

@@ -21,3 +21,5 @@ class Preview:
     checks: tuple[Check, ...] = ()
     forecast: Forecast | None = None
     exit_code: ExitCode = ExitCode.OK
+    under_way: str | None = None
+    """Which rollout is half-way, and what a rollout would do with it."""

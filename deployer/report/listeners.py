@@ -12,17 +12,23 @@ from rich.live import Live
 from rich.text import Text
 
 from deployer.gate.verdict import Verdict
+from deployer.manifest.quantities import format_duration
 from deployer.report.story import Story
 from deployer.report.tree import tree
 from deployer.report.verdicts import is_news
 from deployer.report.words import event_words, plain
-from deployer.rollout.actions import Action, Wait
+from deployer.rollout.actions import Action, Restore, SetWeight, StartStable, Wait
 from deployer.rollout.endpoint import Endpoint
 from deployer.rollout.events import Event, Judged
-from deployer.rollout.model import Rollout
+from deployer.rollout.model import Phase, Rollout
+from deployer.rollout.pace import Usual
 
 REPEAT_S = 10.0
 """An unchanged verdict is said again after this long, so that a CI log shows life."""
+ALIVE_S = 60.0
+"""What is waited for is said again after this long."""
+LONG_S = 10.0
+"""What usually takes less than this is not worth a word about how long it takes."""
 NOTES = 3
 """Latest notes that are kept below the tree."""
 UNSAID = ("next look of the gate", "gate skipped", "holding")
@@ -48,6 +54,9 @@ class Quiet:
     def on_note(self, text: str) -> None:
         """Ignore."""
 
+    def on_usual(self, usual: Usual) -> None:
+        """Ignore."""
+
 
 class Lines(Quiet):
     """One plain line an event; what belongs to it is indented below."""
@@ -58,6 +67,9 @@ class Lines(Quiet):
         self._said: tuple[Verdict, datetime] | None = None
         """The verdict that was printed last at this step, and when."""
         self._waiting = ""
+        self._waited: datetime | None = None
+        """When it was last said what is waited for."""
+        self._usual = Usual()
         self._note = ""
 
     def on_event(self, state: Rollout, event: Event, at: datetime) -> None:
@@ -78,11 +90,20 @@ class Lines(Quiet):
         self._say(at, kind, text)
 
     def on_look(self, state: Rollout, endpoint: Endpoint | None, action: Action, now: datetime) -> None:
-        """Say what is waited for when that changed."""
-        waiting = waiting_for(action)
-        if waiting and waiting != self._waiting:
-            self._waiting = waiting
-            self._say(now, "wait", waiting)
+        """Say what is waited for when that changed, and again every ALIVE_S, so that a CI log shows life."""
+        waiting = waiting_for(action) or writing(action, self._usual)
+        if not waiting:
+            return
+        is_new = waiting != self._waiting
+        if is_new or self._waited is None or (now - self._waited).total_seconds() >= ALIVE_S:
+            self._waiting, self._waited = waiting, now
+            elapsed = "" if is_new else format_duration(max((now - state.entered_at).total_seconds(), 0.0))
+            said = ", ".join(filter(None, (elapsed, usually(state, self._usual))))
+            self._say(now, "wait", f"{waiting} ({said})" if said else waiting)
+
+    def on_usual(self, usual: Usual) -> None:
+        """Keep it for what is waited for."""
+        self._usual = usual
 
     def on_note(self, text: str) -> None:
         """Print the note, once."""
@@ -108,6 +129,7 @@ class LiveTree(Quiet):
         self._endpoint: Endpoint | None = None
         self._waiting = ""
         self._now: datetime | None = None
+        self._usual = Usual()
         self._notes: deque[str] = deque(maxlen=NOTES)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -123,8 +145,13 @@ class LiveTree(Quiet):
 
     def on_look(self, state: Rollout, endpoint: Endpoint | None, action: Action, now: datetime) -> None:
         """Redraw with the endpoint as it is now."""
-        self._state, self._endpoint, self._now, self._waiting = state, endpoint, now, waiting_for(action)
+        waiting = waiting_for(action) or writing(action, self._usual)
+        self._state, self._endpoint, self._now, self._waiting = state, endpoint, now, waiting
         self._draw()
+
+    def on_usual(self, usual: Usual) -> None:
+        """Keep it for what is waited for."""
+        self._usual = usual
 
     def on_note(self, text: str) -> None:
         """Show the note below the tree."""
@@ -142,9 +169,28 @@ class LiveTree(Quiet):
         notes = "\n".join(self._notes)
         if self._state is None or self._now is None:
             return Group(Text(plain(notes), style="dim"))
-        return tree(self._state, self._story, self._endpoint, self._now, notes, self._waiting)
+        expected = usually(self._state, self._usual)
+        return tree(self._state, self._story, self._endpoint, self._now, notes, self._waiting, expected)
 
 
 def waiting_for(action: Action) -> str:
     """Say what is waited for; empty when nothing is, or the step says it itself."""
     return action.why if isinstance(action, Wait) and action.why not in UNSAID else ""
+
+
+def writing(action: Action, usual: Usual) -> str:
+    """Say that traffic is being written, where that takes long enough to wait for."""
+    if not isinstance(action, SetWeight | StartStable | Restore) or (usual.shift_s or 0.0) < LONG_S:
+        return ""
+    return "writing traffic and reading it back"
+
+
+def usually(state: Rollout, usual: Usual) -> str:
+    """Say how long the phase usually takes, where it is worth waiting for; empty when that is not known."""
+    if state.phase in (Phase.PREPARING, Phase.DEPLOYING):
+        seconds = usual.deploy_s
+    elif state.phase in (Phase.SHIFTING, Phase.REVERTING):
+        seconds = usual.shift_s
+    else:
+        seconds = None
+    return f"usually {format_duration(seconds)}" if seconds is not None and seconds >= LONG_S else ""

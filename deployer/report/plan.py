@@ -14,6 +14,8 @@ from deployer.report.records import plan_record, plan_text
 def preview_record(found: Preview) -> dict[str, Any]:
     """Write a preview as JSON-able data."""
     record = plan_record(found.plan, found.rps) | {"power": power_record(found.powers)}
+    if found.under_way is not None:
+        record["under_way"] = found.under_way
     if found.checks:
         record |= {"exit_code": int(found.exit_code), "checks": check_list(found.checks)}
     if found.forecast is not None:
@@ -23,7 +25,7 @@ def preview_record(found: Preview) -> dict[str, Any]:
 
 def preview_text(found: Preview) -> str:
     """Say a preview."""
-    parts = [plan_text(found.plan), power_text(found.powers)]
+    parts = [found.under_way, plan_text(found.plan), power_text(found.powers)]
     if found.forecast is not None:
         parts.append(forecast_text(found.forecast))
     if found.checks:

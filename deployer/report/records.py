@@ -34,6 +34,7 @@ def state_record(state: Rollout) -> dict[str, Any]:
         "looks": state.looks,
         "verdict": verdict_record(verdict) if verdict is not None else None,
         "warnings": list(state.warnings),
+        "removed": state.removed.split("\n") if state.removed else [],
     }
 
 

@@ -29,7 +29,13 @@ BACK_LINES = 5
 
 
 def tree(
-    state: Rollout, story: Story, endpoint: Endpoint | None, now: datetime, note: str = "", waiting: str = ""
+    state: Rollout,
+    story: Story,
+    endpoint: Endpoint | None,
+    now: datetime,
+    note: str = "",
+    waiting: str = "",
+    expected: str = "",
 ) -> RenderableType:
     """Draw ``state``.
 
@@ -40,10 +46,11 @@ def tree(
         now: aware UTC.
         note: shown below.
         waiting: what is waited for, shown at the current step.
+        expected: how long the current step usually takes, shown beside it.
     """
     root = Tree(_title(state, now), guide_style=DIM)
     for position, step in enumerate(state.plan.steps):
-        branch = root.add(_step_line(state, story, position, step, now))
+        branch = root.add(_step_line(state, story, position, step, now, expected))
         if position == state.position and state.phase is not Phase.PROMOTED:
             for part in _detail(state, story, endpoint, waiting):
                 branch.add(part)
@@ -80,7 +87,7 @@ def _phase_style(state: Rollout) -> str:
     return f"bold {ODD}" if state.phase is Phase.PAUSED else BUSY
 
 
-def _step_line(state: Rollout, story: Story, position: int, step: Step, now: datetime) -> Text:
+def _step_line(state: Rollout, story: Story, position: int, step: Step, now: datetime, expected: str) -> Text:
     mark, style = _mark(state, position)
     line = Text.assemble((f"{mark} ", style), no_wrap=True, overflow="ellipsis")
     seconds = story.seconds(position, now)
@@ -89,7 +96,7 @@ def _step_line(state: Rollout, story: Story, position: int, step: Step, now: dat
         return line.append(name, "" if style == DIM else "bold")
     line.append(f"{name:<15}", "bold").append(f"{format_duration(seconds):>6}", DIM)
     ended = position != state.position or state.phase in WAY_BACK or state.phase is Phase.PROMOTED
-    told = story.lines.get(position, "") if ended else _clock(state, now)
+    told = story.lines.get(position, "") if ended else _clock(state, now) or expected
     return line.append(f"  {plain(told)}", style if style == BAD else DIM) if told else line
 
 

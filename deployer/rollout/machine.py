@@ -212,7 +212,8 @@ def _apply(state: Rollout, event: Event, at: datetime) -> Rollout:  # noqa: C901
         case Reverted():
             return replace(state, weight_pct=0, mirror_pct=0).enter(Phase.CLEANING, at)
         case Cleaned(text, left):
-            return replace(state, warnings=_add(state, text) if left else state.warnings).enter(Phase.ROLLED_BACK, at)
+            warnings = _add(state, text) if left else state.warnings
+            return replace(state, removed=text, warnings=warnings).enter(Phase.ROLLED_BACK, at)
         case Retired(text, left):
             done = replace(state, outcome=Outcome.PROMOTED, warnings=_add(state, text) if left else state.warnings)
             return done.enter(Phase.PROMOTED, at)

@@ -199,6 +199,8 @@ class Rollout:
     """The candidate scales like the stable, as far as that could be had."""
     held: bool = False
     """The stable may still be held at its instances, for the time of this rollout."""
+    removed: str = ""
+    """What was removed on the way back, with its last words."""
     rebuilding: bool = False
     """On the way back the stable had to be started again, which takes as long as a deployment."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deployer.engine.forecast import Pace, forecast
-from deployer.engine.operations import Job
+from deployer.engine.operations import Job, under_way
 from deployer.engine.operations import preview as preview_plan
 from deployer.errors import ExitCode, PlatformError
 from deployer.manifest.schema import PlatformType
@@ -29,12 +29,12 @@ def preview(reached: Reached) -> Preview:
     powers = step_powers(reached.the_spec, found)
     refuse_hopeless(powers)
     if reached.type is PlatformType.LOCAL:
-        return Preview(found, job.rps, powers)
+        return Preview(found, job.rps, powers, under_way=under_way(job, endpoint))
     checks = reached.checks()
     outlook = _outlook(reached, job, endpoint, found) if isinstance(found, Plan) else None
     failed = any(check.state is CheckState.FAIL for check in checks)
     code = ExitCode.REFUSED if failed else ExitCode.OK
-    return Preview(found, job.rps, powers, checks, outlook, code)
+    return Preview(found, job.rps, powers, checks, outlook, code, under_way(job, endpoint))
 
 
 def _outlook(reached: Reached, job: Job, endpoint: Endpoint | None, plan: Plan) -> Forecast:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import cycle
 
 from deployer.errors import ConflictError, NotFoundError, NotReadyError, PlatformError, QuotaExceededError
 from deployer.ports.clock import Clock
@@ -64,6 +65,7 @@ class MemoryPlatform:
 
     Attributes:
         ready_after_s: how long a deployment that is created from now on takes to become ready.
+        behind: for how long after a change every other ``observe`` still answers what held before it.
         stale_reads: how many of the next ``observe`` calls still answer what held before the last change.
         before, after: called with the call's name before and after its effect; what they raise comes out of the call.
         between: called with ``set_tags`` or ``set_traffic`` between the reading that it writes from and the write.
@@ -75,6 +77,9 @@ class MemoryPlatform:
         self.name = name
         self.ready_after_s = 0.0
         self.stale_reads = 0
+        self.behind = timedelta(0)
+        self._changed_at: datetime | None = None
+        self._flips = cycle((True, False))
         self.before: Callable[[str], None] = lambda _call: None
         self.after: Callable[[str], None] = lambda _call: None
         self.between: Callable[[str], None] = lambda _call: None
@@ -105,7 +110,8 @@ class MemoryPlatform:
             if self.stale_reads > 0:
                 self.stale_reads -= 1
                 return self._stale
-            return self.peek()
+            is_behind = self._changed_at is not None and self._clock.now() < self._changed_at + self.behind
+            return self._stale if is_behind and next(self._flips) else self.peek()
 
     def ensure_endpoint(self, document: Mapping[str, object]) -> None:
         with self._call("ensure_endpoint"), self._change():
@@ -280,7 +286,7 @@ class MemoryPlatform:
     def _change(self) -> Iterator[None]:
         before = self.peek()
         yield
-        self._stale = before
+        self._stale, self._changed_at = before, self._clock.now()
 
     def _require(self) -> None:
         if not self._exists:

@@ -26,10 +26,11 @@ from told import (
 
 from deployer.gate.verdict import Result, Verdict
 from deployer.report.listeners import Lines, LiveTree, Quiet
-from deployer.rollout.actions import Judge, Wait
+from deployer.rollout.actions import Judge, SetWeight, Wait
 from deployer.rollout.events import Advanced, Event, Judged, Shifted
 from deployer.rollout.machine import evolve
 from deployer.rollout.model import Phase, Rollout
+from deployer.rollout.pace import Usual
 
 
 class Log:
@@ -137,6 +138,41 @@ def test_what_is_waited_for_is_said_once(log: Log) -> None:
     assert log.take() == ["wait      green-0: starting", "wait      green-0: loading"]
 
 
+def test_a_long_wait_says_how_long_it_lasts_and_how_long_it_usually_takes(log: Log) -> None:
+    state = log.hear(*PHASES[Phase.DEPLOYING])
+    log.take()
+    log.lines.on_usual(Usual(deploy_s=580.0, shift_s=70.0))
+    for second in range(0, 200, 5):
+        now = state.entered_at + timedelta(seconds=second)
+        log.lines.on_look(state, endpoint(), Wait(now, "green: the image is being built"), now)
+    assert log.take() == [
+        "wait      green: the image is being built (usually 9m40s)",
+        "wait      green: the image is being built (1m, usually 9m40s)",
+        "wait      green: the image is being built (2m, usually 9m40s)",
+        "wait      green: the image is being built (3m, usually 9m40s)",
+    ]
+
+
+def test_a_wait_of_unknown_length_says_how_long_it_lasts(log: Log) -> None:
+    state = log.hear(*PHASES[Phase.DEPLOYING])
+    log.take()
+    for second in (0, 90):
+        now = state.entered_at + timedelta(seconds=second)
+        log.lines.on_look(state, endpoint(), Wait(now, "green-0: starting"), now)
+    assert log.take() == ["wait      green-0: starting", "wait      green-0: starting (1m30s)"]
+
+
+@pytest.mark.parametrize(
+    ("shift_s", "said"), [(70.0, ["writing traffic and reading it back (usually 1m10s)"]), (0.1, [])]
+)
+def test_a_write_of_traffic_that_takes_long_is_said(log: Log, shift_s: float, said: list[str]) -> None:
+    state = log.hear(*PHASES[Phase.SHIFTING])
+    log.take()
+    log.lines.on_usual(Usual(shift_s=shift_s))
+    log.lines.on_look(state, endpoint(), SetWeight(20, 0), T0)
+    assert log.take() == [f"wait      {line}" for line in said]
+
+
 def test_the_same_note_is_said_once(log: Log) -> None:
     for text in ("watching", "watching", "load is late", "watching"):
         log.lines.on_note(text)
@@ -238,6 +274,16 @@ def test_what_is_waited_for_is_in_the_tree_until_something_happens() -> None:
         live.on_look(state, endpoint(), Wait(at, "traffic differs: is it an edit?"), at)
         live.on_look(state, endpoint(), Wait(at, "next look of the gate"), at)
     assert "traffic differs" not in shown(console).rsplit("judging", 1)[1]
+
+
+def test_the_tree_says_how_long_a_deployment_usually_takes() -> None:
+    console = screen()
+    state, event, at = tell(*PHASES[Phase.DEPLOYING])[-1]
+    with LiveTree(console) as live:
+        live.on_usual(Usual(deploy_s=580.0))
+        live.on_event(state, event, at)
+        live.on_look(state, endpoint(), Wait(at, "green: pulling the image"), at)
+    assert "usually 9m40s" in shown(console)
 
 
 def test_a_listener_that_has_nothing_to_say_draws_nothing() -> None:

@@ -1,0 +1,69 @@
+"""What a command acts on: an endpoint with everything that reaches it, and a specification made ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployer.engine.effects import Deployable
+from deployer.engine.lease import Lease
+from deployer.engine.probe import Probe
+from deployer.engine.runner import WantedLoad
+from deployer.errors import UsageError
+from deployer.ports.clock import Clock
+from deployer.ports.platform import Platform
+from deployer.ports.store import Journal
+from deployer.ports.telemetry import Telemetry
+from deployer.rollout.model import Plan
+from deployer.rollout.plan import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One endpoint with everything that reaches it."""
+
+    endpoint: str
+    platform: Platform
+    telemetry: Telemetry
+    journal: Journal
+    clock: Clock
+    actor: str
+    """Who acts, for the journal: ``user@host``, or the CI run."""
+    signal: Callable[[], str | None]
+    """Name of the signal this process was sent, if any."""
+    heartbeat_s: float | None = None
+    """How often a thread renews the lease during one long action; None: no thread (tests)."""
+
+    def lease(self) -> Lease:
+        """A lease of the endpoint, not taken yet."""
+        return Lease(self.platform, self.clock, heartbeat_s=self.heartbeat_s)
+
+
+def no_endpoint(site: Site) -> UsageError:
+    """The error of a command about an endpoint that does not exist."""
+    is_local = site.platform.capabilities.platform == "local"
+    where = "deployer local status lists them" if is_local else "and the workspace it is looked for in"
+    return UsageError(f"there is no endpoint {site.endpoint}", hint=f"Check the name{':' if is_local else ''} {where}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A specification made ready for the engine."""
+
+    wanted: Wanted
+    endpoint_document: Mapping[str, Any]
+    deployable: Callable[[Plan], Deployable]
+    probe: Probe
+    load: WantedLoad | None
+    manifest: str | None = None
+    """Absolute path it was read from."""
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The user's tags for the endpoint."""
+    check: Callable[[Plan], None] = lambda _: None
+    """Raises PlanError for a plan that could never be decided at the known rate."""
+
+    @property
+    def rps(self) -> float | None:
+        """Requests a second that the endpoint will get at least, when known."""
+        return self.load.rps if self.load else None
