@@ -114,6 +114,7 @@ class AzureDouble(Humans):
         self.identity, self.script = Identity(), Script()
         self.fault, self.heal = self.script.add, self.script.clear
         self.router = Router(world, self.identity, self.script)
+        self.router.permissions = lambda: self.inventory.permissions
         self.calls, self.route = self.router.calls, self.router.add
         self._add_routes()
         self.authority, tls = certificates(folder or _folder())

@@ -6,8 +6,9 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ssl import SSLContext
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from doubles.azure.faults import TWISTS, Fault, Script
 from doubles.azure.identity import Identity
 from doubles.azure.messages import Answer, Handler, Refusal, Request, missing
+from doubles.azure.rights import authorize
 from doubles.azure.world import GROUP, REGION, SUBSCRIPTION, WORKSPACE, World
 
 ML_VERSIONS = frozenset(
@@ -74,6 +76,7 @@ class Router:
     def __init__(self, world: World, identity: Identity, script: Script) -> None:
         self.world, self.identity, self.script = world, identity, script
         self.calls: list[Call] = []
+        self.permissions: Callable[[], Iterable[Mapping[str, Any]]] = list
         self.fallback: Callable[[str, str, Mapping[str, str], bytes], Any] | None = None
         self._routes: list[_Route] = []
 
@@ -128,7 +131,7 @@ class Router:
             if route.auth:
                 self.identity.check(request)
             if request.path.lower().startswith("/subscriptions/"):
-                _check_arm(request)
+                self._check_arm(request)
                 with self.world.lock:
                     self.world.settle()
                     answer = route.handler(request)
@@ -142,8 +145,15 @@ class Router:
                 return Answer(found.status, found.body, found.headers, found.cut)
         if request.path.lower().startswith("/subscriptions/"):
             self.identity.check(request)
-            _check_arm(request)
+            self._check_arm(request)
         raise Refusal(404, "InvalidResourceType", f"The resource type could not be found: {request.path}.")  # [mem]
+
+    def _check_arm(self, request: Request) -> None:
+        """What ARM itself checks."""
+        check_version(request)
+        check_scope(request, self.world.settings.groups)
+        if self.world.settings.enforce_rights:
+            authorize(request, self.permissions())
 
 
 def _arm_headers(request: Request) -> dict[str, str]:
@@ -155,11 +165,11 @@ def _arm_headers(request: Request) -> dict[str, str]:
     return {**headers, f"x-ms-ratelimit-remaining-subscription-{sort}": "199"}
 
 
-def _check_arm(request: Request) -> None:
-    """Version, subscription, group and workspace, as ARM itself checks them. Texts [mem].
+def check_version(request: Request) -> None:
+    """Is it one that is served? Texts [mem].
 
     Raises:
-        Refusal: one of them is wrong.
+        Refusal: no.
     """
     version, path = request.api_version, request.path.lower()
     if not version:
@@ -179,10 +189,18 @@ def _check_arm(request: Request) -> None:
             )
     elif not _DATE.fullmatch(version):
         raise Refusal(400, "InvalidApiVersionParameter", f"The api-version '{version}' is invalid.")
-    parts = path.strip("/").split("/")
+
+
+def check_scope(request: Request, groups: Iterable[str]) -> None:
+    """Do subscription, group and workspace exist? Texts [mem].
+
+    Raises:
+        Refusal: no.
+    """
+    parts = request.path.lower().strip("/").split("/")
     if parts[1] != SUBSCRIPTION.lower():
         raise Refusal(404, "SubscriptionNotFound", f"The subscription '{parts[1]}' could not be found.")
-    if len(parts) > 3 and parts[2] == "resourcegroups" and parts[3] != GROUP:
+    if len(parts) > 3 and parts[2] == "resourcegroups" and parts[3] not in groups:
         raise Refusal(404, "ResourceGroupNotFound", f"Resource group '{parts[3]}' could not be found.")
     if parts[4:7] == ["providers", "microsoft.machinelearningservices", "workspaces"] and parts[7:8] != [WORKSPACE]:
         raise missing("Microsoft.MachineLearningServices/workspaces", "".join(parts[7:8]), GROUP)
@@ -223,7 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
             **answer.headers,
         }
         self.send_response_only(answer.status)
-        self.send_header("Date", format_datetime(self.router.world.now(), usegmt=True))
+        self.send_header("Date", format_datetime(self.router.world.now().astimezone(UTC), usegmt=True))
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

@@ -41,6 +41,8 @@ class Settings:
         lying: the 201 of an endpoint's update tells what was asked, not what is (recording 02); else as in 01.
         page: lists come in pages of so many; 0: whole.
         strict_assets: a deployment whose model or environment is not registered here fails.
+        enforce_rights: what ``inventory.permissions`` do not grant is answered with 403.
+        groups: resource groups that exist, in lower case.
         canceling: every operation in the region ends as Canceled.
     """
 
@@ -59,6 +61,8 @@ class Settings:
     page: int = 0
     strict_assets: bool = False
     canceling: bool = False
+    enforce_rights: bool = False
+    groups: set[str] = field(default_factory=lambda: {GROUP})
     max_deployments: int = 20
     max_instances: int = 50
     taken: set[str] = field(default_factory=set)

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 from doubles.arm import Answer, AzureDouble
 from doubles.azure.inventory import COMPONENT, CUSTOMER_ID, LOGS
+from doubles.azure.rights import action_of
 from doubles.azure.world import GROUP_ID, REGION, SUBSCRIPTION
 from unit.doubles.client import Client, said
 
 pytestmark = pytest.mark.azure
 ENDPOINT = "/onlineEndpoints/digits"
+ML = "Microsoft.MachineLearningServices"
 SETTINGS = f"/subscriptions/{SUBSCRIPTION}/resourcegroups/rg/providers/Microsoft.Insights/autoscalesettings"
 TESTS = Path(__file__).parents[2]
 
@@ -69,6 +71,37 @@ def test_rights_can_be_set(azure: AzureDouble, arm: Client) -> None:
     path = f"{GROUP_ID}/providers/Microsoft.Authorization/permissions"
     found = arm("GET", path, api="2022-04-01").json()["value"][0]
     assert (found["actions"], found["notActions"]) == (["*/read"], ["x/read"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "action"),
+    [
+        ("GET", f"{GROUP_ID}", "Microsoft.Resources/subscriptions/resourceGroups/read"),
+        ("PUT", f"{Client.ml}{ENDPOINT}", f"{ML}/workspaces/onlineEndpoints/write"),
+        ("POST", f"{Client.ml}{ENDPOINT}/listKeys", f"{ML}/workspaces/onlineEndpoints/listKeys/action"),
+        ("DELETE", f"{Client.ml}{ENDPOINT}/deployments/b", f"{ML}/workspaces/onlineEndpoints/deployments/delete"),
+        ("GET", f"{Client.ml}/providers/Microsoft.Insights/metrics", "Microsoft.Insights/metrics/read"),
+        ("GET", f"/subscriptions/s/providers/{ML}/locations/x/usages", f"{ML}/locations/usages/read"),
+    ],
+)
+def test_a_request_is_an_action(method: str, path: str, action: str) -> None:
+    assert action_of(method, path) == action
+
+
+@pytest.mark.parametrize("azure", [{"enforce_rights": True}], indirect=True)
+def test_what_is_not_granted_is_forbidden(azure: AzureDouble, arm: Client) -> None:
+    azure.inventory.grant("*/read", f"{ML}/workspaces/onlineEndpoints/*", but=(f"{ML}/*/delete",))
+    assert arm("GET", ENDPOINT).status_code == 200
+    assert arm("PATCH", ENDPOINT, {"tags": {"a": "1"}}).status_code == 200
+    assert said(arm("DELETE", ENDPOINT)).startswith("403 AuthorizationFailed The client ")
+    assert f"action '{ML}/workspaces/models/versions/write'" in said(arm("PUT", "/models/m/versions/1", {}))
+
+
+@pytest.mark.parametrize("azure", [{"groups": {"rg", "telemetry"}}], indirect=True)
+def test_telemetry_may_be_in_another_group(azure: AzureDouble, arm: Client) -> None:
+    elsewhere = LOGS.replace("/rg/", "/telemetry/")
+    azure.inventory.resources[elsewhere.lower()] = {"id": elsewhere}
+    assert arm("GET", elsewhere, api="2022-10-01").json() == {"id": elsewhere}
 
 
 def test_a_cluster_is_healthy_or_not(azure: AzureDouble, arm: Client) -> None:
