@@ -40,9 +40,13 @@ def arrivals(stream, every_s, cell_s):
         first = last
 
 
-def run(stream, slo, gate, *, every_s=30.0, cell_s=10.0, weight_pct=10, least_s=300.0):
-    """(result, seconds to the decision, candidate requests answered by then, first pass in seconds)."""
+def run(stream, slo, gate, *, every_s=30.0, cell_s=10.0, weight_pct=10, least_s=300.0, prove=True):
+    """(result, seconds to the decision, candidate requests answered by then, first pass in seconds).
+
+    Without ``prove`` no PASS is asked for, which takes half the time and changes no FAIL.
+    """
     replay = Replay(slo, gate, cell_s, (Shift(utc(EPOCH), weight_pct),), least_s)
+    replay.passed = None if prove else "not asked for"
     passed = None
     for batch in arrivals(stream, every_s, cell_s):
         verdict = replay.look(batch)
@@ -50,6 +54,6 @@ def run(stream, slo, gate, *, every_s=30.0, cell_s=10.0, weight_pct=10, least_s=
         if verdict.result is Result.FAIL:
             used = int(((stream.arm == 0) & (stream.seen_s <= now)).sum())
             return "fail", now, used, passed
-        if passed is None and replay.passed is not None:
+        if prove and passed is None and replay.passed is not None:
             passed = now
     return ("pass" if passed else "inconclusive"), passed, None, passed
