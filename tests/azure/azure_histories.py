@@ -65,7 +65,7 @@ def converge(world: AzureWorld, *, bad: bool = False) -> None:
         assert (last.exit_code, world.live_digest()) == (ExitCode.OK, "new"), last
 
 
-def killed(world: AzureWorld, number: int, *, after: bool) -> bool:
+def killed(world: AzureWorld, number: int, *, after: bool, rollout_id: str = "r1") -> bool:
     """Kill the process before or after the effect of its call ``number``; whether it came that far."""
 
     def strike(call: object) -> None:
@@ -85,7 +85,7 @@ def killed(world: AzureWorld, number: int, *, after: bool) -> bool:
 
     world.revive = revived  # type: ignore[method-assign]
     try:
-        world.run()
+        world.run(rollout_id)
     except Killed:
         return True
     finally:

@@ -122,6 +122,7 @@ def killed_and_run_again(stage: Stage, what: str, number: int, moment: str) -> b
     return True
 
 
+@pytest.mark.slow
 def test_a_run_that_is_let_be_promotes_a_good_version(stage: Stage) -> None:
     done = stage.run("good")
     assert (done["exit_code"], stage.traffic) == (ExitCode.OK, {"green": 100}), done
@@ -155,6 +156,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.5 / FASTER)
 
 
+@pytest.mark.slow
 def test_a_rollback_from_an_empty_machine_stops_the_run_and_has_the_last_word(stage: Stage) -> None:
     running = stage.start("long")
     wait_for(lambda: "green" in stage.traffic)
@@ -165,6 +167,7 @@ def test_a_rollback_from_an_empty_machine_stops_the_run_and_has_the_last_word(st
     assert stage.traffic == {"blue": 100}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_end_brings_traffic_back_first(stage: Stage) -> None:
     running = stage.start("long")
     wait_for(lambda: "green" in stage.traffic)
