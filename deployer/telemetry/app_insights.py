@@ -92,8 +92,8 @@ _ANSWERS = """\
 _BARS = (
     _ANSWERS
     + """\
-| where Asked !in ({probes}) and Asked !startswith '{witness}'
-| extend Ms = toint(Took / 1ms), Code = toint(Said), Ends = coalesce(Ended, At)
+| where Asked !in ({probes}) and Asked !startswith_cs '{witness}'
+| extend Ms = iff(isnull(Ended), int(-1), toint(Took / 1ms)), Code = toint(Said), Ends = coalesce(Ended, At)
 | extend Writer = case(Own == '0' and {duration} == 0.0, '1.5', Own == '0', '1.4.1 or before', Own == Said, 'another',
     'contradictory')
 | distinct At, Ends, RequestId, Service, Container, Code, Ms, Items, Writer
@@ -112,8 +112,8 @@ _PULSE = (
     + """\
 | extend EndedMs = datetime_diff('millisecond', coalesce(Ended, At), datetime(1970-01-01))
 | extend LagMs = datetime_diff('millisecond', Arrived, coalesce(Ended, At)), MinuteMs = bin(EndedMs, 60000),
-    Witness = case(Asked startswith '{witness}', Asked, '')
-| summarize Rows = count(), Probes = countif(Asked in ({probes}) or Asked startswith '{witness}'),
+    Witness = case(Asked startswith_cs '{witness}', Asked, '')
+| summarize Rows = count(), Probes = countif(Asked in ({probes}) or Asked startswith_cs '{witness}'),
     LastMs = max(EndedMs), LagMs = percentile(LagMs, 95) by MinuteMs, Service, Container, Witness
 """
 )
@@ -296,7 +296,7 @@ class AppInsightsQuestion:
             cells += some
             tallies.append(Tally(tally.start, deployment, tally.rows, whole(items, tally.rows), tally.failed))
         problems = list(strangers.problems())
-        problems += [f"{untimed} answers have no duration"] if untimed else []
+        problems += [f"{untimed} answers have no start or no duration"] if untimed else []
         problems += [f"{broken} answers have no code that can be believed"] if broken else []
         return Bars(tuple(cells), tuple(tallies), tuple(problems))
 

@@ -143,10 +143,10 @@ class IngestedTelemetry:
             return None  # then the worst is assumed of the rows
 
     def _feel_pulse(self, first: datetime, now: datetime) -> list[str]:
-        """Ask how far the rows have come, from ``first`` on the first time; what is known of older minutes is kept."""
-        since = now - timedelta(seconds=LOOK_BACK * self._max_lag_s) - 2 * MINUTE
+        """Ask how far the rows have come; what is known of minutes that have all their rows is kept."""
+        since = now - timedelta(seconds=self._max_lag_s) - 3 * MINUTE
         if self._felt_since is None or first < self._felt_since:
-            since = min(first, since)
+            since = min(first, now - timedelta(seconds=LOOK_BACK * self._max_lag_s) - 2 * MINUTE)
         since = since.replace(second=0, microsecond=0)
         kql = self._question.pulse(since, now + MINUTE)
         reply = self._logs.ask(kql, self._question.earliest(since), self._question.latest(now + MINUTE))

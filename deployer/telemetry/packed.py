@@ -17,12 +17,11 @@ from deployer.telemetry.watermark import Tally
 NOT_TIMED = -1
 """Stands in the text for answers without a duration."""
 PACK = """\
-| extend Bar = strcat(coalesce(Ms, int(-1)), '*', Answers)
+| extend Bar = strcat(iff(isnull(Ms), int(-1), Ms), '*', Answers)
 """
 """Second last step of a question: each duration with its count, such as ``12*3``.
 
-Source: strcat() and coalesce(): learn.microsoft.com/kusto/query/strcat-function, .../coalesce-function (both: Azure
-Monitor, read 2026-11-25)."""
+Source: learn.microsoft.com/kusto/query/strcat-function, .../iff-function, .../isnull-function (Azure Monitor)."""
 JOIN = """\
 | extend Bars = strcat_array(Bars, ' ')
 """

@@ -36,9 +36,9 @@ class Pulse:
     probes: int
     """Of the rows: requests of our own, which nobody judges."""
     last: datetime
-    """End of the newest answer."""
+    """The newest row is of this moment."""
     lag_s: float | None
-    """95 % of the rows were there so long after their answer ended; None: the source does not say."""
+    """95 % of the rows were there so long after their request came in, or ended; None: the source does not say."""
 
 
 @dataclass(frozen=True, slots=True)
