@@ -19,6 +19,8 @@ from deployer.errors import (
 
 LONGEST = 600
 """Characters of an error text that are kept: a build log does not belong into one line."""
+READ_MAX = 20_000
+"""Characters of a text that are looked at: a page of a proxy may be megabytes long."""
 
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
@@ -29,7 +31,7 @@ _SECRETS = (
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), "[removed]"),
     (
         re.compile(
-            r"([\"']?\b\w*(?:key|token|secret|password|sig|assertion)\b[\"']?\s*[:=]\s*[\"']?)[\w.~+/=%-]{16,}",
+            r"([\"']?\b\w{0,40}(?:key|token|secret|password|sig|assertion)\b[\"']?\s*[:=]\s*[\"']?)[\w.~+/=%-]{16,}",
             re.IGNORECASE,
         ),
         r"\1[removed]",
@@ -54,7 +56,7 @@ class Refusal:
 
 def one_line(text: str, longest: int = LONGEST) -> str:
     """Make ``text`` one plain line without terminal codes and secrets."""
-    line = _CONTROL.sub(" ", _ANSI.sub("", text)).strip()
+    line = _CONTROL.sub(" ", _ANSI.sub("", text[:READ_MAX])).strip()
     for pattern, kept in _SECRETS:
         line = pattern.sub(kept, line)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
@@ -68,7 +70,7 @@ def read_refusal(body: str) -> Refusal:
     try:
         answer = json.loads(body)
     except ValueError:
-        return Refusal("", one_line(re.sub(r"<[^>]*>", " ", body)))
+        return Refusal("", one_line(re.sub(r"<[^<>]*>", " ", body[:READ_MAX])))
     if not isinstance(answer, dict):
         return Refusal("", one_line(body))
     found = cast("dict[str, Any]", answer)

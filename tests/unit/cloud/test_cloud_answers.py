@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 import pytest
 
@@ -90,3 +91,13 @@ def test_a_long_text_is_cut() -> None:
 def test_secrets_are_removed(text: str) -> None:
     assert not re.search("secret", one_line(text), re.IGNORECASE) or "SECRET" not in one_line(text)
     assert "SECRETsecret" not in one_line(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 3_000_000, "key=" * 500_000, "https://" * 400_000, "<" * 2_000_000, "\x1b[" * 900_000, "<a " * 900_000],
+)
+def test_a_text_of_any_length_is_read_at_once(text: str) -> None:
+    started = time.monotonic()
+    assert len(read_refusal(text).text) <= LONGEST
+    assert time.monotonic() - started < 1.5
