@@ -25,8 +25,8 @@ READ_MAX = 20_000
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
 _SECRETS = (
-    (re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>)]*", re.IGNORECASE), r"\1"),  # SAS and operation signatures
-    (re.compile(r"(://)[^/@\s:]+:[^/@\s]+@"), r"\1"),
+    (re.compile(r"(https?://[^\s?\"'<>]{1,1000})\?[^\s\"'<>)]*", re.IGNORECASE), r"\1"),  # SAS and operation signatures
+    (re.compile(r"(://)[^/@\s:]{1,200}:[^/@\s]{1,200}@"), r"\1"),
     (re.compile(r"\b(bearer|sharedaccesssignature)\s+[\w.~+/=%&-]+", re.IGNORECASE), r"\1 [removed]"),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), "[removed]"),
     (
