@@ -141,6 +141,7 @@ def test_a_run_killed_at_any_write_is_taken_up_by_the_next(stage: Stage, number:
     assert killed_and_run_again(stage, what, number, moment) or number > 8
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_start_at_once_one_moves_traffic(stage: Stage) -> None:
     processes = [stage.start("good") for _ in range(2)]
     ends = sorted(stage.end(process)["exit_code"] for process in processes)
