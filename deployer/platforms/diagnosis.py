@@ -18,6 +18,11 @@ from deployer.platforms.symptoms import MESSAGES, Symptom
 LINE_CHARS = 480
 """Longest ``Diagnosis.line``: it has to fit into a report's row and a journal's record."""
 
+AZURES_WORDS = 200
+"""Most that is quoted of Azure's own message where it is not understood."""
+_GUIDANCE = re.compile(
+    r"[.\s]*(?:Please see|For more (?:details|information)|See) .{0,40}(?:troubleshoot|guide|https?:).*", re.DOTALL
+)
 _FULL_LOG = "Read the whole log with `az ml online-deployment get-logs` (and `--container storage-initializer`)."
 _INIT = "User's init function failed"
 """What azureml-inference-server-http 1.5.1 prints before the traceback."""
@@ -127,8 +132,10 @@ def _by_exception(code: str, exception: tuple[str, str], printed: Sequence[str],
 
 
 def _by_code(code: str, said: str, known: Failure | None, shown: str) -> Diagnosis:
+    words = one_line(_GUIDANCE.sub("", said), AZURES_WORDS)
     if known is None:
-        told = f"a failure that deployer does not know; Azure says: {one_line(said)}" if said else "no reason was given"
+        told = f"a failure that deployer does not know; Azure says: {words}" if words else "no reason was given"
         return Diagnosis(code, told, _FULL_LOG, retryable=False, excerpt=shown)
+    meaning = f"{known.meaning}; Azure says: {words}" if words else known.meaning
     source = f"{GUIDE}{known.source}" if known.source.startswith("#") else known.source
-    return Diagnosis(code, known.meaning, known.next_step, known.retryable, shown, source)
+    return Diagnosis(code, meaning, known.next_step, known.retryable, shown, source)

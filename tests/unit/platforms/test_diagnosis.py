@@ -293,7 +293,12 @@ def test_a_time_out_is_not_taken_for_the_kill_that_follows_it() -> None:
 
 def test_what_the_server_says_of_its_settings_is_no_symptom() -> None:
     found = crash("Worker Timeout (seconds): None\nThe environment variable 'AZUREML_MODEL_DIR' has not been set.\n")
-    assert found.meaning == FAILURES["ResourceNotReady"].meaning
+    assert found.meaning.startswith(FAILURES["ResourceNotReady"].meaning)
+
+
+def test_azures_own_words_are_kept_where_they_are_not_understood() -> None:
+    said = "the blue moon is full. Please see troubleshooting guide, available here: https://aka.ms/oe-tsg"
+    assert diagnose("OutOfQuota", said, {}).meaning.endswith("; Azure says: the blue moon is full")
 
 
 def test_the_storage_initializer_is_read_too() -> None:
