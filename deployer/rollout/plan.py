@@ -83,11 +83,11 @@ def compile_plan(
     _check_capabilities(steps, endpoint, capabilities, candidate)
     if rps is not None and skip_gate is None:
         _check_rate(steps, gate, rps)
-    least_s = sum(step.min_s for step in steps) + capabilities.restore_reserve_s
+    least_s = sum(step.min_s for step in steps) + _platform_s(steps, capabilities, baseline=baseline)
     if strategy.deadline <= least_s:
         raise PlanError(
             f"deadline {format_duration(strategy.deadline)} is shorter than the steps need: {format_duration(least_s)} "
-            "with the time kept to roll back",
+            "with what the platform usually takes and the time kept to roll back",
             hint="Raise strategy.deadline, or shorten the steps and the bake.",
         )
     return Plan(
@@ -115,6 +115,13 @@ def compile_plan(
         stable_instances=_instances(wanted, endpoint, stable),
         autoscaling=capabilities.autoscaling,
     )
+
+
+def _platform_s(steps: tuple[Step, ...], capabilities: Capabilities, *, baseline: bool) -> float:
+    """Seconds that deployments and traffic writes usually take, and the reserve for the way back."""
+    writes = sum(step.kind in (StepKind.MIRROR, StepKind.WEIGHT, StepKind.BAKE) for step in steps)
+    deployments = capabilities.typical_deploy_s * (2 if baseline else 1)
+    return deployments + writes * capabilities.typical_shift_s + capabilities.restore_reserve_s
 
 
 def _stable(wanted: Wanted, endpoint: Endpoint | None) -> tuple[str | None, bool]:

@@ -49,7 +49,7 @@ def calls_of(home: Path) -> int:
 
 def test_whoever_was_taken_over_while_asleep_writes_nothing_any_more(tmp_path: Path) -> None:
     stopped = 0
-    for number in range(8, calls_of(tmp_path / "unbroken")):  # before that it had no lease yet
+    for number in range(8, calls_of(tmp_path / "unbroken"), 2):  # before that it had no lease yet
         world = quick(tmp_path / str(number))
         slept = nap_after(world, number, taken_over=True)
         try:
@@ -61,11 +61,11 @@ def test_whoever_was_taken_over_while_asleep_writes_nothing_any_more(tmp_path: P
         view = world.platform.peek()
         assert view is not None
         assert (view.tags[LEASE] or "").startswith("elsewhere/1/1|"), number
-    assert stopped > 20
+    assert stopped > 10
 
 
 def test_whoever_was_left_alone_goes_on_or_back_and_ends_whole(tmp_path: Path) -> None:
-    for number in range(calls_of(tmp_path / "unbroken")):
+    for number in range(1, calls_of(tmp_path / "unbroken"), 2):
         world = quick(tmp_path / str(number))
         slept = nap_after(world, number, taken_over=False)
         done = world.roll_out()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playbook import LOCAL, Playbook, deployment, endpoint, plan, wanted
 
+from deployer.errors import PlanError
 from deployer.manifest.schema import Retire
 from deployer.rollout.actions import (
     Clean,
@@ -267,3 +268,16 @@ def test_a_deployment_has_three_times_what_the_platform_usually_takes_beside_its
     patient = compile_plan(wanted(FULL, name="green"), endpoint(), AZURE, rollout_id="r1")
     assert patient.deploy_s == 30.0 + DEPLOY_PATIENCE * 600.0
     assert (patient.poll_s, patient.autoscaling, patient.stable_instances) == (5.0, True, 1)
+
+
+@pytest.mark.parametrize(("baseline", "least_s"), [(False, 600.0), (True, 1200.0)])
+def test_a_deadline_that_the_platform_alone_uses_up_is_refused(*, baseline: bool, least_s: float) -> None:
+    """Beside 20 s of steps, 3 writes of 0.1 s and 20 s kept for the way back."""
+    at = endpoint({}, deployments={}) if baseline else endpoint()
+    for deadline_s, fits in ((least_s + 41, True), (least_s + 40, False)):
+        want = wanted({**FULL, "deadline": f"{deadline_s:g}s"}, baseline=baseline)
+        if fits:
+            assert compile_plan(want, at, AZURE, rollout_id="r1").deadline_s == deadline_s
+        else:
+            with pytest.raises(PlanError, match="with what the platform usually takes"):
+                compile_plan(want, at, AZURE, rollout_id="r1")
