@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,13 @@ def test_the_gate_reads_where_most_can_be_seen(
     platform: PlatformType, asked: dict[str, str], source: TelemetrySource
 ) -> None:
     assert source_of(platform, Asked.model_validate(asked)) is source
+
+
+def test_a_local_rollout_is_reached_without_the_azure_sdk() -> None:
+    script = (
+        "import sys; from deployer.wiring import sites\n"
+        f"sites.reach({str(ROOT / 'local' / 'quickstart.yaml')!r}, want_manifest=True).job()\n"
+        "sys.exit(str(sorted(name for name in sys.modules if name.split('.')[0] == 'azure')[:3]) if 'azure.core' in sys.modules else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stderr, done.returncode) == ("", 0)
