@@ -45,7 +45,19 @@ class HttpProbe:
         payloads: Mapping[str, bytes],
         schemas: Mapping[str, dict[str, Any]],
         should_stop: Callable[[], bool],
+        explain: Callable[[int], str] = lambda _: "",
     ) -> None:
+        """Say what is sent.
+
+        Args:
+            platform: knows where to send it.
+            manifest: its smoke and warm-up requests.
+            payloads: their bodies.
+            schemas: what answers are to be.
+            should_stop: asked before each request.
+            explain: says what a status means on this platform and what to do; empty: nothing to say.
+        """
+        self._explain = explain
         self._platform = platform
         self._manifest = manifest
         self._payloads = payloads
@@ -65,6 +77,8 @@ class HttpProbe:
             should_stop=self._should_stop,
         )
         text = report.failure or f"{len(report.lines)} answered as expected"
+        if report.failed_with is not None and (meaning := self._explain(report.failed_with)):
+            text = f"{text} ({meaning})"
         return Probed(report.passed, text, report.stopped)
 
     def warm_up(self, name: str, *, instances: int, workers: int) -> Probed:

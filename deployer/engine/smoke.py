@@ -45,6 +45,8 @@ class SmokeLine:
     """None: no answer."""
     failure: str | None
     """What was expected and what came, in one line; None: it is as expected."""
+    status: int | None = None
+    """Of the answer; None: there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class SmokeReport:
     def failure(self) -> str | None:
         """The first thing that was not as expected; None when there is none so far."""
         return next((f"{line.request}: {line.failure}" for line in self.lines if line.failure is not None), None)
+
+    @property
+    def failed_with(self) -> int | None:
+        """Status of the first answer that was not as expected; None when there is none."""
+        return next((line.status for line in self.lines if line.failure is not None), None)
 
     @property
     def passed(self) -> bool:
@@ -126,7 +133,7 @@ def run_smoke(
             lines.append(SmokeLine(smoke.request, None, f"{wanted}, got no answer: {exc.message}"))
         else:
             failure = _not_as_expected(answer, deployment, expect, schema, target)
-            lines.append(SmokeLine(smoke.request, answer.elapsed_s, failure))
+            lines.append(SmokeLine(smoke.request, answer.elapsed_s, failure, answer.status))
     return SmokeReport(tuple(lines), stopped=False)
 
 

@@ -27,6 +27,7 @@ _FULL_LOG = "Read the whole log with `az ml online-deployment get-logs` (and `--
 _INIT = "User's init function failed"
 """What azureml-inference-server-http 1.5.1 prints before the traceback."""
 _KNOWN = re.compile(rf"\b(?:{'|'.join(sorted(FAILURES, key=len, reverse=True))})\b")
+_STATUSES: Mapping[str, Mapping[int, Failure]] = {"managed": MANAGED_STATUSES, "kubernetes": KUBERNETES_STATUSES}
 _BY_NAME = {code.lower(): code for code in FAILURES}
 
 
@@ -80,10 +81,10 @@ def diagnose(error_code: str, message: str, logs: Mapping[str, str]) -> Diagnosi
     return _by_code(code, said, known, excerpt(lines, None))
 
 
-def explain_status(status: int, platform: str) -> Diagnosis:
-    """Say what the ``status`` of a scoring answer means on ``platform`` (``managed`` or ``kubernetes``)."""
-    known = (KUBERNETES_STATUSES if platform == "kubernetes" else MANAGED_STATUSES).get(status)
-    return _by_code(f"HTTP {status}", "", known, "")
+def meaning_of(status: int, platform: str) -> str:
+    """Say in one line what the ``status`` of a scoring answer means on ``platform``; empty: nothing is known of it."""
+    known = _STATUSES.get(platform, {}).get(status)
+    return "" if known is None else f"{known.meaning}: {known.next_step[0].lower()}{known.next_step[1:].rstrip('.')}"
 
 
 def _telling(error_code: str, said: str) -> str:
@@ -132,7 +133,7 @@ def _by_exception(code: str, exception: tuple[str, str], printed: Sequence[str],
 
 
 def _by_code(code: str, said: str, known: Failure | None, shown: str) -> Diagnosis:
-    words = one_line(_GUIDANCE.sub("", said), AZURES_WORDS)
+    words = one_line(_GUIDANCE.sub("", said), AZURES_WORDS).rstrip(". ")
     if known is None:
         told = f"a failure that deployer does not know; Azure says: {words}" if words else "no reason was given"
         return Diagnosis(code, told, _FULL_LOG, retryable=False, excerpt=shown)

@@ -10,6 +10,7 @@ from deployer.engine.probe import HttpProbe
 from deployer.engine.runner import WantedLoad
 from deployer.manifest.azureml import DeploymentSource
 from deployer.manifest.load import RolloutSpec
+from deployer.platforms.diagnosis import meaning_of
 from deployer.ports.platform import DeploymentSpec
 from deployer.rollout.model import Plan
 from deployer.rollout.plan import Version, Wanted
@@ -48,7 +49,14 @@ def make_job(
         wanted=_wanted(spec, site),
         endpoint_document=spec.endpoint.document,
         deployable=deployable,
-        probe=HttpProbe(site.platform, manifest, spec.payloads, spec.schemas, lambda: site.signal() is not None),
+        probe=HttpProbe(
+            site.platform,
+            manifest,
+            spec.payloads,
+            spec.schemas,
+            lambda: site.signal() is not None,
+            lambda status: meaning_of(status, manifest.platform.type.value),
+        ),
         load=load,
         manifest=str(spec.path.absolute()),
         tags=manifest.tags,

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from deployer.engine.effects import Deployable
 from deployer.engine.operations import Job
 from deployer.engine.probe import HttpProbe
 from deployer.platforms.azureml import AzureMl
+from deployer.platforms.diagnosis import meaning_of
 from deployer.rollout.model import Plan
 
 CANARY = "canary-Secret-9f8e7d6c"
@@ -135,7 +136,14 @@ class HttpsWorld(AzureWorld):
             versions = {name: replace(each, document=DOCUMENT) for name, each in made.versions.items()}
             return replace(made, versions=versions)
 
-        probe = HttpProbe(self.platform, job.wanted.manifest, {"a.json": b'{"data": [1]}'}, {}, lambda: False)
+        probe = HttpProbe(
+            self.platform,
+            job.wanted.manifest,
+            {"a.json": b'{"data": [1]}'},
+            {},
+            lambda: False,
+            partial(meaning_of, platform=self.kind),
+        )
         return replace(job, deployable=deployable, probe=probe)
 
     @property

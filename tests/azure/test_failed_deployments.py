@@ -49,3 +49,12 @@ def test_a_deployment_that_never_gets_ready_is_given_up_in_time_and_removed(tmp_
         assert world.traffic() == {"blue": 100}
         assert "green" not in world.deployments
         assert (world.clock.now() - world.started).total_seconds() < 10_800
+
+
+def test_what_a_smoke_tests_answer_means_is_said(tmp_path: Path) -> None:
+    with https_world(tmp_path) as world:
+        world.double.behave("green", error_rate=1.0)
+        ended = world.run()
+        check_all(world, ended)
+        assert "424" in ended.text
+        assert "the model's container answered with an error: read the deployment's log" in ended.text
