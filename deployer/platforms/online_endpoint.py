@@ -19,7 +19,7 @@ from deployer.errors import DeniedError, NotFoundError, QuotaExceededError
 from deployer.platforms.autoscale import Autoscale
 from deployer.platforms.deployment_write import DeploymentWrite, require_idle, require_version
 from deployer.platforms.endpoint_create import EndpointCreate
-from deployer.platforms.endpoint_resource import EndpointResource, shares, state_of, tags_of
+from deployer.platforms.endpoint_resource import Deadline, EndpointResource, shares, state_of, tags_of
 from deployer.platforms.progress import Progress
 from deployer.platforms.reading import created_at, digest_of, elastic_limits, name_of, read_deployment, read_endpoint
 from deployer.platforms.scoring import Scoring
@@ -40,6 +40,8 @@ from deployer.ports.platform import (
 if TYPE_CHECKING:  # azure.core takes 0.3 s to import
     from azure.core.credentials import TokenCredential
 
+RECENT_S = 10.0
+"""Whoever decides has just observed: what was ready then need not be asked for again right before the write."""
 SPARE_TAGS = 14
 """Of the 50 tags of an endpoint, kept free for the rollout's own and for those of people."""
 
@@ -97,13 +99,15 @@ class OnlineEndpoint:
         self._resource = EndpointResource(name, arm, workspace, clock)
         self._progress = Progress(self._resource, kind.containers)
         self._create = EndpointCreate(self._resource, on_cluster=kind.on_cluster)
-        self._traffic = TrafficWrite(self._resource, self._read_deployments)
+        self._traffic = TrafficWrite(self._resource, self._recent_deployments)
         self._tags = TagWrite(self._resource)
         self._writes = DeploymentWrite(self._resource, self._progress)
         self._scoring = Scoring(self._resource, cloud, credential, allow_private=kind.on_cluster)
         self._autoscale = Autoscale(self._resource)
         self._served: dict[tuple[str, datetime | None], int] = {}
         """Instances that a deployment was last seen to serve with."""
+        self._read: tuple[Deadline, dict[str, Deployment]] | None = None
+        """What was read last, for ``RECENT_S`` or until it is changed from here."""
         self._asked: dict[str, int] = {}
         """Instances that a deployment with scale_settings will have as soon as its traffic needs them."""
 
@@ -123,10 +127,11 @@ class OnlineEndpoint:
 
     def create_deployment(self, spec: DeploymentSpec) -> None:
         """Upload and compile the version, record it in the endpoint's tags, and start making it."""
-        if self._must_make(spec.name, spec.digest):
+        digests = self._must_make(spec.name, spec.digest)
+        if digests is not None:
             document = {"type": self.capabilities.platform, **spec.document}
             body = self._compiler().compile(document, spec.base_dir, endpoint=self._resource.name, name=spec.name)
-            self._record(spec.name, body, spec.digest)
+            self._record(spec.name, body, spec.digest, digests)
             self._make(spec.name, body, spec.digest)
 
     def recreate_deployment(self, name: str, digest: str) -> None:
@@ -142,7 +147,7 @@ class OnlineEndpoint:
                 f"endpoint {self._resource.name} has no record of version {digest[:12]}{lacking}",
                 hint="Deploy it again from its manifest.",
             )
-        if self._must_make(name, digest):
+        if self._must_make(name, digest) is not None:
             self._make(name, known.body, digest)
 
     def set_traffic(self, traffic: Traffic, mirror: Traffic, *, expect: Mapping[str, str | None] | None = None) -> None:
@@ -162,10 +167,12 @@ class OnlineEndpoint:
         if self._kind.has_monitor_autoscale:
             with suppress(DeniedError):  # who may not see autoscale rules has made none with deployer
                 self._autoscale.delete(name)
+        self._read = None
         self._writes.delete(name)
 
     def scale_deployment(self, name: str, instances: int) -> None:
         """Set the number of instances, and the least that autoscale rules keep."""
+        self._read = None
         endpoint = self._resource.require()
         live = {**shares(endpoint, "traffic"), **shares(endpoint, "mirrorTraffic")}
         has_traffic = name.lower() in {each.lower() for each in live}
@@ -233,48 +240,43 @@ class OnlineEndpoint:
         return self._assets
 
     def _make(self, name: str, body: Mapping[str, Any], digest: str) -> None:
+        self._read = None
         self._writes.make(name, body, digest)
         self._progress.compare(name, body)
 
     def _find(self, name: str) -> dict[str, Any] | None:
         """Read one deployment; absent is what neither a read nor a list knows."""
-        found = self._resource.deployment(name)
-        if found is None:
-            listed = self._resource.deployments()
-            found = next((each for each in listed if name_of(each).lower() == name.lower()), None)
-        return found
+        return self._resource.deployment(name) or _named(name, self._resource.deployments())
 
-    def _must_make(self, name: str, digest: str) -> bool:
-        """Make room for a version; False: it is there and did not fail.
+    def _must_make(self, name: str, digest: str) -> list[str] | None:
+        """Make room for a version; return what else is deployed, by digest. None: it is there and did not fail.
 
         Raises:
             ConflictError: the name belongs to another version.
             QuotaExceededError: there are as many deployments as there can be.
         """
         self._resource.require()
-        found = self._find(name)
-        if found is None:
-            there, most = self._resource.deployments(), self.capabilities.max_deployments
-            if len(there) >= most:
-                raise QuotaExceededError(
-                    f"endpoint {self._resource.name} has {len(there)} deployments, of {most} at most",
-                    hint="Delete one that is not needed.",
-                )
-            return True
-        if state_of(found) != "deleting":
+        found, there = self._resource.deployment(name), self._resource.deployments()
+        found, most = found or _named(name, there), self.capabilities.max_deployments
+        if found is None and len(there) >= most:
+            raise QuotaExceededError(
+                f"endpoint {self._resource.name} has {len(there)} deployments, of {most} at most",
+                hint="Delete one that is not needed.",
+            )
+        if found is not None and state_of(found) != "deleting":
             require_version(name, found, digest)
             if state_of(found) not in {"failed", "canceled"}:
-                return False
-        self._writes.delete(name)
-        return True
+                return None
+        if found is not None:
+            self._read = None
+            self._writes.delete(name)
+        return [each for document in there if (each := digest_of(document))]
 
-    def _record(self, name: str, body: Mapping[str, Any], digest: str) -> None:
+    def _record(self, name: str, body: Mapping[str, Any], digest: str, deployed: list[str]) -> None:
         """Keep what is needed to make the version again, before it exists; drop what nobody can ask for any more."""
         tags = tags_of(self._resource.require())
-        deployed = [digest_of(each) or "" for each in self._resource.deployments()]
         told = "|".join(value for key, value in tags.items() if not key.startswith("deployer.spec."))
-        kept = [each for each in (digest, *deployed) if each]
-        old = [key for key in stale(tags, kept) if key.split(".")[2] not in told]
+        old = [key for key in stale(tags, [digest, *deployed]) if key.split(".")[2] not in told]
         recording = record(body, digest, room=TAGS_MAX - SPARE_TAGS - (len(tags) - len(old)))
         if recording.problem or recording.omitted:
             why = recording.problem or f"{', '.join(recording.omitted)} looks like a secret and is not recorded"
@@ -290,7 +292,15 @@ class OnlineEndpoint:
             if (found := self._resource.deployment(name)) is not None:
                 listed[name] = found
         read = [self._read_deployment(each, has_traffic=name in live) for name, each in listed.items()]
-        return {each.name: each for each in read}
+        known = {each.name: each for each in read}
+        self._read = (Deadline(self._resource.clock, RECENT_S), known)
+        return known
+
+    def _recent_deployments(self, endpoint: Mapping[str, Any]) -> dict[str, Deployment]:
+        """What takes traffic, as just observed; read again when that was a while ago or was changed since."""
+        if (read := self._read) is not None and not read[0].has_passed:
+            return read[1]
+        return self._read_deployments(endpoint)
 
     def _read_deployment(self, document: Mapping[str, Any], *, has_traffic: bool) -> Deployment:
         key = (name_of(document), created_at(document))
@@ -302,3 +312,7 @@ class OnlineEndpoint:
         if asked > found.instances_wanted and elastic_limits(document) and found.state is DeploymentState.READY:
             return replace(found, instances_wanted=asked, instances_ready=asked)
         return found
+
+
+def _named(name: str, documents: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return next((each for each in documents if name_of(each).lower() == name.lower()), None)

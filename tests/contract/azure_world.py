@@ -111,7 +111,8 @@ class AzureWorld:
         )
 
     def reset(self) -> None:
-        """Endpoint and deployments as they were made."""
+        """Endpoint and deployments as they were made, a minute later: nothing that was read before still counts."""
+        self.clock.advance(60)
         self.double.heal()
         with self.double.world.lock:
             self.double.world.operations.clear()

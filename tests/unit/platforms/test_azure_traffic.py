@@ -74,6 +74,25 @@ def test_a_step_takes_four_calls_besides_waiting(stage: Stage) -> None:
     assert stage.took_s < 20 + 5
 
 
+def test_what_was_just_observed_is_not_listed_again(stage: Stage) -> None:
+    stage.platform.observe()
+    stage.platform.set_traffic({"blue": 90, "green": 10}, {})
+    assert len(stage.service.calls("GET", "deployments")) == 1
+    stage.platform.set_traffic({"blue": 80, "green": 20}, {})
+    assert len(stage.service.calls("GET", "deployments")) == 2
+
+
+@pytest.mark.parametrize("change", ["scale", "delete"])
+def test_what_was_changed_from_here_is_looked_at_again(stage: Stage, change: str) -> None:
+    stage.platform.observe()
+    if change == "scale":
+        stage.platform.scale_deployment("green", 0)
+    else:
+        stage.platform.delete_deployment("green")
+    with pytest.raises((NotReadyError, NotFoundError)):
+        stage.platform.set_traffic({"green": 100}, {})
+
+
 def test_a_put_keeps_everything_it_does_not_own(stage: Stage) -> None:
     endpoint = stage.service.endpoint
     assert endpoint is not None
