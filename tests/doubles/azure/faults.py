@@ -9,7 +9,7 @@ an HTTP status, as int    answered instead, without effect; ``retry_after=`` is 
 ``invalid_json``          the answer is no JSON
 ``truncated``             the answer ends in the middle although its length was promised
 ``slow``                  the body takes ``seconds`` to arrive
-``edited``                ``edit(body)`` is sent instead of the body
+``edited``                ``edit(body)`` is sent instead of the body, and ``headers=`` besides
 ``token_expired``         every token given so far is refused, from this request on
 ``lro_failed``            the operation started by it ends as Failed (``code=``, ``message=``); nothing was changed
 ``lro_half``              the same, but the change happened
@@ -27,8 +27,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 TWISTS = frozenset(
@@ -83,6 +83,7 @@ class Fault:
     message: str = ""
     seconds: float = 0.3
     edit: Callable[[Any], Any] = lambda body: body
+    headers: Mapping[str, str] = field(default_factory=dict)
     seen: int = 0
     hits: int = 0
 

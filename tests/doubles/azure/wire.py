@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import format_datetime
@@ -119,7 +122,7 @@ class Router:
         if fault is not None and fault.kind == "lost":
             return Answer(0, cut=True)
         if fault is not None and fault.kind == "edited":
-            return Answer(answer.status, fault.edit(answer.body), answer.headers)
+            return Answer(answer.status, fault.edit(answer.body), {**answer.headers, **fault.headers})
         return answer
 
     def _handled(self, request: Request) -> Answer:
@@ -269,21 +272,37 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def __init__(self, *args: Any) -> None:
+        self.errors: list[BaseException] = []
+        """Faults of the double itself."""
+        self._connections: set[socket.socket] = set()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Hang up too: a kept connection would go on talking to a service that is gone."""
+        super().server_close()
+        for each in list(self._connections):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, *_: Any) -> None:
-        """A client that hangs up is no news; a fault of the double is."""
-        import sys  # noqa: PLC0415
-
+        """A client that hangs up is no news; anything else is a fault of the double."""
         error = sys.exception()
-        if not isinstance(error, OSError):
+        if error is not None and not isinstance(error, OSError):
             self.errors.append(error)
-
-    errors: list[BaseException | None]
 
 
 def https_server(router: Router, tls: SSLContext, port: int = 0) -> _Server:
     """A server that is not started."""
     server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"router": router}))
-    server.errors = []
     server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     return server
 

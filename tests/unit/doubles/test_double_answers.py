@@ -27,6 +27,7 @@ def test_an_update_is_accepted_with_where_to_ask_and_without_retry_after(azure: 
 
 
 def test_the_answer_to_an_update_lies(azure: AzureDouble, arm: Client) -> None:
+    azure.settings.traffic_s = 60
     body = arm.traffic({"green": 100}).json()
     told = body["properties"]
     assert (told["provisioningState"], told["traffic"], told["scoringUri"]) == ("Creating", {"green": 100}, None)
@@ -76,6 +77,7 @@ def test_a_new_endpoint_is_creating_without_an_address_first(arm: Client) -> Non
 
 
 def test_a_deletion_is_accepted_with_null_and_takes_the_deployments(azure: AzureDouble, arm: Client) -> None:
+    azure.settings.delete_s = 0.5
     response = arm("DELETE", ENDPOINT)
     assert (response.status_code, response.text()) == (202, "null")
     assert "/mfeOperationResults/" in response.headers["Location"]
@@ -166,6 +168,7 @@ def test_tags_have_limits(arm: Client, tags: dict[str, str], code: str) -> None:
 
 
 def test_a_patch_scales_a_deployment(azure: AzureDouble, arm: Client) -> None:
+    azure.settings.scale_s = 0.5
     response = arm(
         "PATCH", f"{ENDPOINT}/deployments/green", {"sku": {"name": "Default", "capacity": 3}, "tags": {"a": "1"}}
     )
@@ -207,7 +210,7 @@ def test_no_token_or_an_old_one_is_not_let_in(azure: AzureDouble, arm: Client) -
 
 
 def test_a_token_that_expires_is_fetched_anew(azure: AzureDouble, arm: Client) -> None:
-    azure.identity.lifetime_s = 1.0
+    azure.identity.lifetime_s = 60.0
     for _ in range(3):
         assert arm("GET", ENDPOINT).status_code == 200
     assert azure.identity.given == 3

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+import requests
 from azure.core.exceptions import AzureError, IncompleteReadError, ServiceResponseError
 from doubles.arm import AzureDouble
 from unit.doubles.client import Client, said
@@ -78,6 +79,22 @@ def test_an_answer_is_edited(azure: AzureDouble, arm: Client) -> None:
     azure.fault(GET, "edited", edit=lambda body: {**body, "properties": None})
     assert arm("GET", ENDPOINT).json()["properties"] is None
     assert azure.endpoint("digits").properties
+
+
+def test_a_header_leads_elsewhere(azure: AzureDouble, arm: Client) -> None:
+    azure.fault(PUT, "edited", headers={"Azure-AsyncOperation": "https://elsewhere.example/status"})
+    response = arm.traffic({"green": 100})
+    assert (response.status_code, response.headers["Azure-AsyncOperation"]) == (201, "https://elsewhere.example/status")
+
+
+def test_a_service_that_is_gone_hangs_up() -> None:
+    with requests.Session() as session, AzureDouble() as azure:
+        session.verify, session.trust_env = str(azure.authority), False
+        url = azure.environment()["ARM_CLOUD_METADATA_URL"]
+        assert session.get(url, timeout=5).status_code == 200
+        azure.__exit__()
+        with pytest.raises(requests.ConnectionError):
+            session.get(url, timeout=5)
 
 
 def test_all_tokens_expire(azure: AzureDouble, arm: Client) -> None:
@@ -173,6 +190,13 @@ def test_nobody_answers_or_is_trusted(
     client: Any = Client(azure)
     with pytest.raises((AzureError, OSError)):
         client("GET", ENDPOINT)
+
+
+def test_arm_is_nowhere(azure: AzureDouble) -> None:
+    for address in ("https://localhost:1", "https://nowhere.invalid"):
+        with pytest.raises(AzureError):
+            Client(address)("GET", ENDPOINT)
+    assert azure.calls == []
 
 
 def test_identity_takes_its_time(azure: AzureDouble, arm: Client) -> None:

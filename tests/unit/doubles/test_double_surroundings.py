@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from azure.identity import DefaultAzureCredential
+from azure.monitor.query import LogsQueryClient, LogsQueryResult
 from doubles.arm import Answer, AzureDouble
 from doubles.azure.inventory import COMPONENT, CUSTOMER_ID, LOGS
 from doubles.azure.rights import action_of
@@ -164,6 +167,16 @@ def test_others_serve_on_the_same_port_with_the_same_rules(azure: AzureDouble, a
     assert arm("POST", url).status_code == 504
     azure.identity.expire()
     assert arm("POST", url).status_code == 401
+
+
+def test_a_query_of_the_logs_finds_its_way_here(azure: AzureDouble) -> None:
+    table = {"name": "PrimaryResult", "columns": [{"name": "n", "type": "long"}], "rows": [[3]]}
+    azure.route("POST", r"/v1/workspaces/[^/]+/query", lambda _request: Answer(200, {"tables": [table]}))
+    client = LogsQueryClient(DefaultAzureCredential(), endpoint=azure.address)
+    answer = client.query_workspace(CUSTOMER_ID, "T | count as n", timespan=timedelta(minutes=5))
+    assert isinstance(answer, LogsQueryResult)
+    assert [list(row) for row in answer.tables[0].rows] == [[3]]
+    assert json.loads(azure.calls[-1].body)["query"] == "T | count as n"
 
 
 def test_another_service_is_asked_for_what_has_no_route(azure: AzureDouble, arm: Client) -> None:
