@@ -304,7 +304,10 @@ def _leave(site: Site, request: Request, patience_s: float) -> Ended | None:
     patience = _Abandonment(platform.capabilities)
     while clock.now() < until:
         clock.sleep(platform.capabilities.poll_s)
-        endpoint = platform.observe()
+        try:
+            endpoint = platform.observe()
+        except TransientError:
+            continue  # the request is left: whoever runs the rollout may well see it
         if endpoint is None:
             return _deleted(site)
         if (answer := answer_of(endpoint.tags.get(ANSWER), request.nonce)) is not None:
@@ -356,7 +359,11 @@ def _taken(site: Site, request: Request, answer: str) -> Ended | None:
     patience_s, patience = settle_s(site.platform.capabilities), _Abandonment(site.platform.capabilities)
     until = site.clock.now() + timedelta(seconds=patience_s)
     while site.clock.now() < until:
-        endpoint = site.platform.observe()
+        try:
+            endpoint = site.platform.observe()
+        except TransientError:
+            site.clock.sleep(site.platform.capabilities.poll_s)
+            continue
         if endpoint is None:
             return _deleted(site)
         marks = marks_of(endpoint.tags)

@@ -8,16 +8,26 @@ from datetime import timedelta
 from deployer.engine.lease import SETTLE_POLLS, Lease
 from deployer.engine.operations import Site, no_endpoint
 from deployer.engine.runner import Listener
-from deployer.errors import ConflictError, ExitCode, NotReadyError, PlatformError, StoreError, UsageError
+from deployer.errors import (
+    ConflictError,
+    ExitCode,
+    NotFoundError,
+    NotReadyError,
+    PlatformError,
+    StoreError,
+    TransientError,
+    UsageError,
+)
 from deployer.ports.platform import Deployment, DeploymentState, Endpoint
 from deployer.ports.store import Entry
 from deployer.rollout.ending import Ended
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.model import Phase
+from deployer.rollout.plan import DEPLOY_PATIENCE
 from deployer.rollout.tags import GOOD, PHASE, PREVIOUS, REQUEST, marks_of, revision_of, tags_for_good
 
 READY_S = 600.0
-"""How long a version that must be made again may take to become ready."""
+"""How long a version that must be made again may take to become ready, besides what the platform takes for it."""
 
 
 def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, force: bool = False) -> Ended:
@@ -45,6 +55,8 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
     lease = site.lease()
     lease.acquire(take_over=True, at_once=True)
     try:
+        return _shift_back(site, lease, listener, target, reason=reason, force=force)
+    except NotFoundError:  # the rollout that was just ending has retired it meanwhile: look again
         return _shift_back(site, lease, listener, target, reason=reason, force=force)
     finally:
         lease.release()
@@ -245,10 +257,18 @@ def _await_ready(site: Site, listener: Listener, name: str) -> None:
     Raises:
         NotReadyError: it will not, or not in time.
     """
-    until = site.clock.now() + timedelta(seconds=READY_S)
+    capabilities = site.platform.capabilities
+    patience_s = READY_S + DEPLOY_PATIENCE * capabilities.typical_deploy_s
+    until = site.clock.now() + timedelta(seconds=patience_s)
     said = ""
     while True:
-        endpoint = site.platform.observe()
+        try:
+            endpoint = site.platform.observe()
+        except TransientError:
+            if site.clock.now() >= until or site.signal():
+                raise
+            site.clock.sleep(capabilities.poll_s)
+            continue
         found = endpoint.deployments.get(name) if endpoint else None
         if found is not None and found.instances_ready > 0:
             return
@@ -260,7 +280,7 @@ def _await_ready(site: Site, listener: Listener, name: str) -> None:
         if found.message != said:
             said = found.message
             listener.on_note(f"waiting for {name}: {said or found.state.value}")
-        site.clock.sleep(site.platform.capabilities.poll_s)
+        site.clock.sleep(capabilities.poll_s)
 
 
 def _why(found: Deployment | None) -> str:

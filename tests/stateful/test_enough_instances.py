@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from world import Behaviour, Killed, World
 
-from deployer.errors import ExitCode, QuotaExceededError
+from deployer.errors import ExitCode, QuotaExceededError, TransientError
 from deployer.ports.platform import Deployment
 from deployer.rollout.model import RequestKind
 
@@ -148,3 +148,33 @@ def test_a_rollback_that_cannot_scale_has_traffic_back_all_the_same(world: World
     assert world.roll_back().exit_code is ExitCode.OK
     assert world.live_digest() == "base"
     assert any("may be too small" in note for note in world.notes)
+
+
+def test_a_rollback_that_meets_the_end_of_a_rollout_makes_the_retired_version_again(world: World) -> None:
+    world.strategy = {**world.strategy, "retire": "keep"}
+    world.roll_out()
+
+    def retire(call: str) -> None:
+        if call == "set_traffic":
+            world.platform.before = lambda _: None
+            world.platform.remove("blue")
+
+    world.platform.after = lambda _: None
+    world.platform.before = retire
+    assert world.roll_back().exit_code is ExitCode.OK
+    assert (world.live_digest(), world.traffic()) == ("base", {"blue": 100})
+
+
+def test_a_rollback_waits_for_a_platform_that_is_away_for_a_moment(world: World) -> None:
+    world.roll_out()
+    world.platform.after = lambda _: None
+    started = (world.clock.now() - world.started).total_seconds()
+
+    def away(_: str) -> None:
+        raise TransientError("no answer", hint="Wait.")
+
+    world.platform.ready_after_s = 60.0
+    world.at[started + 10] = lambda w: setattr(w.platform, "before", away)
+    world.at[started + 30] = lambda w: setattr(w.platform, "before", lambda _: None)
+    assert world.roll_back().exit_code is ExitCode.OK
+    assert world.traffic() == {"blue": 100}

@@ -14,7 +14,7 @@ from stateful.world import Killed, World
 from deployer.engine.adoption import adopt
 from deployer.engine.lease import Holder
 from deployer.engine.operations import acknowledge_s, settle_s
-from deployer.errors import ExitCode, PlanError, UsageError
+from deployer.errors import ExitCode, PlanError, TransientError, UsageError
 from deployer.rollout.model import Phase, RequestKind
 from deployer.rollout.tags import ANSWER, LEASE, PHASE, REQUEST, answer_to, marks_of, request_of
 
@@ -202,6 +202,26 @@ def test_a_request_lost_to_somebody_elses_write_is_left_again(world: World) -> N
     later(world, 8.0, take)
     done = world.ask(RequestKind.PAUSE)
     assert (done.exit_code, done.text) == (ExitCode.OK, "pause: taken by the running rollout")
+
+
+def away(world: World, since: float, seconds: float) -> None:
+    """The platform does not answer for a while."""
+
+    def refuse(_: str) -> None:
+        raise TransientError("no answer", hint="Wait.")
+
+    later(world, since, lambda w: setattr(w.platform, "before", refuse))
+    later(world, since + seconds, lambda w: setattr(w.platform, "before", lambda _: None))
+
+
+def test_a_platform_that_is_away_for_a_moment_does_not_end_the_waiting(world: World) -> None:
+    run_by(world, living())
+    away(world, 1.0, 3.0)
+    later(world, 5.0, take)
+    away(world, 8.0, 3.0)
+    later(world, 12.0, bring_back)
+    assert world.ask(RequestKind.ABORT).exit_code is ExitCode.OK
+    assert world.traffic() == {"blue": 100}
 
 
 def test_a_request_that_is_gone_without_an_answer_was_not_taken(world: World) -> None:
