@@ -146,7 +146,7 @@ def app_insights(
     Raises:
         TelemetryError: a name or id is none, or the cloud has no logs.
     """
-    question = AppInsightsQuestion(endpoint, resource_id, across=workspace_id is not None, counted=counter is not None)
+    question = AppInsightsQuestion(endpoint, resource_id, across=workspace_id is not None)
     logs = LogAnalytics(cloud, credential, clock, workspace_id=workspace_id, resource_id=resource_id)
     return IngestedTelemetry(logs, question, clock, max_lag_s=max_lag_s, counter=counter)
 
@@ -184,7 +184,6 @@ class AppInsightsQuestion:
         endpoint: its name.
         component_id: ARM id of the component.
         across: the component's workspace is asked, which may hold other components.
-        counted: an independent count shows whether others' rows are among ours.
 
     Raises:
         TelemetryError: one of them is not what it says.
@@ -192,11 +191,10 @@ class AppInsightsQuestion:
 
     shared = True
 
-    def __init__(self, endpoint: str, component_id: str, *, across: bool, counted: bool) -> None:
+    def __init__(self, endpoint: str, component_id: str, *, across: bool) -> None:
         self._endpoint = endpoint_name(endpoint)
         self._schema = _WORKSPACE if across else _COMPONENT
         self._ours = f" and _ResourceId =~ '{resource_id(component_id)}'" if across else ""
-        self._counted = counted
         self._containers: dict[str, str] = {}
         self._odd: set[str] = set()  # service names of our containers that are no deployment's
         self.writers: set[Writer] = set()
@@ -275,7 +273,7 @@ class AppInsightsQuestion:
     def _is_endpoints(self, service: str) -> bool:
         return service.casefold() in ("", self._endpoint.casefold()) or service in self._odd
 
-    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Bars:
+    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, counted: bool) -> Bars:
         """Read what ``bars`` answered; of each row, say whose it is."""
         cells: list[Cell] = []
         tallies: list[Tally] = []
@@ -284,7 +282,7 @@ class AppInsightsQuestion:
         for row in in_order(columns, rows, _BARS_COLUMNS):
             match row:
                 case (start, str(service), str(container), int() | None as code, str(writer), items, text):
-                    deployment = self._whose(service, container, strangers, text)
+                    deployment = self._whose(service, container, strangers, text, counted=counted)
                     if deployment is None:
                         continue
                     some, tally, lacking = unpack(at_ms(start), deployment, _class(code), text)
@@ -300,7 +298,7 @@ class AppInsightsQuestion:
         problems += [f"{broken} answers have no code that can be believed"] if broken else []
         return Bars(tuple(cells), tuple(tallies), tuple(problems))
 
-    def _whose(self, service: str, container: str, strangers: _Strangers, text: object) -> str | None:
+    def _whose(self, service: str, container: str, strangers: _Strangers, text: object, *, counted: bool) -> str | None:
         """Name the deployment of rows; None: nobody can."""
         known = self._containers.get(container)
         ours = set(self._containers.values())
@@ -314,7 +312,7 @@ class AppInsightsQuestion:
         if self._is_endpoints(service):
             strangers.untold += n
             return None
-        if not self._counted and (service in ours or not ours):
+        if not counted and (service in ours or not ours):
             strangers.unproven += n
         return service
 

@@ -26,6 +26,9 @@ STRETCH = timedelta(minutes=15)
 SETTLED_LAGS = 2.0
 """What ended so many ``max_lag_s`` ago changes no more, so it is not asked again."""
 
+BEFORE = timedelta(minutes=10)
+"""Requests are counted from so long before: that the count works is known before the first minute of a rollout is."""
+
 _T = TypeVar("_T")
 
 
@@ -60,8 +63,8 @@ class Question(Protocol):
         """KQL: every answer that ended in [since, until)."""
         ...
 
-    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Bars:
-        """Read what ``bars`` answered.
+    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, counted: bool) -> Bars:
+        """Read what ``bars`` answered; ``counted``: an independent count will show what is not ours.
 
         Raises:
             TelemetryError: it is not understood. Nothing is guessed.
@@ -125,7 +128,7 @@ class IngestedTelemetry:
         window = Window(now, since, until, block_s, self._max_lag_s)
         counts = self._counted(window)
         problems = self._feel_pulse(since, now)
-        parts, partial = self._read(window)
+        parts, partial = self._read(window, counted=counts is not None and bool(counts.requests))
         tallies = chain.from_iterable(part.tallies for part in parts)
         found = Assessment(None)
         if not partial:
@@ -138,7 +141,7 @@ class IngestedTelemetry:
         if self._counter is None:
             return None
         try:
-            return self._counter.count(window.since, max(window.since, min(window.until, window.now)))
+            return self._counter.count(window.since - BEFORE, max(window.since, min(window.until, window.now)))
         except TelemetryError:
             return None  # then the worst is assumed of the rows
 
@@ -161,7 +164,7 @@ class IngestedTelemetry:
             self._pulses |= {(pulse.minute, pulse.deployment): pulse for pulse in pulses}
         return problems
 
-    def _read(self, window: Window) -> tuple[list[Bars], list[str]]:
+    def _read(self, window: Window, *, counted: bool) -> tuple[list[Bars], list[str]]:
         """Ask stretch by stretch; what settled before is not asked again."""
         settled = window.now - timedelta(seconds=SETTLED_LAGS * self._max_lag_s)
         self._settled = {
@@ -177,7 +180,9 @@ class IngestedTelemetry:
                 if reply.partial is not None:
                     partial.append(reply.partial)
                     continue
-                part = understood(lambda reply=reply: self._question.read_bars(reply.columns, reply.rows))
+                part = understood(
+                    lambda reply=reply: self._question.read_bars(reply.columns, reply.rows, counted=counted)
+                )
                 if end <= settled and not part.problems:
                     self._settled[key] = part
                 parts.append(part)

@@ -167,7 +167,7 @@ class TrafficLogQuestion:
             block_ms=block,
         )
 
-    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Bars:
+    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, counted: bool = True) -> Bars:
         """Read what ``bars`` answered; answers that no deployment gave (401, 404) are nobody's."""
         cells: list[Cell] = []
         tallies: list[Tally] = []

@@ -109,7 +109,8 @@ def assess(
             rows than it knows of are one.
     """
     newest = max((pulse.last for pulse in pulses), default=None)
-    if counts is None:
+    tallies = tuple(tallies)
+    if counts is None or _is_dumb(counts, tallies):
         if newest is None:
             return Assessment(None)
         return Assessment(min(window.until, newest, window.now - timedelta(seconds=window.max_lag_s)))
@@ -120,6 +121,11 @@ def assess(
     counted = [key for key in book.due if key[0] + book.length <= complete]
     problems = [*book.hidden_failures(counted), *(book.surplus(counted) if shared else book.strangers())]
     return Assessment(complete, book.expected(counted), tuple(problems))
+
+
+def _is_dumb(counts: Counts, tallies: Iterable[Tally]) -> bool:
+    """Whether the count knows of no request at all where there are rows that it had the time to count."""
+    return not counts.requests and any(tally.start < counts.until - 2 * MINUTE for tally in tallies)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from doubles.monitor_tables import app_row
 from doubles.monitor_world import T0, MonitorWorld, monitor_world
-from unit.telemetry.scenario import MAX_LAG_S, Answer, Row, canary, read, verdict, write
+from unit.telemetry.scenario import END, MAX_LAG_S, Answer, Row, canary, read, verdict, write
 
 from deployer.errors import TelemetryError
 from deployer.gate.samples import AnswerClass
@@ -127,6 +127,16 @@ def test_without_metrics_only_containers_that_our_probes_reached_are_believed(wo
     assert read(world).problem is None
 
 
+def test_metrics_that_know_of_no_request_are_none(world: MonitorWorld) -> None:
+    write(world, GOOD, counted=False)
+    assert "nothing shows" in (read(world).problem or "")
+    witnessed(world, "pod-blue-1", "pod-green-1", service="blue")
+    world.telemetry = world.app_insights(max_lag_s=MAX_LAG_S)
+    samples = read(world)
+    assert samples.problem is None
+    assert samples.complete_until == END - timedelta(seconds=MAX_LAG_S)
+
+
 def test_what_the_front_end_refused_is_not_taken_for_success(world: MonitorWorld) -> None:
     write(world, GOOD)
     for second in range(600):
@@ -193,6 +203,6 @@ def test_sampled_rows_that_are_lost_as_well_are_missed(world: MonitorWorld) -> N
 @pytest.mark.parametrize("name", ["x' | union *", "x\n| take 1", "", "a--b", "é"])
 def test_a_hostile_name_never_gets_into_a_query(name: str) -> None:
     with pytest.raises(TelemetryError):
-        AppInsightsQuestion(name, "/subscriptions/s/x/y", across=True, counted=True)
+        AppInsightsQuestion(name, "/subscriptions/s/x/y", across=True)
     with pytest.raises(TelemetryError):
-        AppInsightsQuestion("digits", f"/subscriptions/s/{name}'", across=True, counted=True)
+        AppInsightsQuestion("digits", f"/subscriptions/s/{name}'", across=True)

@@ -60,7 +60,7 @@ def test_any_resource_id_is_refused_or_stays_inside_its_literals(tail: str) -> N
     arm_id = f"/subscriptions/{tail}"
     for make in (
         lambda: question(endpoint_id=arm_id),
-        lambda: AppInsightsQuestion("digits", arm_id, across=True, counted=True),
+        lambda: AppInsightsQuestion("digits", arm_id, across=True),
     ):
         try:
             named = texts(make())
@@ -82,7 +82,7 @@ def test_every_column_is_written_as_azure_documents_it() -> None:
 
 
 def test_the_engine_of_the_tests_parses_all_questions_without_complaint() -> None:
-    for kql in (*texts(question()), *texts(AppInsightsQuestion("digits", COMPONENT, across=True, counted=True))):
+    for kql in (*texts(question()), *texts(AppInsightsQuestion("digits", COMPONENT, across=True))):
         assert duckdb_kql.validate(kql) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import datetime, timedelta
 
 import pytest
@@ -52,9 +53,11 @@ class Watched:
 def place() -> Watched:
     """Ten minutes and more in which both did well."""
     place = Watched()
+    chance = random.Random(7)
     for second in range(650):
-        for name in ("blue", "green"):
-            place.telemetry.answer(T0 + timedelta(seconds=second), name, ms=80 + second % 40, n=20)
+        for name in ("blue", "green") * 8:
+            ms = round(chance.lognormvariate(4.4, 0.5))
+            place.telemetry.answer(T0 + timedelta(seconds=second), name, ms=ms)
     place.clock.advance(600)
     return place
 
