@@ -188,7 +188,7 @@ class Scoring:
         return (0, found) if found is not None else (404, None)
 
     def _pick(self, endpoint: Endpoint, pin: str | None) -> Deployment | None:
-        """A pinned request reaches what has no traffic too (docs); None: 404."""
+        """A pinned request reaches what has no traffic too (docs), but nothing without instances (assumed); None: 404."""
         if pin is not None:
             found = endpoint.deployments.get(pin.lower())
             return found if found is not None and found.was_ready and found.instances else None

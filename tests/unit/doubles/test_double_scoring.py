@@ -66,6 +66,9 @@ def test_a_pinned_request_reaches_what_has_no_traffic(users: Users) -> None:
     assert users.ask("green").headers[PIN] == "green"
     assert users.azure.traffic[0].pinned
     assert users.ask("nobody").status_code == 404
+    users.azure.add("digits", "young", state="Creating")
+    users.azure.scale("digits", "green", 0)
+    assert [users.ask(name).status_code for name in ("young", "green")] == [404, 404]
 
 
 def test_a_key_is_needed_and_either_will_do(users: Users) -> None:
