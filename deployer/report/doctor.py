@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from deployer.errors import ExitCode
@@ -49,10 +50,11 @@ def summary(checks: Sequence[Check]) -> str:
 
 
 def checks_drawing(checks: Sequence[Check]) -> RenderableType:
-    """Draw the same, coloured."""
-    drawn = Text()
-    for line in _lines(checks):
-        word = line.split(" ", 1)[0]
-        style = STYLES[CheckState(word)] if word in list(CheckState) else "dim"
-        drawn.append(f"{line}\n", style)
-    return drawn.append(summary(checks), "bold")
+    """Draw the same in columns, coloured, with the count below."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for check in checks:
+        said = Text(plain(check.text).replace("\n", " "))
+        if check.fix:
+            said.append(f"\nnext: {plain(check.fix)}", "dim")
+        grid.add_row(Text(check.state.value, STYLES[check.state]), Text(check.name), said)
+    return Group(grid, Text(summary(checks), "bold"))
