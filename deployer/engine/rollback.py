@@ -24,7 +24,7 @@ from deployer.rollout.ending import Ended
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.model import Phase
 from deployer.rollout.plan import DEPLOY_PATIENCE
-from deployer.rollout.tags import GOOD, PHASE, PREVIOUS, REQUEST, marks_of, revision_of, tags_for_good
+from deployer.rollout.tags import GOOD, PHASE, PREVIOUS, REQUEST, Revision, marks_of, revision_of, tags_for_good
 
 READY_S = 600.0
 """How long a version that must be made again may take to become ready, besides what the platform takes for it."""
@@ -57,6 +57,7 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
     try:
         return _shift_back(site, lease, listener, target, reason=reason, force=force)
     except NotFoundError:  # the rollout that was just ending has retired it meanwhile: look again
+        target = _target(_observe(site), to) or target
         return _shift_back(site, lease, listener, target, reason=reason, force=force)
     finally:
         lease.release()
@@ -241,14 +242,22 @@ def _target(endpoint: Endpoint, to: str | None) -> _Target | None:
         for revision in (good, previous):
             if revision is not None and to == str(revision.number):
                 return _Target(revision.name, revision.digest, revision.instances)
-        known = next((r for r in (good, previous) if r is not None and r.name == to), None)
-        if known is None or to in endpoint.deployments:
-            return _Target(to, "", known.instances if known else 0)
-        return _Target(to, known.digest, known.instances)
+        return _named(endpoint, to, (good, previous))
     marks = marks_of(endpoint.tags)
     if marks is not None and marks.phase is not Phase.PROMOTED:
         return _Target(marks.stable, marks.stable_digest) if marks.stable else None
     return _Target(previous.name, previous.digest, previous.instances) if previous else None
+
+
+def _named(endpoint: Endpoint, name: str, revisions: tuple[Revision | None, ...]) -> _Target:
+    """The deployment ``name``: as it is, or, when it is gone, the version of that name that the tags tell of."""
+    known = next((each for each in revisions if each is not None and each.name == name), None)
+    if name in endpoint.deployments:
+        return _Target(name, "", known.instances if known else 0)
+    if known is not None:
+        return _Target(name, known.digest, known.instances)
+    marks = marks_of(endpoint.tags)
+    return _Target(name, marks.stable_digest if marks is not None and marks.stable == name else "")
 
 
 def _await_ready(site: Site, listener: Listener, name: str) -> None:

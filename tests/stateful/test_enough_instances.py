@@ -150,7 +150,10 @@ def test_a_rollback_that_cannot_scale_has_traffic_back_all_the_same(world: World
     assert any("may be too small" in note for note in world.notes)
 
 
-def test_a_rollback_that_meets_the_end_of_a_rollout_makes_the_retired_version_again(world: World) -> None:
+@pytest.mark.parametrize("to", [None, "blue", "0"])
+def test_a_rollback_that_meets_the_end_of_a_rollout_makes_the_retired_version_again(
+    world: World, to: str | None
+) -> None:
     world.strategy = {**world.strategy, "retire": "keep"}
     world.roll_out()
 
@@ -161,7 +164,7 @@ def test_a_rollback_that_meets_the_end_of_a_rollout_makes_the_retired_version_ag
 
     world.platform.after = lambda _: None
     world.platform.before = retire
-    assert world.roll_back().exit_code is ExitCode.OK
+    assert world.roll_back(to).exit_code is ExitCode.OK
     assert (world.live_digest(), world.traffic()) == ("base", {"blue": 100})
 
 

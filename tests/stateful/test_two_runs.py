@@ -13,7 +13,7 @@ from duel import Actor, Duel
 from deployer.engine.lease import Holder
 from deployer.engine.operations import ask, roll_out
 from deployer.engine.rollback import roll_back
-from deployer.errors import ExitCode
+from deployer.errors import ExitCode, UsageError
 from deployer.gate.verdict import Result
 from deployer.report.listeners import Quiet
 from deployer.rollout.ending import Ended
@@ -108,6 +108,7 @@ def test_a_rollback_by_hand_holds_whatever_the_rollout_was_writing() -> None:
         if any(write.by == "hand" for write in fought.wrote) or fought.wrote[-1].traffic == {"blue": 100}:
             assert fought.traffic == {"blue": 100}, seed
         late += fought.wrote[-1].by == "a"
+        assert isinstance(fought.actors[1].done, Ended | UsageError), (seed, fought.actors[1].done)
     assert late < SCHEDULES
 
 
