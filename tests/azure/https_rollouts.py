@@ -20,7 +20,7 @@ import pytest
 from azure.core.pipeline.transport import RequestsTransport
 from azure_rollouts import QUICK, AzureWorld
 from doubles.arm import AzureDouble
-from doubles.azure.world import CANCELED, GROUP, NEVER, SUBSCRIPTION, WORKSPACE
+from doubles.azure.world import CANCELED, GROUP, NEVER, SUBSCRIPTION, WORKSPACE, WORKSPACE_ID
 from faulty_wire import WRITES
 from stateful.world import Behaviour
 
@@ -80,7 +80,7 @@ class HttpsWorld(AzureWorld):
         self.double = AzureDouble(now=self.clock.now, **(switches | self.settings))
         self._open = self._opened()
         next(self._open)
-        compute = "aks" if self.kind == "kubernetes" else None
+        compute = f"{WORKSPACE_ID}/computes/aks1" if self.kind == "kubernetes" else None
         self.double.create("digits", traffic={"blue": 100}, tags={"team": "ml"}, compute=compute)
         self.double.add("digits", "blue", instances=3, tags={"deployer.digest": "base"})
         self.double.endpoint("digits").keys = [CANARY, f"{CANARY}-2"]

@@ -44,9 +44,9 @@ def singles() -> Iterator[tuple[int, str]]:
             yield number, ON_READS[number * 5 % len(ON_READS)]
 
 
-def check(home: Path, faults: dict[int, str], *, bad: bool = False) -> None:
+def check(home: Path, faults: dict[int, str], *, bad: bool = False, kind: str = "managed") -> None:
     home.mkdir()
-    with https_world(home, bad=bad) as world:
+    with https_world(home, bad=bad, kind=kind) as world:
         ended = history(home, faults, bad=bad, world=world)
         asked = undisturbed(bad=bad)
         rides = all(
@@ -56,6 +56,11 @@ def check(home: Path, faults: dict[int, str], *, bad: bool = False) -> None:
         )
         if len(faults) == 1 and rides:
             assert ended.exit_code is (ExitCode.GATE_FAILED if bad else ExitCode.OK), f"{faults}: {ended}"
+
+
+@pytest.mark.parametrize("bad", [False, True], ids=["good", "bad"])
+def test_on_kubernetes_a_rollout_that_nothing_happens_to_ends_as_on_managed(tmp_path: Path, *, bad: bool) -> None:
+    check(tmp_path / "none", {}, bad=bad, kind="kubernetes")
 
 
 def planned(seed: int, *, bad: bool) -> dict[int, str]:
@@ -87,6 +92,16 @@ def test_a_fault_on_the_wire_ends_whole_and_the_next_run_converges(turn: int, tm
 def test_every_fault_on_the_wire_ends_whole_and_the_next_run_converges(part: int, tmp_path: Path) -> None:
     for number, fault in list(singles())[part::24]:
         check(tmp_path / f"{number}-{fault}", {number: fault})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(8))
+def test_on_kubernetes_a_fault_on_the_wire_ends_whole_and_the_next_run_converges(part: int, tmp_path: Path) -> None:
+    for number, fault in list(singles())[part * 3 :: 24]:
+        home = tmp_path / f"{number}-{fault}"
+        home.mkdir()
+        with https_world(home, kind="kubernetes") as world:  # its calls are not quite the same ones
+            history(home, {number: fault}, world=world)
 
 
 @pytest.mark.slow
