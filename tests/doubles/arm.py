@@ -71,11 +71,11 @@ from doubles.azure.endpoints import Endpoints
 from doubles.azure.faults import Script
 from doubles.azure.humans import Humans
 from doubles.azure.identity import DOMAIN, SECRET, Identity, identity_server
-from doubles.azure.inventory import Inventory
+from doubles.azure.inventory import ACCOUNTS, Inventory
 from doubles.azure.messages import Answer, Handler, Request
 from doubles.azure.scoring import Scoring
 from doubles.azure.wire import Router, https_server, start
-from doubles.azure.world import TENANT, Settings, World
+from doubles.azure.world import TENANT, WORKSPACE_ID, Settings, World
 
 CLOUD = "DoubleCloud"
 
@@ -119,8 +119,11 @@ class AzureDouble(Humans):
         self._add_routes()
         self.authority, tls = certificates(folder or _folder())
         self._server = https_server(self.router, tls, port)
-        self._identity_server = identity_server(self.identity, ("127.0.0.1", self._server.server_port))
         self.address = world.address = f"https://localhost:{self._server.server_port}"
+        storage = f"{world.account}.blob.{DOMAIN}"
+        self._identity_server = identity_server(self.identity, storage, ("127.0.0.1", self._server.server_port))
+        workspace = self.inventory.resources[WORKSPACE_ID.lower()]["properties"]
+        workspace["storageAccount"] = f"{ACCOUNTS}/{world.account}"
         self._stops: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:

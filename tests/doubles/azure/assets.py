@@ -10,10 +10,11 @@ from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from doubles.azure.identity import DOMAIN
 from doubles.azure.messages import Answer, Handler, Refusal, Request, missing
 from doubles.azure.world import GROUP, PRINCIPAL, REGION, SUBSCRIPTION, TENANT, WORKSPACE, WORKSPACE_ID, World, stamp
 
-ACCOUNT, CONTAINER = "storage", "azureml-blobstore"
+CONTAINER = "azureml-blobstore"
 SAS = "sv=2024-11-04&sr=c&sig=c2lnbmF0dXJl&se=2100-01-01T00%3A00%3A00Z&sp=rcwl"
 PUBLIC = r"models/(?P<name>[^/]+)/versions/(?P<version>[^/]+)"
 KINDS = ("codes", "models", "environments", "data", "components")
@@ -190,9 +191,9 @@ class Assets:
                 "isDefault": True,
                 "credentials": {"credentialsType": "AccountKey"},
                 "datastoreType": "AzureBlob",
-                "accountName": ACCOUNT,
+                "accountName": self.world.account,
                 "containerName": CONTAINER,
-                "endpoint": "azure.test",
+                "endpoint": DOMAIN,
                 "protocol": "https",
                 "subscriptionId": SUBSCRIPTION,
                 "resourceGroup": GROUP,

@@ -15,7 +15,7 @@ COMPONENT = f"{GROUP_ID}/providers/Microsoft.Insights/components/ai"
 LOGS = f"{GROUP_ID}/providers/Microsoft.OperationalInsights/workspaces/logs"
 CUSTOMER_ID = "11111111-2222-3333-4444-555555555555"
 """Of the Log Analytics workspace: what queries name."""
-STORAGE = f"{GROUP_ID}/providers/Microsoft.Storage/storageAccounts/storage"
+ACCOUNTS = f"{GROUP_ID}/providers/Microsoft.Storage/storageAccounts"
 REGISTRY = f"{GROUP_ID}/providers/Microsoft.ContainerRegistry/registries/registry"
 
 
@@ -296,7 +296,6 @@ def _resources() -> dict[str, dict[str, Any]]:
                 "tenantId": TENANT,
                 "applicationInsights": COMPONENT,
                 "containerRegistry": REGISTRY,
-                "storageAccount": STORAGE,
                 "keyVault": f"{GROUP_ID}/providers/Microsoft.KeyVault/vaults/vault",
                 "discoveryUrl": f"https://{REGION}.api.azureml.ms/discovery",
                 "mlFlowTrackingUri": f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{WORKSPACE_ID}",

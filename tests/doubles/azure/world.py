@@ -158,6 +158,11 @@ class World:
         self.operations: dict[str, Operation] = {}
         self._numbers = itertools.count(1)
 
+    @property
+    def account(self) -> str:
+        """Of storage: another one for each double, so that none is reached by what another's client left behind."""
+        return f"storage{self.address.rpartition(':')[2]}"
+
     def guid(self) -> str:
         """A fresh one, the same in every run with the same seed."""
         return str(uuid.UUID(int=self.chance.getrandbits(128), version=4))

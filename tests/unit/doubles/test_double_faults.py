@@ -97,6 +97,17 @@ def test_a_service_that_is_gone_hangs_up() -> None:
             session.get(url, timeout=5)
 
 
+def test_storage_of_another_double_is_out_of_reach(azure: AzureDouble) -> None:
+    """What a client left behind goes on uploading, by the proxy of whoever comes next."""
+    for account, answers in ((azure.world.account, True), ("storage1", False)):
+        url = f"https://{account}.blob.azure.test/azureml-blobstore/x?sig=s"
+        try:
+            assert requests.put(url, data=b"x", timeout=5).status_code == 201
+        except requests.ConnectionError:
+            assert not answers
+    assert [call.method for call in azure.calls] == ["PUT"]
+
+
 def test_all_tokens_expire(azure: AzureDouble, arm: Client) -> None:
     azure.fault(GET, "token_expired", nth=2)
     assert arm("GET", ENDPOINT).status_code == 200
