@@ -62,7 +62,7 @@ def _common_odds(counts: tuple[Floats, Floats, Floats], k: Floats) -> Floats:
     c, s, bad = counts
     size = np.maximum(c + s, 1.0)
     up, down = (k * (s - bad + k) / size).sum(axis=-1), ((bad - k) * (c - k) / size).sum(axis=-1)
-    return np.clip(up, down * _ODDS[0] + _TINY, down * _ODDS[1] + _TINY) / (down + _TINY)
+    return np.clip((up + _TINY) / (down + _TINY), *_ODDS)
 
 
 def _noncentral(counts: tuple[Floats, Floats, Floats], ratio: Floats) -> tuple[Floats, Floats]:

@@ -38,7 +38,7 @@ def log_gamma(x: NDArray[np.floating] | Ints) -> Floats:
         product *= np.where(step < steps, values + step, 1.0)
     inverse = 1 / shifted
     square = inverse * inverse
-    series = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square * (1 / 1680 - square / 1188))))
+    series = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square / 1680)))
     return (shifted - 0.5) * np.log(shifted) - shifted + 0.5 * np.log(2 * np.pi) + series - np.log(product)
 
 

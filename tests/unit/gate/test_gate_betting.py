@@ -100,6 +100,20 @@ def test_blocks_that_follow_each_other_are_less_equal_than_they_look():
     assert both[0] > 2 * both[1]
 
 
+def test_differences_between_blocks_are_measured_by_the_book():
+    rng = np.random.default_rng(2)
+    v = rng.uniform(2, 9, 30)
+    noise = rng.normal(0, 6, 31)
+    observed = 20 + noise[1:] + 0.7 * noise[:-1]
+    expected = np.full(30, 20.0)
+    residual = (observed - expected) / np.sqrt(v)
+    q = float(residual @ residual)
+    tau2 = (q - 29 - 1.5 * math.sqrt(58)) / (v.sum() - (v @ v) / v.sum())
+    r = min(float(residual[1:] @ residual[:-1]) / q * 30 / 40, 0.6)
+    assert 0 < r < 0.6
+    assert heterogeneity(observed, expected, v, (0.0, 99.0)) == pytest.approx(tau2 * (1 + r) / (1 - r))
+
+
 def test_one_block_says_nothing_about_differences():
     assert heterogeneity(np.array([9.0]), np.array([1.0]), np.array([1.0]), (0.2, 0.9)) == pytest.approx(0.04)
     assert heterogeneity(np.array([9.0, 1.0]), np.zeros(2), np.array([1.0, 0.0]), (0.2, 0.9)) == pytest.approx(0.04)

@@ -140,6 +140,13 @@ def test_excess_over_a_target_is_counted_exactly():
     assert ledger(cells, (200.0,)).late[0, CANDIDATE].tolist() == [3]
 
 
+def test_answers_with_a_latency_are_those_of_the_grid():
+    blocks = score_blocks(ledger(pair(9, error=0.3, answer=TIMEOUT)), gate(warm_up="0s"), moment(9), START + 9)
+    assert np.array_equal(blocks.timed, np.stack([blocks.fine[arm].sum(axis=1) for arm in (CANDIDATE, STABLE)], axis=1))
+    assert blocks.timed.sum() == blocks.n.sum()
+    assert blocks.reached()[-1] == blocks.n.sum()
+
+
 def test_fast_errors_have_no_latency():
     kept = ledger([Cell(T0, "stable", ERROR, 3, 7), Cell(T0, "stable", OK, 9, 2)])
     assert kept.raw[0, STABLE].sum() == 2

@@ -1,9 +1,11 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.gate.contrast import Pair, exceedances, odds, ranks, tail_slope
+from deployer.gate.contrast import Pair, _common_odds, exceedances, odds, ranks, tail_slope
 from deployer.gate.histogram import FINE_BINS, fine_bins
 
 TILTS = np.array([0.5, 1.0, 2.0])
@@ -121,3 +123,38 @@ def test_slopes_of_a_log_normal_service_are_near_theory():
 
 def test_a_spike_has_a_bounded_slope():
     assert tail_slope(np.cumsum(counted([[5.0] * 51])[0]), 0.5) <= 12
+
+
+@given(st.integers(1, 8), st.integers(1, 8), st.data())
+def test_the_variance_of_bad_answers_is_that_of_every_labelling(n, others, data):
+    bad = data.draw(st.integers(1, n + others))
+    k = np.arange(max(0, bad - others), min(n, bad) + 1)
+    chance = np.array([math.comb(n, j) * math.comb(others, bad - j) for j in k.tolist()]) / math.comb(n + others, bad)
+    mine = np.array([[[int(j), bad - int(j)]] for j in k])
+    found = [odds(np.array([[n, others]]), each, TILTS, 0.0, FIXED).variance[0] for each in mine]
+    assert found == pytest.approx([chance @ k**2 - (chance @ k) ** 2] * k.size, abs=1e-12)
+
+
+def test_a_common_odds_ratio_is_that_of_mantel_and_haenszel():
+    tables = [(3, 17, 5, 75), (9, 21, 4, 96)]  # bad and good of the candidate, of the stable
+    up, down = (sum(t[a] * t[b] / sum(t) for t in tables) for a, b in ((0, 3), (2, 1)))
+    c, s, bad, k = (
+        np.array(column, np.float64)
+        for column in zip(*((a + b, x + y, a + x, a) for a, b, x, y in tables), strict=True)
+    )
+    assert _common_odds((c, s, bad), k) == pytest.approx(up / down)
+    assert _common_odds((c, s, bad), bad) == pytest.approx(math.exp(6))
+    assert _common_odds((c, s, bad), 0 * bad) == pytest.approx(math.exp(-6))
+
+
+def test_many_statistics_at_once_are_each_as_alone():
+    rng = np.random.default_rng(8)
+    n = np.stack([rng.integers(1, 20, (3, 9)), rng.integers(1, 80, (3, 9))], axis=2)
+    bad = rng.binomial(n, 0.3)
+    bounds = (np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.6, 0.7]))
+    whole = odds(n, bad, TILTS, 0.2, bounds)
+    for row in range(3):
+        alone = odds(n[row], bad[row], TILTS, 0.2, (bounds[0][row], bounds[1][row]))
+        assert np.allclose(whole.log_e[row], alone.log_e)
+        assert np.allclose(whole.variance[row], alone.variance)
+        assert whole.h2[row] == pytest.approx(alone.h2)

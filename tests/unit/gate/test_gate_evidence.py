@@ -45,6 +45,16 @@ def test_errors_within_the_tolerated_odds_are_no_evidence_however_many():
     assert log_e(errors((10_000, 40_000), (1600, 3200)), "error_rate") > 5  # odds 2.2
 
 
+def test_one_block_of_errors_may_bring_all_that_a_fail_needs_and_one_of_latency_less():
+    made = blocks((100, 400), (60, 2), (500, 50), seconds=3)
+    found = against(*made, LIMITS, GATE, stable=True)
+    assert made[0].n.shape[0] == 1
+    needed = np.log(1 / GATE.false_rollback)
+    assert needed - 1 < log_e(found, "error_rate") < needed
+    assert log_e(found, "shift") < 0.75 * needed
+    assert total([item for item in found if item.metric != "breaker"], GATE) < needed
+
+
 def test_how_much_is_tolerated_is_the_manifests_choice():
     made = blocks((10_000, 40_000), (1600, 3200), (50, 50))
     loose = gate(warm_up="0s", compare={"error_rate": {"tolerate": "3x", "rule_out": "6x"}})
