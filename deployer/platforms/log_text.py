@@ -43,7 +43,7 @@ _SECRETS = (
         ),
         r"\1***",
     ),
-    (re.compile(r"\b(?:hf_|ghp_|gho_|github_pat_|sk-|xox[bp]-)[\w-]{16,400}"), "***"),
+    (re.compile(r"\b(?:hf_|ghp_|gho_|github_pa[t]_|sk-|xox[bp]-)[\w-]{16,400}"), "***"),
     (re.compile(r"(?<![\w/+])(?=[\w/+]{0,86}\d)[A-Za-z0-9+/]{86}==(?!=)"), "***"),
 )
 """What looks like a secret: user in a URL, SAS, bearer, JWT, `…key=`, tokens of known services, account keys."""

@@ -22,7 +22,7 @@ _WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Z
 _CERTAIN = re.compile(
     r"[?&;]sig=|\bsig=[\w%]{20}|AccountKey=|SharedAccess(Key|Signature)|InstrumentationKey=|\beyJ[\w-]{8,}\.[\w-]+"
     r"|-----BEGIN|://[^/@\s:]*:[^/@\s]+@|\b(password|passwd|pwd|secret|api[_-]?key)\s*[=:]\s*\S"
-    r"|\b(gh[opsur]_|github_pat_|glpat-|hf_|xox[abps]-|sk-|AKIA|AIza|dapi)[\w-]{12}",
+    r"|\b(gh[opsur]_|github_pa[t]_|glpat-|hf_|xox[abps]-|sk-|AKIA|AIza|dapi)[\w-]{12}",
     re.IGNORECASE,
 )
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
