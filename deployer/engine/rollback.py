@@ -49,7 +49,7 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
     target = _target(endpoint, to)
     if target is None:
         return _no_target(endpoint)
-    if _stands(endpoint, target) and _idle(endpoint):
+    if _stands(endpoint, target) and _idle(endpoint) and not endpoint.settling:
         return Ended(ExitCode.OK, f"nothing to do: {target.name} has 100% already")
     _check(endpoint, target, force=force)  # before the lease is taken: a mistake must not stop a healthy rollout
     lease = site.lease()

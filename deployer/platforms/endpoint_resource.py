@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from deployer.cloud.arm import Arm
 from deployer.cloud.clouds import Workspace
-from deployer.errors import NotFoundError, PlatformError, TransientError
+from deployer.errors import DeniedError, NotFoundError, PlatformError, TransientError
 from deployer.ports.clock import Clock
 
 API = "2024-10-01"
@@ -127,7 +127,7 @@ class EndpointResource:
         """
         try:
             return self.require()
-        except TransientError:
+        except (TransientError, DeniedError):  # rights and tokens may come back; who waits has a deadline
             return None
 
     def operation(self, *urls: str) -> dict[str, Any]:

@@ -119,7 +119,9 @@ class OnlineEndpoint:
     def observe(self) -> Endpoint | None:
         """Read endpoint and deployments: two calls, and a few more while a deployment is made or has failed."""
         document = self._resource.read()
-        return None if document is None else read_endpoint(document, self._read_deployments(document))
+        if document is None:
+            return None
+        return read_endpoint(document, self._read_deployments(document), unproven=self._traffic.is_unproven)
 
     def ensure_endpoint(self, document: Mapping[str, Any]) -> None:
         """Create the endpoint; one that exists is left alone. Takes one or two minutes."""

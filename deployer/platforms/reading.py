@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from deployer.platforms.endpoint_resource import properties, shares, state_of, tags_of
+from deployer.platforms.endpoint_resource import BUSY, properties, shares, state_of, tags_of
 from deployer.rollout.endpoint import Deployment, DeploymentState, Endpoint
 from deployer.rollout.tags import DIGEST
 
@@ -26,8 +26,16 @@ def instant(text: object) -> datetime | None:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def read_endpoint(document: Mapping[str, Any], deployments: Mapping[str, Deployment]) -> Endpoint:
-    """Read an endpoint. Traffic bears the names of the deployments, however the service writes them there."""
+def read_endpoint(
+    document: Mapping[str, Any], deployments: Mapping[str, Deployment], *, unproven: bool = False
+) -> Endpoint:
+    """Read an endpoint. Traffic bears the names of the deployments, however the service writes them there.
+
+    Args:
+        document: as ARM shows it.
+        deployments: by name.
+        unproven: what became of our last write of traffic is not known.
+    """
     names = {name.lower(): name for name in deployments}
 
     def named(key: str) -> dict[str, int]:
@@ -41,6 +49,7 @@ def read_endpoint(document: Mapping[str, Any], deployments: Mapping[str, Deploym
         mirror=named("mirrorTraffic"),
         deployments=deployments,
         tags={key: value for key, value in tags_of(document).items() if not key.startswith(RECORD_PREFIX)},
+        settling=unproven or state_of(document) in BUSY,
     )
 
 

@@ -91,6 +91,8 @@ class TrafficWrite:
         """
         self._resource = resource
         self._deployments = deployments
+        self.is_unproven = False
+        """What became of the last write is not known: it may still change traffic. The next one writes in any case."""
 
     def write(self, wanted: Split, expect: Mapping[str, str | None] | None) -> None:
         """Make ``wanted`` the split; return once two reads show it. See ``ports.platform.Platform.set_traffic``."""
@@ -100,7 +102,7 @@ class TrafficWrite:
             with resource.lock:
                 before = resource.fresh()
                 require_tags(before, expect)
-                if self._is_so_already(before, wanted):
+                if not self.is_unproven and self._is_so_already(before, wanted):
                     return
                 if state_of(before) not in BUSY or busy.has_passed:  # the last try is made however busy it looks
                     self._require_ready(before, wanted)
@@ -145,11 +147,17 @@ class TrafficWrite:
         """Send the map once and find out what came of it; False: certainly nothing, and it may be sent again."""
         resource = self._resource
         body = with_traffic(before, wanted.traffic, wanted.mirror)
+        was_unproven, self.is_unproven = self.is_unproven, True
         try:
-            reply = resource.arm.put(resource.path, API, body)
+            sent = _Sent(operation=resource.arm.put(resource.path, API, body).operation_url)
         except (ConflictError, TransientError) as refusal:
-            return self._await(before, wanted, _Sent(refusal=refusal))
-        return self._await(before, wanted, _Sent(operation=reply.operation_url))
+            sent = _Sent(refusal=refusal)
+        except PlatformError:
+            self.is_unproven = was_unproven
+            raise
+        is_done = self._await(before, wanted, sent)
+        self.is_unproven = was_unproven and not is_done
+        return is_done
 
     def _await(self, before: Mapping[str, Any], wanted: Split, sent: _Sent) -> bool:
         """Read until the endpoint shows ``wanted`` twice; False: a write that was refused or lost did nothing.
@@ -177,6 +185,7 @@ class TrafficWrite:
             shown = 0
             foreign = foreign + 1 if seen not in (old, _folded(wanted)) else 0
             if foreign == 2:
+                self.is_unproven = False
                 raise ConflictError(
                     f"somebody else changed traffic of {self._resource.name} to {seen}",
                     hint="Find out who, before anything is written again.",
@@ -201,6 +210,7 @@ class TrafficWrite:
         status = self._resource.operation(sent.operation, operation_of(now))
         ended = str(status.get("status") or "").lower()
         if ended in {"failed", "canceled"}:
+            self.is_unproven = False
             raise _failure(self._resource.name, status)
         return False
 

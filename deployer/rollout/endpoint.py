@@ -94,3 +94,5 @@ class Endpoint:
     mirror: Traffic
     deployments: Mapping[str, Deployment] = field(default_factory=dict[str, Deployment])
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    settling: bool = False
+    """Traffic may be about to change: an operation is under way, or a write of ours has an unknown outcome."""

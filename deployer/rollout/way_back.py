@@ -21,22 +21,24 @@ def revert(state: Rollout, observed: Observed, now: datetime) -> Action:
         return Record(GotStuck(f"endpoint {plan.endpoint} is gone: there is nothing to bring traffic back to"))
     if not state.prepared:
         return Record(Reverted("nothing was shifted"))
-    if dict(endpoint.traffic) == plan.restore and not endpoint.mirror:
+    is_back = dict(endpoint.traffic) == plan.restore and not endpoint.mirror
+    if is_back and not endpoint.settling:
         return Record(Reverted(f"traffic verified: {in_words(plan.restore)}"))
     until = state.entered_at + timedelta(seconds=plan.reserve_s + (plan.deploy_s if state.rebuilding else 0.0))
     if now >= until:
-        return Record(GotStuck(f"traffic is {in_words(endpoint.traffic)}, not {in_words(plan.restore)}"))
-    return _bring_back(state, endpoint, now)
-
-
-def _bring_back(state: Rollout, endpoint: Endpoint, now: datetime) -> Action:
-    plan = state.plan
-    stable = find(endpoint, plan.stable)
+        but = "and may still change" if is_back else f"not {in_words(plan.restore)}"
+        return Record(GotStuck(f"traffic is {in_words(endpoint.traffic)}, {but}"))
     if state.reverted_at is not None:
         backoff_s = REVERT_BACKOFF_S[min(state.revert_attempts, len(REVERT_BACKOFF_S)) - 1]
         due = state.reverted_at + timedelta(seconds=backoff_s)
         if now < due:
             return Wait(due, "trying the way back again")
+    return Restore() if is_back else _bring_back(state, endpoint, now)
+
+
+def _bring_back(state: Rollout, endpoint: Endpoint, now: datetime) -> Action:
+    plan = state.plan
+    stable = find(endpoint, plan.stable)
     if plan.stable is not None and stable is None:
         return Recreate(plan.stable)
     if stable is not None and stable.instances_wanted < 1 and not state.asked_for(stable.name):

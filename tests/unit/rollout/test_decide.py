@@ -493,6 +493,17 @@ def test_while_retiring_only_an_operator_is_listened_to() -> None:
 # ---- the way back
 
 
+def test_a_split_that_may_still_change_is_not_taken_for_the_way_back() -> None:
+    settling = replace(both(), settling=True)
+    book = reverting().sees(settling).expect(Restore).then(RevertFailed("busy"))
+    book.expect(Wait).after(0.2).expect(Restore).sees(both()).records(Reverted)
+
+
+def test_a_split_that_may_change_to_the_end_is_stuck() -> None:
+    book = reverting().sees(replace(both(), settling=True)).after(500).records(GotStuck)
+    assert "blue 100%, and may still change" in book.state.reason
+
+
 def test_the_way_back_is_tried_again_with_growing_waits_until_the_reserve_is_spent() -> None:
     book = reverting().expect(Restore).then(RevertFailed("busy"))
     book.expect(Wait).after(0.2).expect(Restore).then(RevertFailed("busy")).after(0.3).expect(Wait)
