@@ -23,6 +23,8 @@ from deployer.rollout.tags import DIGEST
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 TRAFFIC_LOG = "AmlOnlineEndpointTrafficLog"
+_MAKING = threading.Lock()
+"""All doubles of a process share a certificate, which the first one makes."""
 EVERY_S = 0.25
 
 
@@ -36,7 +38,8 @@ class Stage:
     """
 
     def __init__(self, folder: Path, *, delay_s: float = 0.5, **switches: Any) -> None:
-        self.azure = AzureDouble(**switches)
+        with _MAKING:
+            self.azure = AzureDouble(**switches)
         self.monitor = Monitor(SystemClock(), endpoint="digits", delay_s=delay_s)
         self.azure.mount(self.monitor.handle)
         self.azure.listeners.append(self.monitor.hear)
