@@ -146,6 +146,7 @@ class AzureInspector:
             local_code=any(each.code_dir is not None for each in deployments),
             local_model=any(each.model_path is not None for each in deployments),
             local_environment=any(isinstance(each.document.get("environment"), dict) for each in deployments),
+            named_environment=any(_is_named(each.document.get("environment")) for each in deployments),
         )
 
     def _scope_id(self, scope: Scope) -> str | None:
@@ -190,6 +191,11 @@ class AzureInspector:
             fix = "" if has_baseline else "Add `baseline`, else there is nothing to compare with or to go back to."
             return [Check(name, CheckState.OK if has_baseline else CheckState.WARN, text, fix)]
         return [_live_check(endpoint, each) for each in sorted(live)]
+
+
+def _is_named(environment: object) -> bool:
+    """Whether it is one of the workspace's: ``azureml:name:1``, ``azureml:name@latest``, and none of a registry."""
+    return isinstance(environment, str) and not environment.startswith("azureml://registries/")
 
 
 def _missing(right: Right) -> Check:

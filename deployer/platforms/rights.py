@@ -44,6 +44,8 @@ class Situation:
     local_code: bool = True
     local_model: bool = True
     local_environment: bool = True
+    named_environment: bool = True
+    """The environment is one of the workspace's, found by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,11 @@ RIGHTS = (
     Right(f"{_WORKSPACE}/codes/versions/write", "local code cannot be uploaded", needed=lambda it: it.local_code),
     Right(f"{_WORKSPACE}/models/versions/read", "the model cannot be found"),
     Right(f"{_WORKSPACE}/models/versions/write", "a local model cannot be uploaded", needed=lambda it: it.local_model),
-    Right(f"{_WORKSPACE}/environments/versions/read", "the environment cannot be found"),
+    Right(
+        f"{_WORKSPACE}/environments/versions/read",
+        "the environment cannot be found",
+        needed=lambda it: it.named_environment,
+    ),
     Right(
         f"{_WORKSPACE}/environments/versions/write",
         "an environment of the deployment's own cannot be made",
