@@ -279,7 +279,9 @@ class OnlineEndpoint:
         tags = tags_of(self._resource.require())
         told = "|".join(value for key, value in tags.items() if not key.startswith("deployer.spec."))
         old = [key for key in stale(tags, [digest, *deployed]) if key.split(".")[2] not in told]
-        recording = record(body, digest, room=TAGS_MAX - SPARE_TAGS - (len(tags) - len(old)))
+        recording = record(
+            body, digest, room=TAGS_MAX - SPARE_TAGS - (len(tags) - len(old)), home=self._resource.workspace.id
+        )
         if recording.problem or recording.omitted:
             why = recording.problem or f"{', '.join(recording.omitted)} looks like a secret and is not recorded"
             self._progress.note(name, f"{name} cannot be made again once it is deleted: {why}")

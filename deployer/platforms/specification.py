@@ -27,6 +27,9 @@ CHUNKS_MAX = 12
 _BODY_MAX = 65_536
 """Bytes of JSON: no honest body is near it, and a hostile tag must not inflate without end."""
 _DIGEST_CHARS = 12
+_REGISTRY = re.compile(
+    r"subscriptions/[^/]+/resourcegroups/[^/]+/providers/microsoft\.machinelearningservices/registries/"
+)
 _HEAD = re.compile(r"(\d):(\d{1,2}):([0-9a-f]{8}):(.*)", re.DOTALL)
 _FORMAT = "1"
 _VARIABLES = ("environmentVariables", "properties")
@@ -70,14 +73,18 @@ class Recorded:
     """Settings that it had and that were not kept. Not empty: making it again from ``body`` would make another one."""
 
 
-def record(body: Mapping[str, Any], digest: str, *, room: int = CHUNKS_MAX) -> Recording:
+def record(body: Mapping[str, Any], digest: str, *, room: int = CHUNKS_MAX, home: str = "") -> Recording:
     """Write ``body`` as tags of the endpoint.
 
     Args:
         body: of the deployment's PUT.
         digest: hex SHA-256 of the version.
         room: tags that are free for it.
+        home: id of the workspace: what names assets of another one would not be read back. Empty: not checked.
     """
+    foreign = _foreign_assets(body, home)
+    if foreign:
+        return Recording({}, problem=f"its {' and its '.join(foreign)} belongs to another workspace")
     kept, omitted = _without_secrets(body)
     if any(holds_secret(text) for text in _texts(kept)):
         return Recording({}, problem="its specification has a secret outside its environment variables")
@@ -97,8 +104,14 @@ def record(body: Mapping[str, Any], digest: str, *, room: int = CHUNKS_MAX) -> R
     return Recording({_key(digest, n): chunk for n, chunk in enumerate(chunks)}, tuple(omitted))
 
 
-def recorded(tags: Mapping[str, str], digest: str) -> Recorded | None:
-    """Read what was kept of the version ``digest``; None when nothing was, or when it is damaged in any way."""
+def recorded(tags: Mapping[str, str], digest: str, *, home: str = "") -> Recorded | None:
+    """Read what was kept of the version ``digest``; None when nothing was, or when it is damaged in any way.
+
+    Args:
+        tags: of the endpoint.
+        digest: hex SHA-256 of the version.
+        home: id of the workspace: a record that names assets of another one is not ours. Empty: not checked.
+    """
     try:
         content = _unpack(_joined(tags, digest))
         body, omitted = content["body"], content["omitted"]
@@ -107,6 +120,7 @@ def recorded(tags: Mapping[str, str], digest: str) -> Recorded | None:
             and isinstance(body["location"], str)
             and isinstance(body["properties"], dict)
             and all(isinstance(name, str) for name in omitted)
+            and not _foreign_assets(body, home)
         )
     except (ValueError, KeyError, TypeError, RecursionError, zlib.error):
         return None
@@ -120,6 +134,26 @@ def stale(tags: Mapping[str, str], keep_digests: Collection[str]) -> list[str]:
         head = _HEAD.fullmatch(tags.get(_key(digest, 0), ""))
         keep |= {_key(digest, n) for n in range(int(head[2]))} if head else set()
     return sorted(key for key in tags if key.startswith(PREFIX) and key not in keep)
+
+
+def _foreign_assets(body: Mapping[str, Any], home: str) -> list[str]:
+    """Which of model, environment and code are neither of the workspace ``home`` nor of a registry.
+
+    Only these decide what runs. An ARM id in an environment variable names whatever it likes.
+    """
+    properties = _mapping(body.get("properties"))
+    named = {
+        "model": properties.get("model"),
+        "environment": properties.get("environmentId"),
+        "code": _mapping(properties.get("codeConfiguration")).get("codeId"),
+    }
+    return [what for what, id_ in named.items() if home and not _is_at_home(str(id_ or ""), home)]
+
+
+def _is_at_home(id_: str, home: str) -> bool:
+    plain = id_.lower().removeprefix("azureml:").lstrip("/")
+    is_known = not plain.startswith("subscriptions/") or _REGISTRY.match(plain) is not None
+    return is_known or plain.startswith(f"{home.lower().lstrip('/')}/")
 
 
 def _key(digest: str, n: int) -> str:

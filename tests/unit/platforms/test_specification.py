@@ -159,6 +159,51 @@ def test_well_packed_nonsense_is_nothing(text: bytes) -> None:
     assert recorded(forged(text), DIGEST) is None
 
 
+@pytest.mark.parametrize("prefix", ["", "azureml:"])
+def test_a_record_that_names_assets_of_another_workspace_is_not_ours(prefix: str) -> None:
+    """Whoever may write tags may not thereby choose what runs with the identity of the endpoint."""
+    tags = record(
+        {**BODY, "properties": {**BODY["properties"], "model": f"{prefix}{BODY['properties']['model']}"}}, DIGEST
+    ).tags
+    assert recorded(tags, DIGEST, home=WORKSPACE.upper()) is not None
+    assert recorded(tags, DIGEST, home=f"{WORKSPACE}2") is None
+    assert recorded(tags, DIGEST, home=WORKSPACE[:-1]) is None
+
+
+def test_assets_of_registries_are_at_home_everywhere() -> None:
+    body = {"location": "x", "properties": {"model": "azureml://registries/r/models/m/versions/1"}}
+    assert recorded(record(body, DIGEST).tags, DIGEST, home=WORKSPACE) is not None
+
+
+def test_a_registry_named_by_its_own_id_is_at_home_too() -> None:
+    registry = f"{WORKSPACE.rpartition('/workspaces/')[0]}/registries/r"
+    body = {"location": "x", "properties": {"model": f"{registry}/models/m/versions/1"}}
+    assert recorded(record(body, DIGEST).tags, DIGEST, home=WORKSPACE) is not None
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"model": "azureml://subscriptions/s/resourcegroups/g/workspaces/w/models/m/versions/1"},
+        {"environmentId": f"{WORKSPACE}2/environments/e/versions/1"},
+        {"codeConfiguration": {"codeId": f"{WORKSPACE}2/codes/c/versions/1", "scoringScript": "score.py"}},
+    ],
+)
+def test_what_would_not_be_read_back_is_said_when_it_is_recorded(properties: dict[str, Any]) -> None:
+    recording = record({"location": "x", "properties": properties}, DIGEST, home=WORKSPACE)
+    assert not recording.tags
+    assert "another workspace" in recording.problem
+
+
+def test_ids_in_environment_variables_name_whatever_they_like() -> None:
+    vault = "/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/v"
+    body = with_variables(VAULT=vault)
+    recording = record(body, DIGEST, home=WORKSPACE)
+    read = recorded(recording.tags, DIGEST, home=WORKSPACE)
+    assert read is not None
+    assert read.body == body
+
+
 def test_a_tag_that_inflates_without_end_is_nothing() -> None:
     sense = {"body": {"location": "x" * 1_000_000, "properties": {}}, "digest": DIGEST, "omitted": []}
     assert len(str(forged(json.dumps(sense).encode()))) < CHUNKS_MAX * VALUE_MAX
