@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
-from deployer.errors import PlanError
 from deployer.manifest.document import at
 from deployer.manifest.problems import dotted, shown
 from deployer.manifest.schema import NAME_PATTERN
@@ -134,22 +133,6 @@ def problems(
         *(_resources(document) if limits.has_resources else ()),
         *_variables(document),
     ]
-
-
-def refuse(
-    document: Mapping[str, Any], endpoint_name: str, platform_type: str, stable_names: Collection[str] = ()
-) -> None:
-    """Stop planning when there are ``problems``.
-
-    Raises:
-        PlanError: with all of them.
-    """
-    found = problems(document, endpoint_name, platform_type, stable_names)
-    if found:
-        raise PlanError(
-            f"platform {platform_type} cannot run deployment {document.get('name', '')}: {'; '.join(found)}",
-            hint="Correct the deployment's YAML.",
-        )
 
 
 def warnings(

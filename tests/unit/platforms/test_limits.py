@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.errors import PlanError
-from deployer.platforms.limits import LIMITS, problems, quantity, refuse, warnings
+from deployer.platforms.kubernetes import CAPABILITIES as KUBERNETES_CAPABILITIES
+from deployer.platforms.limits import LIMITS, problems, quantity, warnings
+from deployer.platforms.managed import CAPABILITIES as MANAGED_CAPABILITIES
+from deployer.ports.platform import Capabilities
 
 MANAGED: dict[str, Any] = {"name": "green", "instance_type": "Standard_DS3_v2", "instance_count": 3}
 KUBERNETES: dict[str, Any] = {"name": "green", "instance_type": "small"}
@@ -152,13 +154,9 @@ def test_what_the_service_injects_is_not_set() -> None:
     ]
 
 
-def test_everything_wrong_is_refused_at_once_before_anything_is_touched() -> None:
-    with pytest.raises(PlanError, match=r"instance_count 99 is over 50; .* 300000 is over 180000") as caught:
-        refuse(
-            {**MANAGED, "instance_count": 99, "request_settings": {"request_timeout_ms": 300_000}}, "digits", "managed"
-        )
-    assert caught.value.hint.endswith(".")
-    refuse(MANAGED, "digits", "managed")
+def test_everything_wrong_is_told_at_once() -> None:
+    timeout = {"request_timeout_ms": 300_000}
+    assert len(managed(instance_count=99, request_settings=timeout, instance_type="")) == 3
 
 
 def test_a_count_of_workers_that_does_not_match_is_said() -> None:
@@ -224,3 +222,11 @@ KEYS = [
 def test_any_document_is_answered_with_plain_text(document: dict[str, Any], endpoint: str, platform: str) -> None:
     for text in [*problems(document, endpoint, platform), *warnings(document, platform, rps=3.0, payload_bytes=10)]:
         assert text.isprintable()
+
+
+@pytest.mark.parametrize("capabilities", [MANAGED_CAPABILITIES, KUBERNETES_CAPABILITIES])
+def test_limits_and_capabilities_say_the_same(capabilities: Capabilities) -> None:
+    limits = LIMITS[capabilities.platform]
+    assert capabilities.mirror_max_pct == limits.mirror_pct
+    assert capabilities.mirror is (limits.mirror_pct > 0)
+    assert capabilities.max_deployments == limits.deployments
