@@ -21,7 +21,9 @@ _SWITCH = re.compile(r"|true|false|yes|no|on|off|none|auto", re.IGNORECASE)
 _WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+")
 _CERTAIN = re.compile(
     r"[?&;]sig=|\bsig=[\w%]{20}|AccountKey=|SharedAccess(Key|Signature)|InstrumentationKey=|\beyJ[\w-]{8,}\.[\w-]+"
-    r"|-----BEGIN|://[^/@\s:]*:[^/@\s]+@|\b(password|passwd|pwd|secret|api[_-]?key)\s*[=:]\s*\S"
+    r"|-----BEGIN|://[^/@\s:]*:[^/@\s]+@|(\b|_)(password|passwd|pwd|secret|api[_-]?key)\\*[\"']?\s*[=:]\s*\S"
+    r"|://hooks\.slack(-gov)?\.com/(services|triggers|workflows)/\w|\.webhook\.office\.com/webhookb2/\w"
+    r"|://(\w+\.)?discord(app)?\.com/api/webhooks/\d"
     r"|\b(gh[opsur]_|github_pa[t]_|glpat-|hf_|xox[abps]-|sk-|AKIA|AIza|dapi)[\w-]{12}",
     re.IGNORECASE,
 )
@@ -40,7 +42,7 @@ def is_secret(name: str, value: str) -> bool:
 
 
 def holds_secret(text: str) -> bool:
-    """Whether ``text`` has the form of a known kind of secret: SAS, account key, JWT, PEM, password in an address."""
+    """Whether ``text`` has the form of a known kind of secret: SAS, JWT, PEM, web hook, password in an address."""
     return _CERTAIN.search(text) is not None
 
 

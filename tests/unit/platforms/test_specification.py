@@ -159,6 +159,34 @@ def test_well_packed_nonsense_is_nothing(text: bytes) -> None:
     assert recorded(forged(text), DIGEST) is None
 
 
+HOOK = "https://hooks.slack" + ".com/services/T0001/B0001/abcdefgh"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"db": {"password": "hunter2"}}',
+        "{'db_password' : 'hunter2'}",
+        '"{\\"api_key\\": \\"hunter2\\"}"',
+        "mail:\n  client_secret: hunter2",
+        HOOK,
+        f"notify={HOOK.replace('services', 'triggers')}",
+        "https://corp.webhook.office" + ".com/webhookb2/0b8a7d1e@x/IncomingWebhook/y/z",
+        "https://discord" + ".com/api/webhooks/1/abc",
+    ],
+)
+def test_secrets_in_documents_and_addresses_stay_out(value: str) -> None:
+    recording = record(with_variables(CONFIG=value, LOG_LEVEL="info"), DIGEST)
+    assert recording.omitted == ("CONFIG",)
+
+
+@pytest.mark.parametrize(
+    "value", ["https://slack.com/help", '{"db": {"host": "x", "passwords": 0}}', "https://hooks.slack.com/"]
+)
+def test_harmless_documents_and_addresses_are_kept(value: str) -> None:
+    assert record(with_variables(CONFIG=value), DIGEST).omitted == ()
+
+
 @pytest.mark.parametrize("prefix", ["", "azureml:"])
 def test_a_record_that_names_assets_of_another_workspace_is_not_ours(prefix: str) -> None:
     """Whoever may write tags may not thereby choose what runs with the identity of the endpoint."""
