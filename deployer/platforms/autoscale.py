@@ -169,7 +169,18 @@ def _copied(setting: Mapping[str, Any], like: str, name: str, resource: Endpoint
     if body["tags"].pop(PAUSED, None):
         body["properties"]["enabled"] = True
     body["properties"]["name"] = _own_name(resource, name)
+    rules = [rule for profile in _profiles(body) for rule in cast("list[dict[str, Any]]", profile.get("rules") or [])]
+    for trigger in (cast("dict[str, Any]", rule.get("metricTrigger") or {}) for rule in rules):
+        for dimension in cast("list[dict[str, Any]]", trigger.get("dimensions") or []):
+            _rename(dimension, like, name)
     return body
+
+
+def _rename(dimension: dict[str, Any], like: str, name: str) -> None:
+    """Let a rule on the endpoint's metrics look at ``name`` where it looked at ``like``."""
+    if str(dimension.get("DimensionName")).lower() == "deployment":
+        values: list[str] = dimension.get("Values") or []
+        dimension["Values"] = [name if value.lower() == like.lower() else value for value in values]
 
 
 def _own_name(resource: EndpointResource, deployment: str) -> str:

@@ -70,6 +70,22 @@ def test_rules_are_copied_with_their_own_metrics_and_the_stable_is_held(stage: S
     assert green["tags"] == {"team": "x"}
 
 
+def test_a_rule_on_the_endpoints_metrics_looks_at_the_candidate(stage: Stage) -> None:
+    theirs = {"DimensionName": "deployment", "Operator": "Equals", "Values": ["Blue"]}
+    others = {"DimensionName": "statusCodeClass", "Operator": "Equals", "Values": ["blue"]}
+    rule = stage.of("blue")["properties"]["profiles"][0]["rules"][0]
+    rule["metricTrigger"] |= {
+        "metricName": "RequestLatency_P95",
+        "metricResourceUri": ENDPOINT,
+        "dimensions": [theirs, others],
+    }
+    stage.platform.match_scaling("green", "blue")
+    trigger = stage.of("green")["properties"]["profiles"][0]["rules"][0]["metricTrigger"]
+    assert [each["Values"] for each in trigger["dimensions"]] == [["green"], ["blue"]]
+    assert trigger["metricResourceUri"] == ENDPOINT
+    assert theirs["Values"] == ["Blue"]
+
+
 def test_matching_again_changes_nothing_and_forgets_nothing(stage: Stage) -> None:
     stage.platform.match_scaling("green", "blue")
     before = copy.deepcopy(stage.service.settings)
