@@ -184,6 +184,10 @@ class OnlineEndpoint:
         if not self._kind.has_monitor_autoscale and self._is_elastic(name, instances):
             return
         self._writes.scale(name, instances, has_traffic=has_traffic)
+        self._served = {
+            key: min(served, instances) if key[0].lower() == name.lower() else served
+            for key, served in self._served.items()
+        }
         if self._kind.has_monitor_autoscale and instances:
             with suppress(DeniedError):
                 self._autoscale.require(name, instances)
@@ -310,7 +314,7 @@ class OnlineEndpoint:
         key = (name_of(document), created_at(document))
         serving = self._served.get(key, 1 if has_traffic else 0)
         found = read_deployment(document, serving=serving, message=self._progress.describe(document))
-        if state_of(document) == "succeeded":
+        if state_of(document) == "succeeded" or found.instances_ready < serving:  # what is scaled down stays known
             self._served[key] = found.instances_ready
         asked = self._asked.get(found.name.lower(), 0)
         if asked > found.instances_wanted and elastic_limits(document) and found.state is DeploymentState.READY:

@@ -94,12 +94,13 @@ def read_deployment(document: Mapping[str, Any], *, serving: int, message: str) 
     Args:
         document: as ARM shows it.
         serving: instances that are known to serve while it is not ``Succeeded``: those it had before it was changed,
-            at least one when it has traffic, 0 when nothing is known.
+            at least one when it has traffic, 0 when nothing is known: that it is changed or scaled proves no instance,
+            for it may have been at 0.
         message: why it is not ready, or what it does.
     """
     wanted, state = capacity_of(document), _STATES.get(state_of(document), DeploymentState.CREATING)
-    if state is DeploymentState.CREATING and (serving or was_up(document)):
-        state, serving = DeploymentState.DEGRADED, max(1, serving)
+    if state is DeploymentState.CREATING and serving:
+        state = DeploymentState.DEGRADED
     is_ready = state is DeploymentState.READY
     return Deployment(
         name=name_of(document),

@@ -92,7 +92,7 @@ def test_what_deployer_did_not_make_has_no_digest(stage: Stage) -> None:
     [
         ("Creating", DeploymentState.CREATING),
         ("Updating", DeploymentState.CREATING),  # recording 03: the first state of a new deployment
-        ("Scaling", DeploymentState.DEGRADED),
+        ("Scaling", DeploymentState.CREATING),
         ("Deleting", DeploymentState.DELETING),
         ("Failed", DeploymentState.FAILED),
         ("Canceled", DeploymentState.FAILED),
@@ -104,7 +104,7 @@ def test_states_are_told_apart(stage: Stage, state: str, seen: DeploymentState) 
     stage.show("green", state)
     found = stage.seen("green")
     assert found.state is seen
-    assert found.instances_ready == (1 if seen is DeploymentState.DEGRADED else 0)
+    assert found.instances_ready == 0
     assert found.message
 
 
@@ -117,11 +117,24 @@ def test_what_serves_while_it_is_scaled_keeps_serving(stage: Stage) -> None:
     assert (found.state, found.instances_ready, found.instances_wanted) == (DeploymentState.DEGRADED, 3, 5)
 
 
-def test_a_change_is_told_from_a_creation_by_its_times(stage: Stage) -> None:
-    made = stage.service.add("green", capacity=3)
-    stage.show("green", "Updating")
+@pytest.mark.parametrize("state", ["Updating", "Scaling"])
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_scaled_up_from_nothing_has_no_instance_yet(stage: Stage, state: str, known: bool) -> None:
+    made = stage.service.add("green", capacity=0)
+    if known:
+        stage.seen("green")
+    made["sku"]["capacity"] = 3
+    stage.show("green", state)
     made["systemData"]["lastModifiedAt"] = (stage.clock.now() + timedelta(hours=1)).isoformat()
-    assert stage.seen("green").state is DeploymentState.DEGRADED
+    assert (stage.seen("green").state, stage.seen("green").instances_ready) == (DeploymentState.CREATING, 0)
+
+
+def test_what_was_scaled_to_nothing_from_here_is_not_remembered_as_serving(stage: Stage) -> None:
+    stage.service.add("green", capacity=3)
+    stage.seen("green")
+    stage.platform.scale_deployment("green", 0)
+    stage.platform.scale_deployment("green", 3)
+    assert stage.seen("green").instances_ready == 0
 
 
 def test_what_failed_to_change_while_it_has_traffic_still_serves(stage: Stage) -> None:
