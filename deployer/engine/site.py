@@ -9,6 +9,7 @@ from typing import Any
 from deployer.engine.effects import Deployable
 from deployer.engine.lease import Lease
 from deployer.engine.probe import Probe
+from deployer.engine.rate import Rate
 from deployer.engine.runner import WantedLoad
 from deployer.errors import UsageError
 from deployer.ports.clock import Clock
@@ -62,8 +63,13 @@ class Job:
     """The user's tags for the endpoint."""
     check: Callable[[Plan], None] = lambda _: None
     """Raises PlanError for a plan that could never be decided at the known rate."""
+    traffic: Callable[[], Rate | None] = lambda: None
+    """What the endpoint answered lately, asked only when no load is."""
 
     @property
     def rps(self) -> float | None:
-        """Requests a second that the endpoint will get at least, when known."""
-        return self.load.rps if self.load else None
+        """Requests a second that the endpoint will get, when known: the load asked for, else what was observed."""
+        if self.load is not None:
+            return self.load.rps
+        observed = self.traffic()
+        return observed.rps if observed else None

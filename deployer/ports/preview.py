@@ -23,3 +23,5 @@ class Preview:
     exit_code: ExitCode = ExitCode.OK
     under_way: str | None = None
     """Which rollout is half-way, and what a rollout would do with it."""
+    watched_s: float | None = None
+    """``rps`` was observed for so long; None: it is the load asked for, or unknown."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from deployer.engine.site import Job
 from deployer.gate.backtest import Outcome
 from deployer.manifest.load import RolloutSpec
 from deployer.manifest.schema import PlatformType
@@ -34,11 +35,13 @@ def simulate(manifest: Path, *, rps: float, weight_pct: int, duration_s: float, 
     )
 
 
-def step_powers(spec: RolloutSpec, plan: Plan | str) -> tuple[StepPower, ...]:
+def step_powers(spec: RolloutSpec, job: Job, plan: Plan | str) -> tuple[StepPower, ...]:
     """Say what the gate can decide at each step; empty when the rate is unknown or there is nothing to decide."""
-    manifest = spec.manifest
-    rps = manifest.load.rps if manifest.load else None
+    manifest, rps = spec.manifest, job.rps
     if isinstance(plan, str) or rps is None or plan.skip_gate is not None:
         return ()
-    typical_ms = LOCAL_MS if manifest.platform.type is PlatformType.LOCAL else None
+    observed = None if job.load else job.traffic()
+    typical_ms = observed.median_ms if observed else None
+    if typical_ms is None and manifest.platform.type is PlatformType.LOCAL:
+        typical_ms = LOCAL_MS
     return power_of(plan, manifest.slo, manifest.gate, rps, typical_ms=typical_ms)

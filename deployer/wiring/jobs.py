@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from deployer.engine.effects import Deployable
 from deployer.engine.operations import Job, Site
 from deployer.engine.probe import HttpProbe
+from deployer.engine.rate import observe_rate
 from deployer.engine.runner import WantedLoad
 from deployer.manifest.azureml import DeploymentSource
 from deployer.manifest.load import RolloutSpec
@@ -38,14 +40,14 @@ def make_job(
         load = WantedLoad(LocustLoad(), manifest.load.rps, spec.path.parent / manifest.load.request)
 
     def sound(plan: Plan) -> None:
-        _refuse_hopeless(spec, plan)
+        _refuse_hopeless(spec, job, plan)
         check()
 
     def deployable(plan: Plan) -> Deployable:
         on_plan(plan)
         return _deployable(spec, plan)
 
-    return Job(
+    job = Job(
         wanted=_wanted(spec, site),
         endpoint_document=spec.endpoint.document,
         deployable=deployable,
@@ -61,7 +63,9 @@ def make_job(
         manifest=str(spec.path.absolute()),
         tags=manifest.tags,
         check=sound,
+        traffic=cache(lambda: observe_rate(site.telemetry, site.clock.now())),
     )
+    return job
 
 
 def _wanted(spec: RolloutSpec, site: Site) -> Wanted:
@@ -77,11 +81,11 @@ def _wanted(spec: RolloutSpec, site: Site) -> Wanted:
     )
 
 
-def _refuse_hopeless(spec: RolloutSpec, plan: Plan) -> None:
+def _refuse_hopeless(spec: RolloutSpec, job: Job, plan: Plan) -> None:
     from deployer.rollout.power import refuse_hopeless  # noqa: PLC0415 - numpy is slow to import
     from deployer.wiring.gate import step_powers  # noqa: PLC0415
 
-    refuse_hopeless(step_powers(spec, plan))
+    refuse_hopeless(step_powers(spec, job, plan))
 
 
 def _deployable(spec: RolloutSpec, plan: Plan) -> Deployable:

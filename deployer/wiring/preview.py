@@ -26,15 +26,20 @@ def preview(reached: Reached) -> Preview:
     job, platform = reached.job(), reached.site.platform
     endpoint = platform.observe()
     found = preview_plan(job, platform, endpoint, rollout_id="plan", skip_gate=None)
-    powers = step_powers(reached.the_spec, found)
+    powers = step_powers(reached.the_spec, job, found)
     refuse_hopeless(powers)
     if reached.type is PlatformType.LOCAL:
-        return Preview(found, job.rps, powers, under_way=under_way(job, endpoint))
+        return Preview(found, job.rps, powers, under_way=under_way(job, endpoint), watched_s=_watched_s(job))
     checks = reached.checks()
     outlook = _outlook(reached, job, endpoint, found) if isinstance(found, Plan) else None
     failed = any(check.state is CheckState.FAIL for check in checks)
     code = ExitCode.REFUSED if failed else ExitCode.OK
-    return Preview(found, job.rps, powers, checks, outlook, code, under_way(job, endpoint))
+    return Preview(found, job.rps, powers, checks, outlook, code, under_way(job, endpoint), _watched_s(job))
+
+
+def _watched_s(job: Job) -> float | None:
+    observed = None if job.load else job.traffic()
+    return observed.seconds if observed else None
 
 
 def _outlook(reached: Reached, job: Job, endpoint: Endpoint | None, plan: Plan) -> Forecast:
