@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from deployer.errors import DeniedError, TelemetryError
+from deployer.gate.samples import Samples
 from deployer.manifest.quantities import format_duration
 from deployer.manifest.schema import Telemetry as Asked
 from deployer.manifest.schema import TelemetrySource
@@ -22,6 +23,8 @@ CATEGORY = "AmlOnlineEndpointTrafficLog"
 BLOCK_S = 60.0
 LOOK_BACK = 2.0
 """Telemetry is asked for this many times ``max_lag``: what is older than once is stale, and still seen."""
+MISSING = 0.1
+"""Share of the counted requests that may be missing, as the gate bears it."""
 LOW_CAP_GB = 1.0
 """A cap that a busy endpoint fills within a rollout: a request is about 2 kB, so half a million of them."""
 _GONE = {"overquota", "forceoff", "subscriptionsuspended"}
@@ -66,7 +69,15 @@ class Sight:
             fix = f"Add one with category {CATEGORY} to the Log Analytics workspace; it takes up to an hour to work."
             return [Check(name, CheckState.FAIL, text, fix)]
         targets = {str(properties(setting).get("workspaceId") or "") for setting in leading} - {""}
-        wanted = (self.asked.log_analytics_workspace_id or "").lower()
+        if (
+            self.asked.log_analytics_workspace_id is None
+        ):  # the gate asks for the endpoint's own rows, wherever they are
+            known = sorted(_last(target) for target in targets)
+            if known:
+                return [Check(name, CheckState.OK, f"{CATEGORY} goes to {', '.join(known)}")]
+            text = f"{CATEGORY} goes to no Log Analytics workspace: the gate is blind"
+            return [Check(name, CheckState.FAIL, text, "Let the setting send it to a Log Analytics workspace as well.")]
+        wanted = self.asked.log_analytics_workspace_id.lower()
         known = {target: _customer_id(self.facts, target) for target in sorted(targets)}
         if wanted in {customer for customer in known.values() if customer}:
             target = next(target for target, customer in known.items() if customer == wanted)
@@ -95,12 +106,31 @@ class Sight:
             return [self._nothing(expected, now - since)]
         age_s = max((now - newest).total_seconds() - BLOCK_S, 0.0)
         if age_s > lag_s:
-            text = f"the newest answer is {format_duration(age_s)} old, over max_lag ({format_duration(lag_s)})"
-            fix = "Wait for the pipeline of the logs, send some traffic, or raise gate.telemetry.max_lag."
-            return [Check(name, CheckState.FAIL, text, fix)]
+            return [self._quiet(samples, newest, age_s)]
         if samples.problem:
             return [Check(name, CheckState.WARN, f"fresh, but: {samples.problem}", "Look into it before you trust it.")]
         return [Check(name, CheckState.OK, f"the newest answers are less than {format_duration(age_s + BLOCK_S)} old")]
+
+    def _quiet(self, samples: Samples, newest: datetime, age_s: float) -> Check:
+        """Say whether answers are late or nobody asks: the independent count knows."""
+        lag = timedelta(seconds=self.asked.max_lag)
+        said = (
+            f"the newest answer is {format_duration(age_s)} old, over max_lag ({format_duration(self.asked.max_lag)})"
+        )
+        if samples.complete_until is None:
+            text = f"{said}, and nobody knows whether answers are missing"
+            return Check("freshness", CheckState.UNKNOWN, text, "Send some requests, then ask again.")
+        expected = sum(samples.expected.values())
+        missing = expected - sum(cell.n for cell in samples.cells)
+        is_whole = missing <= MISSING * expected
+        if is_whole and samples.complete_until >= max(newest, self.clock.now() - lag):
+            text = f"{said}, and none is missing: the endpoint had no requests since"
+            return Check(
+                "freshness", CheckState.WARN, text, "Send requests during the rollout: the gate waits for them."
+            )
+        text = f"{said}, and Azure counted {missing:,} more" if missing > 0 else said
+        fix = "Wait for the pipeline of the logs, send some traffic, or raise gate.telemetry.max_lag."
+        return Check("freshness", CheckState.FAIL, text, fix)
 
     def _nothing(self, expected: int, span: timedelta) -> Check:
         last = format_duration(span.total_seconds())

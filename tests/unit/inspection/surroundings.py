@@ -154,6 +154,8 @@ class Rows:
     expected: dict[str, int] = field(default_factory=dict)
     problem: str | None = None
     error: TelemetryError | None = None
+    complete_s: float | None = 0.0
+    """How long ago the rows were complete; None: nobody knows."""
 
     def fetch(self, since: datetime, until: datetime, *, block_s: float, mirrored: bool = False) -> Samples:
         if self.error is not None:
@@ -162,7 +164,8 @@ class Rows:
         if self.age_s is not None:
             start = self.clock.now() - timedelta(seconds=self.age_s + block_s)
             cells = (Cell(start, "blue", AnswerClass.OK, 5, 1),) if start >= since else ()
-        return Samples(cells, block_s, until, self.expected, self.problem)
+        complete = None if self.complete_s is None else until - timedelta(seconds=self.complete_s)
+        return Samples(cells, block_s, complete, self.expected, self.problem)
 
 
 class Tokens:

@@ -283,13 +283,38 @@ def test_where_the_log_goes_may_be_unknown() -> None:
     assert azure.the("ingestion").state is FAIL
 
 
-def test_telemetry_older_than_max_lag_is_stale() -> None:
+def test_telemetry_older_than_max_lag_is_stale_when_rows_are_missing() -> None:
     azure = Azure()
-    azure.rows.age_s = 601
-    assert "10m1s old, over max_lag (10m)" in azure.the("freshness").text
+    azure.rows.age_s, azure.rows.expected = 601, {"blue": 40}
+    assert "10m1s old, over max_lag (10m), and Azure counted 39 more" in azure.the("freshness").text
     assert azure.the("freshness").state is FAIL
     azure.rows.age_s = 599
     assert azure.the("freshness").state is OK
+
+
+def test_telemetry_that_is_complete_only_up_to_long_ago_is_stale() -> None:
+    azure = Azure()
+    azure.rows.age_s, azure.rows.complete_s = 720, 601
+    assert azure.the("freshness").state is FAIL
+    azure.rows.complete_s = 600
+    assert azure.the("freshness").state is WARN
+
+
+def test_an_endpoint_that_nobody_asks_is_not_refused() -> None:
+    azure = Azure()
+    azure.rows.age_s, azure.rows.complete_s = 720, 120
+    assert (azure.the("freshness").state, "none is missing" in azure.the("freshness").text) == (WARN, True)
+    azure.rows.complete_s = None
+    assert azure.the("freshness").state is UNKNOWN
+
+
+def test_a_log_of_the_endpoints_own_needs_no_workspace_named() -> None:
+    azure = Azure()
+    azure.spec.manifest.gate.telemetry.__dict__["log_analytics_workspace_id"] = None
+    check = azure.the("diagnostics", source=TelemetrySource.TRAFFIC_LOG)
+    assert (check.state, check.text) == (OK, "AmlOnlineEndpointTrafficLog goes to logs")
+    del azure.arm[SETTINGS][0]["properties"]["workspaceId"]
+    assert azure.the("diagnostics", source=TelemetrySource.TRAFFIC_LOG).state is FAIL
 
 
 def test_requests_that_azure_counted_and_telemetry_lacks_fail() -> None:
