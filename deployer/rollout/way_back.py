@@ -22,7 +22,7 @@ def revert(state: Rollout, observed: Observed, now: datetime) -> Action:
     if not state.prepared:
         return Record(Reverted("nothing was shifted"))
     is_back = dict(endpoint.traffic) == plan.restore and not endpoint.mirror
-    if is_back and not endpoint.settling:
+    if is_back and not endpoint.settling and state.revert_attempts:  # looked at again since a write that was refused
         return Record(Reverted(f"traffic verified: {in_words(plan.restore)}"))
     until = state.entered_at + timedelta(seconds=plan.reserve_s + (plan.deploy_s if state.rebuilding else 0.0))
     if now >= until:
@@ -33,6 +33,7 @@ def revert(state: Rollout, observed: Observed, now: datetime) -> Action:
         due = state.reverted_at + timedelta(seconds=backoff_s)
         if now < due:
             return Wait(due, "trying the way back again")
+    # One look may be an old one: that it is back already is for the write to prove, which then writes nothing.
     return Restore() if is_back else _bring_back(state, endpoint, now)
 
 

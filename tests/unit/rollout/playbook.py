@@ -8,10 +8,10 @@ from typing import Any
 
 from deployer.gate.verdict import Arm, Result, Verdict
 from deployer.manifest.schema import Gate, Manifest
-from deployer.rollout.actions import Action, Record
+from deployer.rollout.actions import Action, Record, Restore
 from deployer.rollout.decide import decide
 from deployer.rollout.endpoint import Capabilities, Deployment, DeploymentState, Endpoint
-from deployer.rollout.events import Event, Shifted, Started
+from deployer.rollout.events import Event, Reverted, Shifted, Started
 from deployer.rollout.machine import begin, evolve
 from deployer.rollout.model import Observed, Plan, Request, RequestKind, Rollout
 from deployer.rollout.plan import Version, Wanted, compile_plan
@@ -123,6 +123,10 @@ class Playbook:
         assert isinstance(got, Record), f"in {self.state.phase.value}: {got}"
         assert isinstance(got.event, event), f"in {self.state.phase.value}: {got.event}, not {event.__name__}"
         return self.then(got.event)
+
+    def restores(self) -> Playbook:
+        """The traffic of before is written, or proven to be there."""
+        return self.expect(Restore).then(Reverted("traffic verified"))
 
     def then(self, *events: Event) -> Playbook:
         for event in events:

@@ -111,7 +111,7 @@ def test_a_failed_smoke_or_warm_up_never_gets_users_traffic(event: Smoked | Warm
     steps = (Step(StepKind.PREPARE), Step(StepKind.DEPLOY), Step(kind), *plan().steps[2:])
     book = deployed(Playbook(plan(steps=steps))).then(event)
     assert book.state.outcome is Outcome.GATE_FAILED
-    book.records(Reverted).expect(Clean(("green",)))
+    book.restores().expect(Clean(("green",)))
     assert not book.state.shifts
 
 
@@ -151,7 +151,7 @@ def test_on_inconclusive_pause_keeps_traffic_and_waits_for_a_person() -> None:
 def test_a_fail_sends_all_traffic_back_at_any_moment() -> None:
     book = looked(judging(), Result.FAIL, 1.0, "errors").records(GaveUp)
     assert (book.state.phase, book.state.outcome, book.state.reason) == (Phase.REVERTING, Outcome.GATE_FAILED, "errors")
-    book.expect(Restore).sees(both()).records(Reverted).expect(Clean(("green",))).then(Cleaned("green removed"))
+    book.expect(Restore).sees(both()).restores().expect(Clean(("green",))).then(Cleaned("green removed"))
     assert book.state.phase is Phase.ROLLED_BACK
 
 
@@ -265,7 +265,7 @@ def test_a_left_over_with_the_candidates_name_makes_room() -> None:
 def test_a_name_taken_by_somebody_else_meanwhile_ends_the_rollout() -> None:
     taken = endpoint(None, deployment("blue", "old"), deployment("green", None))
     book = Playbook(plan(FULL)).records(Prepared).sees(taken).records(GaveUp)
-    book.records(Reverted).records(Cleaned)
+    book.restores().records(Cleaned)
     assert book.state.phase is Phase.ROLLED_BACK
 
 
@@ -436,7 +436,7 @@ def test_a_mirror_set_by_somebody_is_named() -> None:
 
 def test_a_human_who_sent_everything_back_is_respected() -> None:
     book = judging().sees(both()).records(DriftNoticed).after(1).records(GaveUp)
-    book.records(Reverted)
+    book.restores()
     assert book.state.phase is Phase.CLEANING
 
 
@@ -499,6 +499,18 @@ def test_a_split_that_may_still_change_is_not_taken_for_the_way_back() -> None:
     book.expect(Wait).after(0.2).expect(Restore).sees(both()).records(Reverted)
 
 
+def test_one_look_that_shows_the_way_back_done_is_not_believed() -> None:
+    """It may be from before the last write: the write itself looks twice, and writes nothing when it is so."""
+    book = (
+        reverting().sees(both()).expect(Restore).sees(endpoint({"green": 50, "blue": 50}, *both().deployments.values()))
+    )
+    book.expect(Restore)
+
+
+def test_a_way_back_that_is_done_and_cannot_be_written_is_believed_at_the_second_look() -> None:
+    reverting().sees(both()).expect(Restore).then(RevertFailed("no ready instance")).after(1).records(Reverted)
+
+
 def test_a_split_that_may_change_to_the_end_is_stuck() -> None:
     book = reverting().sees(replace(both(), settling=True)).after(500).records(GotStuck)
     assert "blue 100%, and may still change" in book.state.reason
@@ -536,7 +548,7 @@ def test_a_first_deployment_without_a_stable_goes_back_to_no_traffic() -> None:
     alone = endpoint({}, deployment("blue", "new"))
     book.sees(alone).records(Deployed).expect(SetWeight(20, 0)).then(Shifted(20, 0))
     assert book.state.traffic == {"blue": 100}
-    book.then(GaveUp(Outcome.GATE_FAILED, "bad")).expect(Restore).sees(alone).records(Reverted).expect(Clean(("blue",)))
+    book.then(GaveUp(Outcome.GATE_FAILED, "bad")).expect(Restore).sees(alone).restores().expect(Clean(("blue",)))
 
 
 def test_a_first_deployment_has_nothing_to_retire() -> None:
@@ -548,13 +560,13 @@ def test_a_first_deployment_has_nothing_to_retire() -> None:
 
 
 def test_a_candidate_that_has_traffic_again_is_not_removed() -> None:
-    book = reverting().sees(both()).records(Reverted).sees(both({"green": 100}))
+    book = reverting().sees(both()).restores().sees(both({"green": 100}))
     book.records(Cleaned)
     assert "has traffic again" in book.state.warnings[0]
 
 
 def test_an_endpoint_that_vanishes_while_cleaning_ends_the_rollout() -> None:
-    book = reverting().sees(both()).records(Reverted).sees(None).records(Cleaned)
+    book = reverting().sees(both()).restores().sees(None).records(Cleaned)
     assert book.state.phase is Phase.ROLLED_BACK
 
 
