@@ -73,7 +73,7 @@ def quota(spec: RolloutSpec, facts: Facts) -> Sequence[Check]:
             needs = [Need(baseline.instance_type, (*needs[0].instances, *baseline.instances))]
         else:
             needs.append(baseline)
-    return [_quota_check(need, facts) for need in needs]
+    return [_quota_check(needs, facts)]
 
 
 def _there_already(spec: RolloutSpec, endpoint: Endpoint | None, facts: Facts) -> int:
@@ -86,13 +86,17 @@ def _there_already(spec: RolloutSpec, endpoint: Endpoint | None, facts: Facts) -
     return found.instances_wanted if is_same else 0
 
 
-def _quota_check(need: Need, facts: Facts) -> Check:
-    sizes, usages = facts.sizes(), facts.usages()
-    found = check_quota(need, sizes, usages)
-    if found is None:
-        text = f"instance type {need.instance_type or '(none)'} is not offered in {facts.region}"
+def _quota_check(needs: Sequence[Need], facts: Facts) -> Check:
+    found = check_quota(needs, facts.sizes(), facts.usages())
+    if found.unknown or not all(need.instance_type for need in needs):
+        text = f"instance type {found.unknown or '(none)'} is not offered in {facts.region}"
         return Check("quota", CheckState.FAIL, text, "Choose one that `az ml compute list-sizes` lists there.")
-    who = " and ".join(f"{count} x {need.instance_type}" for count in need.instances)
+    who = " and ".join(f"{count} x {need.instance_type}" for need in needs for count in need.instances)
+    if found.problem is not None and found.only_reserve:
+        text = (
+            f"{who}: {found.problem}, the 20 % reserve for upgrades included, from which few instance types are exempt"
+        )
+        return Check("quota", CheckState.WARN, text, "Ask for more quota unless yours is one of them.")
     if found.problem is not None:
         other = f", or use {found.suggestion}, for which there is room" if found.suggestion else ""
         return Check("quota", CheckState.FAIL, f"{who}: {found.problem}", f"Ask for more quota{other}.")

@@ -8,7 +8,7 @@ cores), read 2026-11-25; field names from azure-ai-ml 1.35.2 (``Usage``, ``Virtu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,13 +54,18 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a need finds."""
+    """What needs find together."""
 
     cores: int
+    """With the reserve for upgrades."""
     limits: tuple[Usage, ...]
-    """What it is counted against; empty: nothing known."""
+    """What they are counted against; empty: nothing known."""
     problem: str | None
     suggestion: str = ""
+    only_reserve: bool = False
+    """There is room but for the reserve, from which some instance types are exempt."""
+    unknown: str = ""
+    """Instance type that the region does not offer: nothing else is said."""
 
     @property
     def text(self) -> str:
@@ -122,19 +127,35 @@ def reserved(instances: int) -> int:
     return -(-12 * instances // 10)
 
 
-def check_quota(need: Need, sizes: Mapping[str, Size], usages: Sequence[Usage]) -> Quota | None:
-    """Compare a need with what is left; None: its instance type is not offered in the region."""
-    size = sizes.get(need.instance_type.lower())
-    if size is None:
-        return None
-    cores = sum(reserved(each) for each in need.instances) * size.vcpus
-    limits = tuple(usage for usage in usages if _counts(usage, size))
-    short = [usage for usage in limits if usage.free < cores]
+def check_quota(needs: Sequence[Need], sizes: Mapping[str, Size], usages: Sequence[Usage]) -> Quota:
+    """Compare what is needed at the same time, summed by what it is counted against, with what is left."""
+    found: list[tuple[Need, Size]] = []
+    for need in needs:
+        size = sizes.get(need.instance_type.lower())
+        if size is None:
+            return Quota(0, (), None, unknown=need.instance_type)
+        found.append((need, size))
+    limits = tuple(usage for usage in usages if any(_counts(usage, size) for _, size in found))
+    cores = sum(_cores(need, size) for need, size in found)
+    short = [usage for usage in limits if usage.free < _against(usage, found)]
     if not short:
         return Quota(cores, limits, None)
-    scarce = min(short, key=lambda usage: usage.free)
-    problem = f"{cores} vCPUs are needed and {max(int(scarce.free), 0)} are left of {scarce.name} ({scarce.limit})"
-    return Quota(cores, limits, problem, _fitting(need, size, sizes, usages))
+    scarce = min(short, key=lambda usage: usage.free - _against(usage, found))
+    wanted = _against(scarce, found)
+    problem = f"{wanted} vCPUs are needed and {max(int(scarce.free), 0)} are left of {scarce.name} ({scarce.limit})"
+    if all(usage.free >= _against(usage, found, lambda instances: instances) for usage in limits):
+        return Quota(cores, limits, problem, only_reserve=True)
+    suggestion = _fitting(*found[0], sizes, usages) if len(found) == 1 else ""
+    return Quota(cores, limits, problem, suggestion)
+
+
+def _cores(need: Need, size: Size, taken: Callable[[int], int] = reserved) -> int:
+    return sum(taken(each) for each in need.instances) * size.vcpus
+
+
+def _against(usage: Usage, found: Iterable[tuple[Need, Size]], taken: Callable[[int], int] = reserved) -> int:
+    """Cores that are counted against ``usage``."""
+    return sum(_cores(need, size, taken) for need, size in found if _counts(usage, size))
 
 
 def _fitting(need: Need, wanted: Size, sizes: Mapping[str, Size], usages: Sequence[Usage]) -> str:
@@ -142,9 +163,8 @@ def _fitting(need: Need, wanted: Size, sizes: Mapping[str, Size], usages: Sequen
 
     def fits(size: Size) -> bool:
         limits = [usage for usage in usages if _counts(usage, size)]
-        cores = sum(reserved(each) for each in need.instances) * size.vcpus
         family = any(not _is_total(usage) for usage in limits)
-        return family and all(usage.free >= cores for usage in limits)
+        return family and all(usage.free >= _cores(need, size) for usage in limits)
 
     able = [
         size

@@ -169,11 +169,17 @@ def test_a_stable_that_failed_fails() -> None:
 
 def test_a_quota_that_is_too_small_fails_and_names_what_fits() -> None:
     azure = Azure()
-    azure.arm[f"{REGION}/usages"][0]["limit"] = 17  # 7 left, 3 x 1.2 -> 4 instances of 2 cores
+    azure.arm[f"{REGION}/usages"][0]["limit"] = 15  # 5 left, 3 x 1.2 -> 4 instances of 2 cores
     check = azure.the("quota")
     assert check.state is FAIL
-    assert "8 vCPUs are needed and 7 are left of standardFSv2Family" in check.text
+    assert "8 vCPUs are needed and 5 are left of standardFSv2Family" in check.text
     assert "Standard_DS2_v2" in check.fix
+
+
+def test_a_quota_that_lacks_only_the_reserve_is_worth_a_word() -> None:
+    azure = Azure()
+    azure.arm[f"{REGION}/usages"][0]["limit"] = 16  # 6 left, 3 instances of 2 cores
+    assert (azure.the("quota").state, "reserve" in azure.the("quota").text) == (WARN, True)
 
 
 def test_a_quota_that_is_just_enough_passes() -> None:

@@ -27,9 +27,10 @@ F4 = {
     },
 }
 DS3 = {"name": "Standard_DS3_v2", "family": "standardDSv2Family", "vCPUs": 4, "memoryGB": 14.0, "gpus": 0}
+DS2 = {"name": "Standard_DS2_v2", "family": "standardDSv2Family", "vCPUs": 2, "memoryGB": 7.0, "gpus": 0}
 E4 = {"name": "Standard_E4s_v3", "family": "standardESv3Family", "vCPUs": 4, "memoryGB": 32.0, "gpus": 0}
 NC4 = {"name": "Standard_NC4as_T4_v3", "family": "Standard NCASv3_T4 Family", "vCPUs": 4, "memoryGB": 28.0, "gpus": 1}
-SIZES = read_sizes([F4, DS3, E4, NC4])
+SIZES = read_sizes([F4, DS3, DS2, E4, NC4])
 
 
 def usage(name: str, used: int, limit: int, **more: Any) -> dict[str, Any]:
@@ -59,27 +60,46 @@ def test_the_reserve_is_the_least_whole_number_that_is_a_fifth_more(instances: i
 
 
 def test_ten_instances_of_four_cores_need_48() -> None:
-    found = check_quota(Need("Standard_DS3_v2", (10,)), SIZES, usages(usage("standardDSv2Family", 0, 48), TOTAL))
-    assert found is not None
+    found = check_quota([Need("Standard_DS3_v2", (10,))], SIZES, usages(usage("standardDSv2Family", 0, 48), TOTAL))
     assert (found.cores, found.problem) == (48, None)
 
 
 def test_one_core_too_few_is_refused_with_the_numbers() -> None:
-    found = check_quota(Need("Standard_DS3_v2", (10,)), SIZES, usages(usage("standardDSv2Family", 1, 48), TOTAL))
-    assert found is not None
+    found = check_quota([Need("Standard_DS3_v2", (10,))], SIZES, usages(usage("standardDSv2Family", 1, 48), TOTAL))
     assert found.problem == "48 vCPUs are needed and 47 are left of standardDSv2Family (48)"
 
 
 def test_the_reserve_of_each_colour_is_rounded_up_by_itself() -> None:
-    found = check_quota(Need("Standard_F4s_v2", (1, 1)), SIZES, usages(usage("standardFSv2Family", 0, 100)))
-    assert found is not None
+    found = check_quota([Need("Standard_F4s_v2", (1, 1))], SIZES, usages(usage("standardFSv2Family", 0, 100)))
     assert found.cores == 16
+
+
+def test_two_sizes_of_one_family_are_counted_together() -> None:
+    """24 and 12 cores do not fit into 24, though each of them does."""
+    needs = [Need("Standard_DS3_v2", (5,)), Need("Standard_DS2_v2", (5,))]
+    found = check_quota(needs, SIZES, usages(usage("standardDSv2Family", 0, 24), TOTAL))
+    assert found.problem == "36 vCPUs are needed and 24 are left of standardDSv2Family (24)"
+    assert not found.only_reserve
+    assert check_quota(needs, SIZES, usages(usage("standardDSv2Family", 0, 36), TOTAL)).problem is None
+
+
+def test_two_families_meet_in_the_regions_total() -> None:
+    needs = [Need("Standard_DS3_v2", (5,)), Need("Standard_F4s_v2", (5,))]
+    families = usage("standardDSv2Family", 0, 24), usage("standardFSv2Family", 0, 24)
+    found = check_quota(needs, SIZES, usages(*families, usage("Total Cluster Dedicated Regional vCPUs", 0, 39)))
+    assert found.problem == "48 vCPUs are needed and 39 are left of Total Cluster Dedicated Regional vCPUs (39)"
+    assert check_quota(needs, SIZES, usages(*families)).problem is None
+
+
+def test_room_without_the_reserve_is_told_from_no_room() -> None:
+    for limit, only_reserve in ((20, True), (19, False)):
+        found = check_quota([Need("Standard_DS3_v2", (5,))], SIZES, usages(usage("standardDSv2Family", 0, limit)))
+        assert (found.problem is not None, found.only_reserve) == (True, only_reserve)
 
 
 def test_the_region_as_a_whole_counts_too() -> None:
     total = usage("Total Cluster Dedicated Regional vCPUs", 495, 500)
-    found = check_quota(Need("Standard_F4s_v2", (1,)), SIZES, usages(usage("standardFSv2Family", 0, 100), total))
-    assert found is not None
+    found = check_quota([Need("Standard_F4s_v2", (1,))], SIZES, usages(usage("standardFSv2Family", 0, 100), total))
     assert found.problem is not None
     assert "5 are left of Total Cluster Dedicated Regional vCPUs" in found.problem
 
@@ -88,8 +108,7 @@ def test_the_region_as_a_whole_counts_too() -> None:
     "name", ["standardFSv2Family", "Standard FSv2 Family Cluster Dedicated vCPUs", "standardFSv2Family vCPUs"]
 )
 def test_a_family_is_known_by_all_its_spellings(name: str) -> None:
-    found = check_quota(Need("standard_f4s_V2", (3,)), SIZES, usages(usage(name, 100, 100)))
-    assert found is not None
+    found = check_quota([Need("standard_f4s_V2", (3,))], SIZES, usages(usage(name, 100, 100)))
     assert found.problem is not None
 
 
@@ -101,30 +120,26 @@ def test_the_cheapest_type_that_can_as_much_and_has_room_is_suggested() -> None:
         usage("Standard NCASv3_T4 Family", 0, 100),  # another kind of machine
         TOTAL,
     )
-    found = check_quota(Need("Standard_DS3_v2", (2,)), SIZES, full)
-    assert found is not None
+    found = check_quota([Need("Standard_DS3_v2", (2,))], SIZES, full)
     assert found.suggestion == "Standard_E4s_v3"
 
 
 def test_nothing_is_suggested_when_nothing_fits() -> None:
-    found = check_quota(Need("Standard_F4s_v2", (2,)), SIZES, usages(usage("standardFSv2Family", 9, 9)))
-    assert found is not None
+    found = check_quota([Need("Standard_F4s_v2", (2,))], SIZES, usages(usage("standardFSv2Family", 9, 9)))
     assert (found.problem is not None, found.suggestion) == (True, "")
 
 
-def test_a_type_that_the_region_does_not_offer_is_none() -> None:
-    assert check_quota(Need("Standard_F2s_v2", (1,)), SIZES, ()) is None
+def test_a_type_that_the_region_does_not_offer_is_named() -> None:
+    assert check_quota([Need("Standard_F2s_v2", (1,))], SIZES, ()).unknown == "Standard_F2s_v2"
 
 
 def test_a_limit_of_minus_one_is_no_limit() -> None:
-    found = check_quota(Need("Standard_F4s_v2", (40,)), SIZES, usages(usage("standardFSv2Family", 900, -1)))
-    assert found is not None
+    found = check_quota([Need("Standard_F4s_v2", (40,))], SIZES, usages(usage("standardFSv2Family", 900, -1)))
     assert found.problem is None
 
 
 def test_without_any_limit_nothing_is_known() -> None:
-    found = check_quota(Need("Standard_F4s_v2", (1,)), SIZES, usages(usage("standardDSv2Family", 0, 10)))
-    assert found is not None
+    found = check_quota([Need("Standard_F4s_v2", (1,))], SIZES, usages(usage("standardDSv2Family", 0, 10)))
     assert (found.limits, found.problem) == ((), None)
     assert "limits unknown" in found.text
 
@@ -136,15 +151,13 @@ def test_another_workspaces_own_limit_does_not_count() -> None:
     ours = usage(
         "standardFSv2Family", 0, 99, id="/subscriptions/0/resourceGroups/g/providers/x/workspaces/ML-prod/usages"
     )
-    found = check_quota(Need("Standard_F4s_v2", (1,)), SIZES, usages(other, ours))
-    assert found is not None
+    found = check_quota([Need("Standard_F4s_v2", (1,))], SIZES, usages(other, ours))
     assert [each.limit for each in found.limits] == [99]
 
 
 def test_low_priority_cores_are_another_matter() -> None:
     spot = usage("Total Low Priority Regional vCPUs", 100, 100)
-    found = check_quota(Need("Standard_F4s_v2", (1,)), SIZES, usages(usage("standardFSv2Family", 0, 99), spot))
-    assert found is not None
+    found = check_quota([Need("Standard_F4s_v2", (1,))], SIZES, usages(usage("standardFSv2Family", 0, 99), spot))
     assert found.problem is None
 
 
