@@ -7,6 +7,7 @@ import ssl
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -36,6 +37,8 @@ class Cloud:
     """Scope of a token for the data plane of Azure ML, for endpoints with ``auth_mode: aad_token``."""
     scoring_suffixes: tuple[str, ...]
     """A scoring key goes only to these hosts and the hosts below them."""
+    own_hosts: tuple[str, ...] = ()
+    """More of them, named in ``DEPLOYER_SCORING_HOSTS``."""
     metrics_suffix: str = "metrics.monitor.azure.com"
     storage_suffix: str = "core.windows.net"
     """Local models are uploaded to ``{account}.blob.`` and this."""
@@ -51,10 +54,30 @@ class Cloud:
         """Where metrics of resources in ``region`` are asked."""
         return self.metrics_endpoint or f"https://{region}.{self.metrics_suffix}"
 
-    def may_score(self, url: str) -> bool:
-        """Whether a key may be sent to ``url``."""
-        host = (urlsplit(url).hostname or "").lower()
-        return any(host == suffix or host.endswith(f".{suffix}") for suffix in self.scoring_suffixes)
+    def may_score(self, url: str, *, on_cluster: bool = False) -> bool:
+        """Whether a key may be sent to ``url``.
+
+        Args:
+            url: where an endpoint says that it answers.
+            on_cluster: it lives on a cluster of one's own, which answers at a private address and over plain http.
+        """
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+        is_ours = _is_below(host, self.own_hosts) or (on_cluster and _is_private(host))
+        if parts.scheme == "http":
+            return on_cluster and is_ours
+        return parts.scheme == "https" and (is_ours or _is_below(host, self.scoring_suffixes))
+
+
+def _is_below(host: str, suffixes: tuple[str, ...]) -> bool:
+    return any(host == suffix or host.endswith(f".{suffix}") for suffix in suffixes)
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +167,7 @@ def find_cloud(name: str, env: Mapping[str, str], fetch: Callable[[str], Any] | 
 def _adjusted(cloud: Cloud, env: Mapping[str, str]) -> Cloud:
     hosts = tuple(host.strip().lower().lstrip(".") for host in env.get(SCORING_HOSTS, "").split(",") if host.strip())
     metrics = env.get(METRICS_ENDPOINT, "").rstrip("/") or cloud.metrics_endpoint
-    return replace(cloud, scoring_suffixes=cloud.scoring_suffixes + hosts, metrics_endpoint=metrics)
+    return replace(cloud, own_hosts=hosts, metrics_endpoint=metrics)
 
 
 def _entries(url: str, fetch: Callable[[str], Any]) -> list[dict[str, Any]]:

@@ -149,7 +149,7 @@ def _checked(target: ScoringTarget) -> SplitResult:
             f"the scoring URL {url.scheme}://{host or ''} is not usable: http(s)://host[:port]/path is",
             hint="Read the endpoint's scoring URL again; credentials belong into headers, not into it.",
         )
-    if url.scheme == "http" and target.headers and not _is_loopback(host):
+    if url.scheme == "http" and target.headers and not (target.in_clear or _is_loopback(host)):
         raise DeniedError(
             f"http://{host} is not encrypted: the endpoint's key is not sent there",
             hint="Use the endpoint's https URL.",

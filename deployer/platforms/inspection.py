@@ -173,7 +173,8 @@ class AzureInspector:
         state = str(held.get("provisioningState", ""))
         checks = [_state_check(self._spec.endpoint.name, state)]
         url = str(held.get("scoringUri") or "")
-        if url and not self._around.cloud.may_score(url):
+        on_cluster = self._spec.manifest.platform.type is PlatformType.KUBERNETES
+        if url and not self._around.cloud.may_score(url, on_cluster=on_cluster):
             text = f"its scoring address {url} is not of {self._around.cloud.name}: no key is sent there"
             fix = "If it is yours, add its host to DEPLOYER_SCORING_HOSTS."
             checks.append(Check("scoring host", CheckState.FAIL, text, fix))

@@ -102,7 +102,7 @@ class OnlineEndpoint:
         self._traffic = TrafficWrite(self._resource, self._recent_deployments)
         self._tags = TagWrite(self._resource)
         self._writes = DeploymentWrite(self._resource, self._progress)
-        self._scoring = Scoring(self._resource, cloud, credential, allow_private=kind.on_cluster)
+        self._scoring = Scoring(self._resource, cloud, credential, on_cluster=kind.on_cluster)
         self._autoscale = Autoscale(self._resource)
         self._served: dict[tuple[str, datetime | None], int] = {}
         """Instances that a deployment was last seen to serve with."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ class Scoring:
     """Address and authentication of one endpoint."""
 
     def __init__(
-        self, resource: EndpointResource, cloud: Cloud, credential: TokenCredential, *, allow_private: bool
+        self, resource: EndpointResource, cloud: Cloud, credential: TokenCredential, *, on_cluster: bool
     ) -> None:
         """Fix the endpoint.
 
@@ -44,12 +43,12 @@ class Scoring:
             resource: the endpoint.
             cloud: names the hosts a key may go to.
             credential: for endpoints that take tokens of Entra ID.
-            allow_private: private addresses too, and plain http: how a cluster in a network of one's own answers.
+            on_cluster: it lives on a cluster of one's own. See ``Cloud.may_score``.
         """
         self._resource = resource
         self._cloud = cloud
         self._credential = credential
-        self._allow_private = allow_private
+        self._on_cluster = on_cluster
         self._kept: _Kept | None = None
         self._lock = threading.Lock()
 
@@ -77,21 +76,15 @@ class Scoring:
         url = str(properties(document).get("scoringUri") or "")
         if not url:
             raise NotReadyError(f"endpoint {self._resource.name} has no address yet", hint="Wait until it is ready.")
-        if not self._may_score(url):
+        if not self._cloud.may_score(url, on_cluster=self._on_cluster):
             raise DeniedError(
-                f"the scoring address of {self._resource.name} is at {urlsplit(url).hostname}, which is no host of "
-                f"{self._cloud.name}: no key is sent there",
+                f"the scoring address of {self._resource.name} is {url.partition('?')[0]}, which is no https "
+                f"address of {self._cloud.name}: no key is sent there",
                 hint=f"Set {SCORING_HOSTS} to this host if it is yours.",
             )
         token, until = self._token(str(properties(document).get("authMode") or "").lower(), now)
-        return _Kept(
-            ScoringTarget(url, {"Authorization": f"Bearer {token}"}), min(until, now + timedelta(seconds=KEPT_S))
-        )
-
-    def _may_score(self, url: str) -> bool:
-        parts = urlsplit(url)
-        is_allowed = self._cloud.may_score(url) or (self._allow_private and _is_private(parts.hostname or ""))
-        return is_allowed and (parts.scheme == "https" or (self._allow_private and parts.scheme == "http"))
+        target = ScoringTarget(url, {"Authorization": f"Bearer {token}"}, in_clear=urlsplit(url).scheme == "http")
+        return _Kept(target, min(until, now + timedelta(seconds=KEPT_S)))
 
     def _token(self, auth_mode: str, now: datetime) -> tuple[str, datetime]:
         arm, path = self._resource.arm, self._resource.path
@@ -123,10 +116,3 @@ def _until(found: Mapping[str, Any], now: datetime) -> datetime:
     """When a token of Azure ML is to be replaced (recording 01: epoch seconds)."""
     due = found.get("refreshAfterTimeUtc") or found.get("expiryTimeUtc")
     return datetime.fromtimestamp(int(due), UTC) if due else now
-
-
-def _is_private(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
-        return False

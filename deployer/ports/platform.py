@@ -32,6 +32,8 @@ class ScoringTarget:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     """Authentication. Secret: never logged, never sent to another host."""
+    in_clear: bool = False
+    """The platform allows ``headers`` to be sent there over plain http: a cluster in a network of one's own."""
 
 
 class Platform(Protocol):

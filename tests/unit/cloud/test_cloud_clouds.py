@@ -107,6 +107,23 @@ def test_a_key_goes_to_the_hosts_of_the_own_cloud_and_those_named_by_hand_only()
         assert not cloud.may_score(f"https://{host}/score")
 
 
+@pytest.mark.parametrize(
+    ("url", "managed", "on_cluster"),
+    [
+        ("http://e.eastus.inference.ml.azure.com/score", False, False),
+        ("http://models.corp.example/score", False, True),
+        ("https://models.corp.example/score", True, True),
+        ("http://10.1.2.3/api/v1/endpoint/e/score", False, True),
+        ("https://10.1.2.3/score", False, True),
+        ("http://20.1.2.3/score", False, False),
+        ("ftp://10.1.2.3/score", False, False),
+    ],
+)
+def test_only_clusters_are_scored_at_private_addresses_and_in_clear(url: str, managed: bool, on_cluster: bool) -> None:
+    cloud = find_cloud("", {"DEPLOYER_SCORING_HOSTS": "models.corp.example"})
+    assert (cloud.may_score(url), cloud.may_score(url, on_cluster=True)) == (managed, on_cluster)
+
+
 def test_a_workspace_has_an_id() -> None:
     assert Workspace("s", "g", "w").id == (
         "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w"

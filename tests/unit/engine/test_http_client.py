@@ -174,6 +174,12 @@ def test_a_trusted_certificate_is_accepted_for_its_own_host_only(
     assert len(server.asked) == 1
 
 
+def test_the_key_is_sent_in_clear_where_the_platform_allows_it() -> None:
+    allowed = ScoringTarget("http://ml.invalid/score", {"Authorization": f"Bearer {KEY}"}, in_clear=True)
+    with pytest.raises(TransientError, match="not reached"):
+        QUICK.score(allowed, b"{}")
+
+
 def test_the_key_is_never_sent_in_clear_to_another_machine() -> None:
     with pytest.raises(DeniedError, match=r"http://ml\.example is not encrypted"):
         QUICK.score(target("http://ml.example/score"), b"{}")

@@ -152,6 +152,15 @@ def test_a_scoring_address_that_is_not_the_clouds_fails(url: str) -> None:
     assert azure.the("scoring host").state is FAIL
 
 
+@pytest.mark.parametrize(
+    ("url", "fails"), [("http://10.0.0.4/api/v1/endpoint/digits/score", False), ("http://20.1.2.3/score", True)]
+)
+def test_a_cluster_may_answer_at_a_private_address(url: str, fails: bool) -> None:
+    azure = Azure(CLUSTER)
+    azure.arm.properties(ENDPOINT)["scoringUri"] = url
+    assert bool(azure.found("scoring host")) is fails
+
+
 def test_a_private_endpoint_is_worth_a_word() -> None:
     azure = Azure()
     azure.arm.properties(ENDPOINT)["publicNetworkAccess"] = "Disabled"

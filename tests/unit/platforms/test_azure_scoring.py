@@ -81,6 +81,8 @@ def test_no_key_is_even_asked_for_when_the_address_is_not_the_clouds(url: str) -
         ("http://10.0.0.4/api/v1/endpoint/digits/score", True),
         ("https://192.168.1.9:8443/score", True),
         ("https://models.corp.example/score", True),
+        ("http://models.corp.example/score", True),
+        ("http://digits.westeurope.inference.ml.azure.com/score", False),
         ("http://20.10.5.6/api/v1/endpoint/digits/score", False),
         ("https://other.example/score", False),
     ],
@@ -89,7 +91,8 @@ def test_a_cluster_is_scored_at_private_addresses_and_hosts_named_by_hand(url: s
     stage = Stage(KubernetesPlatform, "corp.example")
     stage.set(scoringUri=url)
     if may:
-        assert stage.platform.scoring_target().url == url
+        target = stage.platform.scoring_target()
+        assert (target.url, target.in_clear) == (url, url.startswith("http://"))
         return
     with pytest.raises(DeniedError) as caught:
         stage.platform.scoring_target()
