@@ -39,7 +39,7 @@ def untrusted(samples: Samples, ledger: Ledger, moment: Moment) -> str | None:
 def blind(samples: Samples, ledger: Ledger, gate: Gate, moment: Moment) -> str | None:
     """Why the counts are not the whole story: late, incomplete, or one arm is silent."""
     if samples.complete_until is None:
-        return "telemetry does not say up to when it is complete"
+        return samples.doubt or "telemetry does not say up to when it is complete"
     lag_s = (moment.now - samples.complete_until).total_seconds()
     if lag_s > gate.telemetry.max_lag:
         return (

@@ -99,6 +99,7 @@ def samples_to_data(samples: Samples) -> dict[str, Any]:
         "complete_until": samples.complete_until.isoformat() if samples.complete_until else None,
         "expected": dict(samples.expected),
         "problem": samples.problem,
+        "doubt": samples.doubt,
     }
 
 
@@ -110,7 +111,7 @@ def samples_from_data(data: Mapping[str, Any]) -> Samples:
     cells = tuple(Cell(starts[at], names[who], AnswerClass(answer), ms, n) for at, who, answer, ms, n in rows)
     until: str | None = data["complete_until"]
     complete = datetime.fromisoformat(until) if until else None
-    return Samples(cells, data["block_s"], complete, dict(data["expected"]), data["problem"])
+    return Samples(cells, data["block_s"], complete, dict(data["expected"]), data["problem"], data.get("doubt"))
 
 
 def _slo(data: Mapping[str, Any]) -> Slo:

@@ -58,3 +58,5 @@ class Samples:
     """Requests each deployment answered in the same time by an independent count (router, metrics); may be empty."""
     problem: str | None = None
     """Why these samples cannot be trusted, in one line: partial result, two writers, unknown deployment names."""
+    doubt: str | None = None
+    """What is not known of them, in one line; beside ``complete_until`` None it says why. What they hold is true."""

@@ -29,6 +29,8 @@ SETTLED_LAGS = 2.0
 BEFORE = timedelta(minutes=10)
 """Requests are counted from so long before: that the count works is known before the first minute of a rollout is."""
 
+UNCOUNTED = "without an independent count nobody knows which requests are missing from telemetry"
+
 _T = TypeVar("_T")
 
 
@@ -103,7 +105,7 @@ class IngestedTelemetry:
         question: what is asked.
         clock: tells how old rows are.
         max_lag_s: as late as rows may be; assumed of all of them where nothing better is known.
-        counter: independent count; None: there is none.
+        counter: independent count; None: there is none, so nothing is ever complete.
     """
 
     def __init__(
@@ -126,24 +128,27 @@ class IngestedTelemetry:
         since, until = since.astimezone(UTC), until.astimezone(UTC)
         now = self._clock.now()
         window = Window(now, since, until, block_s, self._max_lag_s)
-        counts = self._counted(window)
+        counts, uncounted = self._counted(window)
         problems = self._feel_pulse(since, now)
         parts, partial = self._read(window, counted=counts is not None and bool(counts.requests))
         tallies = chain.from_iterable(part.tallies for part in parts)
         found = Assessment(None)
-        if not partial:
+        if not partial:  # else it is a problem already
             found = assess(window, list(self._pulses.values()), tallies, counts, shared=self._question.shared)
         cells = tuple(chain.from_iterable(part.cells for part in parts))
         said = chain(problems, partial, *(part.problems for part in parts), found.problems)
-        return Samples(cells, block_s, found.complete_until, found.expected, "; ".join(dict.fromkeys(said)) or None)
+        problem = "; ".join(dict.fromkeys(said)) or None
+        return Samples(cells, block_s, found.complete_until, found.expected, problem, uncounted or found.doubt)
 
-    def _counted(self, window: Window) -> Counts | None:
+    def _counted(self, window: Window) -> tuple[Counts | None, str | None]:
+        """Count independently; None, and why, when that cannot be done now."""
         if self._counter is None:
-            return None
+            return None, UNCOUNTED
         try:
-            return self._counter.count(window.since - BEFORE, max(window.since, min(window.until, window.now)))
-        except TelemetryError:
-            return None  # then the worst is assumed of the rows
+            counts = self._counter.count(window.since - BEFORE, max(window.since, min(window.until, window.now)))
+        except TelemetryError as exc:
+            return None, f"{UNCOUNTED}: {exc.message} ({exc.hint})"
+        return counts, None
 
     def _feel_pulse(self, first: datetime, now: datetime) -> list[str]:
         """Ask how far the rows have come; what is known of minutes that have all their rows is kept."""

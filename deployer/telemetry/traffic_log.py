@@ -100,7 +100,7 @@ def traffic_log(
         endpoint: its name.
         clock: ours.
         max_lag_s: as ``gate.telemetry.max_lag``: assumed of all rows where nothing better is known.
-        counter: independent count (``deployer.telemetry.metrics.metrics``); without it the worst lateness is assumed.
+        counter: independent count (``deployer.telemetry.metrics.metrics``); without it nothing is complete.
 
     Raises:
         TelemetryError: a name or id is none, or the cloud has no logs.

@@ -1,9 +1,9 @@
 """Up to when rows that arrive late can be believed to be all there, and how many there should be.
 
-Rows of Azure come minutes after the answers they tell of, out of order, and at times not at all. Three witnesses are
-heard, and the most careful one decides: how late rows came lately, the newest row there is, and an independent count
-by minute and deployment. Nothing here asks anything; a watermark that nothing supports is None, and then the gate is
-blind.
+Rows of Azure come minutes after the answers they tell of, out of order, and at times not at all. Two witnesses are
+heard, and the more careful one decides: how late rows came lately, and an independent count by minute and deployment.
+Without the count lost rows cannot be told from requests that never were, whatever their age: then the watermark is
+None, which never promotes, and what the rows hold may still fail a candidate. Nothing here asks anything.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ FAILURES, FEW = 2.0, 10.0
 """The rows are believed about failures unless the count has more than twice as many, and more than a few more."""
 LOOK_BACK = 3.0
 """Lateness is measured over so many ``max_lag_s``: the newest of them is left out, for its late rows are not in yet."""
+DUMB = "metrics count no request of this endpoint while telemetry holds some, so nobody knows what is missing"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -82,6 +83,8 @@ class Assessment:
     complete_until: datetime | None
     expected: Mapping[str, int] = field(default_factory=dict[str, int])
     problems: tuple[str, ...] = ()
+    doubt: str | None = None
+    """Why nothing is complete."""
 
 
 def lateness_s(pulses: Iterable[Pulse], now: datetime, max_lag_s: float) -> float:
@@ -104,16 +107,15 @@ def assess(
         window: what was asked, and when.
         pulses: of the last ``LOOK_BACK`` times ``max_lag_s``.
         tallies: what the rows of [since, until) hold, our probes left out.
-        counts: the independent count; None: there is none, and the worst lateness is assumed.
+        counts: the independent count; None: there is none, so nobody knows what is missing and nothing is complete.
         shared: others write rows to the same place, so names that the count does not know are no problem, and more
             rows than it knows of are one.
     """
-    newest = max((pulse.last for pulse in pulses), default=None)
     tallies = tuple(tallies)
-    if counts is None or _is_dumb(counts, tallies):
-        if newest is None:
-            return Assessment(None)
-        return Assessment(min(window.until, newest, window.now - timedelta(seconds=window.max_lag_s)))
+    if counts is None:
+        return Assessment(None)
+    if _is_dumb(counts, tallies):
+        return Assessment(None, doubt=DUMB)
     lag = timedelta(seconds=lateness_s(pulses, window.now, window.max_lag_s))
     book = _Book.of(window, pulses, tallies, counts)
     young = window.now - timedelta(seconds=window.max_lag_s)

@@ -233,15 +233,35 @@ def test_failures_that_only_the_metrics_know_of_are_a_problem(world: MonitorWorl
     blind(world, "failures of green")
 
 
-@pytest.mark.parametrize("answer", [THROTTLED, FORBIDDEN, CUT, Response(200, {"value": "?"})])
-def test_without_metrics_rows_are_believed_only_when_they_are_as_old_as_they_may_be(
+NO_METRICS = pytest.mark.parametrize(
+    "answer", [THROTTLED, FORBIDDEN, CUT, Response(200, {"value": "?"}), Response(200, {"value": []})]
+)
+
+
+@NO_METRICS
+def test_without_metrics_a_candidate_whose_lost_requests_nobody_counts_is_never_passed(
     log: MonitorWorld, answer: Response
 ) -> None:
-    write(log, GOOD)
+    write(log, canary(seconds=1200), lose(0.5, "green"))
     log.monitor.always["metrics"] = answer
-    samples = read(log)
-    assert samples.expected == {}
-    assert samples.complete_until == END - timedelta(seconds=MAX_LAG_S)
+    said = verdict(read(log, second=1200), second=1200)
+    assert said.result is Result.BLIND
+    assert "nobody knows" in said.text
+
+
+@NO_METRICS
+def test_without_metrics_a_candidate_that_breaks_outright_still_fails(log: MonitorWorld, answer: Response) -> None:
+    write(log, canary(errors=0.9))
+    log.monitor.always["metrics"] = answer
+    assert verdict(read(log)).result is Result.FAIL
+
+
+def test_metrics_that_are_away_for_a_moment_blind_for_a_moment(log: MonitorWorld) -> None:
+    write(log, GOOD)
+    log.monitor.always["metrics"] = FORBIDDEN
+    assert "metrics cannot be read" in verdict(read(log)).text
+    del log.monitor.always["metrics"]
+    assert verdict(read(log)).result is Result.PASS
 
 
 def broken(edit: Callable[[dict[str, Any]], None]) -> Any:

@@ -51,21 +51,16 @@ def test_nothing_is_claimed_beyond_what_was_asked() -> None:
     assert assess(window(until=10), pulses(20), tallies(10), counts(20)).complete_until == at(10)
 
 
-def test_without_a_count_rows_are_believed_when_they_are_as_old_as_they_may_be() -> None:
-    assert assess(window(), pulses(20), tallies(19), None) == Assessment(at(15))
-
-
-def test_without_a_count_nothing_is_complete_beyond_the_newest_row() -> None:
-    assert assess(window(), pulses(20, 600), tallies(10), None).complete_until == at(10)
-
-
-def test_without_a_count_and_without_rows_nothing_is_known() -> None:
+def test_without_a_count_nothing_is_complete_however_old_the_rows_are() -> None:
+    assert assess(window(), pulses(20), tallies(19), None) == Assessment(None)
     assert assess(window(), [], [], None) == Assessment(None)
 
 
 def test_a_count_that_knows_of_nothing_beside_rows_is_none() -> None:
     nothing = Counts({}, {}, at(18))
-    assert assess(window(), pulses(20), tallies(19), nothing) == assess(window(), pulses(20), tallies(19), None)
+    found = assess(window(), pulses(20), tallies(19), nothing)
+    assert (found.complete_until, found.expected, found.problems) == (None, {}, ())
+    assert "metrics count no request" in (found.doubt or "")
     assert assess(window(), [], [], nothing).complete_until == at(15)
 
 
@@ -177,8 +172,10 @@ def test_whatever_is_told_no_claim_reaches_beyond_now_or_what_was_asked(
     told = [Tally(at(m), name, n, n, 0) for m, name, n in rows]
     counted = Counts({(at(m), name): n for m, name, n in due}, {}, at(20 - delay))
     found = assess(window(until=until), pulses(20), told, counted)
-    assert found.complete_until is not None
-    assert found.complete_until <= min(at(until), at(20 - 1), at(20 - delay)) or not counted.requests
+    if found.complete_until is None:
+        assert not counted.requests
+    else:
+        assert found.complete_until <= min(at(until), at(20 - 1), at(20 - delay)) or not counted.requests
     assert all(n > 0 for n in found.expected.values())
 
 
