@@ -25,28 +25,29 @@ _T = TypeVar("_T")
 
 
 class Once(Generic[_T]):
-    """Something read by whoever needs it first; the others wait for it. A failure is remembered too."""
+    """Something read by whoever needs it first; the others wait for it. Who asks after a failure reads anew."""
 
     def __init__(self, read: Callable[[], _T]) -> None:
         self._read = read
         self._lock = threading.Lock()
         self._value: list[_T] = []
-        self._error: DeployerError | None = None
+        self._failures: list[DeployerError] = []
 
     def __call__(self) -> _T:
         """Return it.
 
         Raises:
-            DeployerError: it could not be read, now or before.
+            DeployerError: it could not be read, now or while this waited for whoever was reading.
         """
+        before = len(self._failures)
         with self._lock:
-            if self._error is not None:
-                raise self._error
+            if len(self._failures) > before:
+                raise self._failures[-1]
             if not self._value:
                 try:
                     self._value.append(self._read())
                 except DeployerError as exc:
-                    self._error = exc
+                    self._failures.append(exc)
                     raise
             return self._value[0]
 
