@@ -76,6 +76,7 @@ def test_a_request_for_one_deployment_leaves_no_trace_in_the_next(world: HttpsWo
 def test_scaling_sends_the_number_of_instances_and_nothing_else(world: HttpsWorld) -> None:
     """2: get() and PUT of a deployment drop modelMountPath and send injected variables back as the user's."""
     world.platform.scale_deployment("green", 5)
+    world.clock.advance(60.0)
     world.platform.set_traffic(HALF, {})
     assert bodies(world, "PUT", "/deployments/") == []
     assert bodies(world, "PATCH", "/deployments/green$") == [{"sku": {"name": "Default", "capacity": 5}}]
