@@ -149,10 +149,16 @@ class EndpointCreate:
         return name if name.startswith("/") else f"{self._resource.workspace.id}/computes/{name}"
 
 
+def user_identities(document: Mapping[str, Any]) -> list[str]:
+    """Resource ids of the identities that ``identity`` of an endpoint's YAML names; empty: system-assigned."""
+    if str(document.get("type") or "").replace("_", "").lower() != "userassigned":
+        return []
+    users = cast("list[Any]", document.get("user_assigned_identities") or [])
+    return [str(each["resource_id"] if isinstance(each, dict) else each) for each in users]  # pyright: ignore[reportUnknownArgumentType]
+
+
 def _identity(document: Mapping[str, Any]) -> dict[str, Any]:
     """Identity in ARM's words. Source: reference-yaml-endpoint-online; system-assigned when nothing is said."""
-    users = cast("list[Any]", document.get("user_assigned_identities") or [])
     if str(document.get("type") or "").replace("_", "").lower() != "userassigned":
         return {"type": "SystemAssigned"}
-    ids = [str(each["resource_id"] if isinstance(each, dict) else each) for each in users]  # pyright: ignore[reportUnknownArgumentType]
-    return {"type": "UserAssigned", "userAssignedIdentities": {each: {} for each in ids}}
+    return {"type": "UserAssigned", "userAssignedIdentities": {each: {} for each in user_identities(document)}}

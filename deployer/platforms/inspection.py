@@ -15,8 +15,10 @@ from deployer.manifest.schema import PlatformType, TelemetrySource
 from deployer.manifest.spec import RolloutSpec
 from deployer.platforms import inspection_capacity as capacity
 from deployer.platforms import inspection_telemetry as sight
+from deployer.platforms.endpoint_create import user_identities
 from deployer.platforms.endpoint_resource import properties
 from deployer.platforms.facts import Facts, Once
+from deployer.platforms.reading import elastic_limits
 from deployer.platforms.rights import Right, Scope, Situation, missing_rights, needed_rights
 from deployer.ports.clock import Clock
 from deployer.ports.inspection import Check, CheckState, Price, Question
@@ -127,11 +129,11 @@ class AzureInspector:
         granted = 0
         for scope in Scope:
             wanted = [right for right in rights if right.scope is scope]
-            where = self._scope_id(scope) if wanted else None
-            if where is None:
-                continue
-            missing = missing_rights(wanted, self._facts.permissions(where))
-            granted += len(wanted) - len(missing)
+            places = self._places(scope) if wanted else []
+            missing = {
+                right: None for place in places for right in missing_rights(wanted, self._facts.permissions(place))
+            }
+            granted += len(wanted) - len(missing) if places else 0
             checks += [_missing(right) for right in missing]
         if not checks:
             return [Check("rights", CheckState.OK, f"all {granted} that are needed")]
@@ -147,10 +149,27 @@ class AzureInspector:
             local_model=any(each.model_path is not None for each in deployments),
             local_environment=any(isinstance(each.document.get("environment"), dict) for each in deployments),
             named_environment=any(_is_named(each.document.get("environment")) for each in deployments),
+            asks_workspace=self._spec.manifest.gate.telemetry.log_analytics_workspace_id is not None,
+            user_identity=bool(self._identities()),
         )
 
-    def _scope_id(self, scope: Scope) -> str | None:
-        """Where ``scope`` is; None: not known, and the query of telemetry itself shows whether the right is there."""
+    def _identities(self) -> list[str]:
+        """Ids of the endpoint's user-assigned identities: as it is, or as it will be made."""
+        found = self._facts.endpoint()
+        if found is None:
+            return user_identities(self._spec.endpoint.document.get("identity") or {})
+        identity: dict[str, Any] = found.get("identity") or {}
+        users: dict[str, Any] = identity.get("userAssignedIdentities") or {}
+        return sorted(users)
+
+    def _places(self, scope: Scope) -> list[str]:
+        """Where ``scope`` is; empty: not known, and the query of telemetry itself shows whether the right is there."""
+        if scope is Scope.IDENTITY:
+            return self._identities()
+        place = self._place(scope)
+        return [place] if place else []
+
+    def _place(self, scope: Scope) -> str | None:
         facts, asked = self._facts, self._spec.manifest.gate.telemetry
         match scope:
             case Scope.WORKSPACE:
@@ -161,7 +180,7 @@ class AzureInspector:
                 return facts.subscription_id
             case Scope.COMPONENT:
                 return asked.app_insights or sight.linked_component(facts)
-            case Scope.LOGS:
+            case _:
                 return sight.logs_workspace_id(facts, asked, self._around.source)
 
     def _endpoint(self) -> Sequence[Check]:
@@ -191,7 +210,15 @@ class AzureInspector:
             text = "nothing takes traffic yet" + ("; the baseline is deployed first" if has_baseline else "")
             fix = "" if has_baseline else "Add `baseline`, else there is nothing to compare with or to go back to."
             return [Check(name, CheckState.OK if has_baseline else CheckState.WARN, text, fix)]
-        return [_live_check(endpoint, each) for each in sorted(live)]
+        return [check for each in sorted(live) for check in (_live_check(endpoint, each), *self._elastic(each))]
+
+    def _elastic(self, name: str) -> Sequence[Check]:
+        document = self._facts.deployment(name)
+        limits = elastic_limits(document) if document else None
+        if limits is None:
+            return []
+        text = f"{name} scales itself from {limits[0]} to {limits[1]} instances: how many it has now is not known"
+        return [Check("stable", CheckState.WARN, text, "Give the candidate min_instances that can take the traffic.")]
 
 
 def _is_named(environment: object) -> bool:

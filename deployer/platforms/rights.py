@@ -32,6 +32,7 @@ class Scope(StrEnum):
     SUBSCRIPTION = "subscription"
     LOGS = "Log Analytics workspace"
     COMPONENT = "Application Insights component"
+    IDENTITY = "user-assigned identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ class Situation:
     local_environment: bool = True
     named_environment: bool = True
     """The environment is one of the workspace's, found by its name."""
+    asks_workspace: bool = True
+    """Rows are asked of a Log Analytics workspace by its id; else of the resource that they tell of."""
+    user_identity: bool = False
+    """The endpoint has a user-assigned identity, which every write of the endpoint names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,14 @@ def _reads_logs(situation: Situation) -> bool:
 
 def _reads_component(situation: Situation) -> bool:
     return situation.source is TelemetrySource.APP_INSIGHTS
+
+
+def _asks_workspace(situation: Situation) -> bool:
+    return situation.asks_workspace and (_reads_logs(situation) or _reads_component(situation))
+
+
+def _asks_component(situation: Situation) -> bool:
+    return _reads_component(situation) and not situation.asks_workspace
 
 
 RIGHTS = (
@@ -177,13 +190,24 @@ RIGHTS = (
         "Microsoft.OperationalInsights/workspaces/query/read",
         "the gate is blind",
         Scope.LOGS,
-        needed=_reads_logs,
+        needed=_asks_workspace,
     ),
     Right(
         "Microsoft.OperationalInsights/workspaces/query/AmlOnlineEndpointTrafficLog/read",
         "the gate is blind",
         Scope.LOGS,
-        needed=_reads_logs,
+        needed=lambda it: _reads_logs(it) and it.asks_workspace,
+    ),
+    Right(
+        "Microsoft.OperationalInsights/workspaces/query/AppRequests/read",
+        "the gate is blind",
+        Scope.LOGS,
+        needed=lambda it: _reads_component(it) and it.asks_workspace,
+    ),
+    Right(
+        "Microsoft.Insights/logs/AmlOnlineEndpointTrafficLog/read",
+        "the gate is blind",
+        needed=lambda it: _reads_logs(it) and not it.asks_workspace,
     ),
     Right(
         "Microsoft.Insights/components/read",
@@ -199,8 +223,14 @@ RIGHTS = (
         blocks=False,
         needed=_reads_component,
     ),
-    Right("Microsoft.Insights/components/query/read", "the gate is blind", Scope.COMPONENT, needed=_reads_component),
-    Right("Microsoft.Insights/logs/AppRequests/read", "the gate is blind", Scope.COMPONENT, needed=_reads_component),
+    Right("Microsoft.Insights/components/query/read", "the gate is blind", Scope.COMPONENT, needed=_asks_component),
+    Right("Microsoft.Insights/logs/AppRequests/read", "the gate is blind", Scope.COMPONENT, needed=_asks_component),
+    Right(
+        "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action",
+        "no write of the endpoint is accepted: traffic cannot be shifted",
+        Scope.IDENTITY,
+        needed=lambda it: it.user_identity,
+    ),
     Right("Microsoft.Authorization/permissions/read", "rights cannot be checked beforehand", blocks=False),
 )
 

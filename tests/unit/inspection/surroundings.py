@@ -45,6 +45,7 @@ ENDPOINT = f"{SPACE}/onlineEndpoints/digits"
 REGION = f"{SUB}/providers/Microsoft.MachineLearningServices/locations/westeurope"
 LOGS = f"{GROUP}/providers/Microsoft.OperationalInsights/workspaces/logs"
 COMPONENT = f"{GROUP}/providers/Microsoft.Insights/components/ai"
+IDENTITY = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/digits"
 PERMISSIONS = "/providers/Microsoft.Authorization/permissions"
 SETTINGS = f"{ENDPOINT}/providers/Microsoft.Insights/diagnosticSettings"
 COMPUTE = f"{SPACE}/computes/aks-prod"
@@ -88,7 +89,7 @@ def documents() -> dict[str, Any]:
         ],
         **{
             f"{scope}{PERMISSIONS}": [{"actions": role()["Actions"], "notActions": []}]
-            for scope in (SPACE, GROUP, SUB, LOGS, COMPONENT)
+            for scope in (SPACE, GROUP, SUB, LOGS, COMPONENT, IDENTITY)
         },
         SETTINGS: [
             {

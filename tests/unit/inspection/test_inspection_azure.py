@@ -8,6 +8,7 @@ from surroundings import (
     COMPUTE,
     ENDPOINT,
     GROUP,
+    IDENTITY,
     LOGS,
     PERMISSIONS,
     REGION,
@@ -31,6 +32,7 @@ SCOPES = {
     Scope.SUBSCRIPTION: SUB,
     Scope.LOGS: LOGS,
     Scope.COMPONENT: COMPONENT,
+    Scope.IDENTITY: IDENTITY,
 }
 MANAGED, CLUSTER = "managed/canary.yaml", "kubernetes/canary.yaml"
 
@@ -95,6 +97,23 @@ def test_each_missing_right_is_named_with_what_breaks(right: object, manifest: s
     assert right.action in check.text  # type: ignore[attr-defined]
     assert right.without in check.text  # type: ignore[attr-defined]
     assert "deployer-role.json" in check.fix
+
+
+def test_an_endpoint_with_an_identity_of_its_own_needs_the_right_to_assign_it() -> None:
+    azure = Azure()
+    del azure.arm.there[f"{IDENTITY}{PERMISSIONS}"]
+    assert azure.the("rights").state is OK
+    azure.arm[ENDPOINT]["identity"] = {"type": "UserAssigned", "userAssignedIdentities": {IDENTITY: {}}}
+    assert azure.the("rights").state is FAIL
+    assert "userAssignedIdentities/assign/action is missing on the user-assigned identity" in azure.the("rights").text
+
+
+@pytest.mark.parametrize("named", [{"resource_id": IDENTITY}, IDENTITY])
+def test_an_endpoint_yet_to_be_made_needs_it_as_its_file_says(named: object) -> None:
+    azure = Azure()
+    del azure.arm.there[ENDPOINT], azure.arm.there[f"{IDENTITY}{PERMISSIONS}"]
+    azure.spec.endpoint.document["identity"] = {"type": "user_assigned", "user_assigned_identities": [named]}  # type: ignore[index]
+    assert azure.the("rights").state is FAIL
 
 
 def test_rights_that_may_not_be_listed_are_unknown() -> None:
@@ -171,6 +190,16 @@ def test_a_stable_that_failed_fails() -> None:
     azure = Azure()
     azure.platform.fail("blue", "out of memory")
     assert (azure.the("stable").state, "out of memory" in azure.the("stable").text) == (FAIL, True)
+
+
+def test_a_stable_that_scales_itself_is_said_to_be_of_unknown_size() -> None:
+    azure = Azure(CLUSTER)
+    azure.arm.there[f"{ENDPOINT}/deployments/blue"] = {
+        "sku": {"capacity": 12},
+        "properties": {"scaleSettings": {"scaleType": "TargetUtilization", "minInstances": 1, "maxInstances": 20}},
+    }
+    _, elastic = azure.found("stable")
+    assert (elastic.state, "from 1 to 20 instances" in elastic.text) == (WARN, True)
 
 
 # ---- room and money

@@ -15,11 +15,12 @@ ROLE = Path(__file__).parents[3] / "manifests" / "azure" / "deployer-role.json"
 READ = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/read"
 KEYS = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/listKeys/action"
 ALL = [
-    Situation(platform, source, auth, *uploads)
+    Situation(platform, source, auth, *uploads, asks_workspace=asks_workspace, user_identity=uploads[0])
     for platform in (PlatformType.MANAGED, PlatformType.KUBERNETES)
     for source in (TelemetrySource.TRAFFIC_LOG, TelemetrySource.APP_INSIGHTS, TelemetrySource.METRICS)
     for auth in ("key", "aml_token", "aad_token")
     for uploads in ((True, True, True), (False, False, False))
+    for asks_workspace in (True, False)
 ]
 
 
@@ -86,6 +87,25 @@ def test_only_what_the_situation_uses_is_asked_for(situation: Situation) -> None
     assert any("autoscaleSettings" in action for action in actions) is (situation.platform is PlatformType.MANAGED)
     assert any("computes" in action for action in actions) is (situation.platform is PlatformType.KUBERNETES)
     assert any("codes/versions/write" in action for action in actions) is situation.local_code
+
+
+@pytest.mark.parametrize(
+    ("source", "asks_workspace", "wanted"),
+    [
+        (TelemetrySource.TRAFFIC_LOG, True, {"query/read", "query/AmlOnlineEndpointTrafficLog/read"}),
+        (TelemetrySource.TRAFFIC_LOG, False, {"Insights/logs/AmlOnlineEndpointTrafficLog/read"}),
+        (TelemetrySource.APP_INSIGHTS, True, {"query/read", "query/AppRequests/read"}),
+        (TelemetrySource.APP_INSIGHTS, False, {"components/query/read", "Insights/logs/AppRequests/read"}),
+        (TelemetrySource.METRICS, True, set()),
+    ],
+)
+def test_rows_are_asked_where_the_telemetry_asks_them(
+    source: TelemetrySource, asks_workspace: bool, wanted: set[str]
+) -> None:
+    situation = Situation(PlatformType.MANAGED, source, asks_workspace=asks_workspace)
+    asked = {right.action for right in needed_rights(situation) if right.without == "the gate is blind"}
+    prefixes = ("Microsoft.OperationalInsights/workspaces/", "Microsoft.Insights/", "Microsoft.")
+    assert asked == {next(f"{each}{end}" for each in prefixes if f"{each}{end}" in role()["Actions"]) for end in wanted}
 
 
 def test_the_role_has_no_wildcard_and_nothing_twice() -> None:
