@@ -148,7 +148,27 @@ class Lease:
         before = Holder.parse(value)
         if before is not None and before.owner != self._owner and not take_over and not is_gone(before.owner):
             value = self._watch(before, waiting, signal)
-        mine = self._take(value, take_over=take_over, at_once=at_once)
+        self._hold(self._take(value, take_over=take_over, at_once=at_once))
+
+    def take_with(
+        self, value: str | None, write: Callable[[Mapping[str, str | None], Mapping[str, str | None]], None]
+    ) -> None:
+        """Take the lease over, whoever has it, by a write that does something else too.
+
+        Args:
+            value: the lease as it reads now.
+            write: is given the tags to write, and those that must hold; raises when it did not write.
+        """
+        mine = Holder(self._owner, fence_of(value) + 1, 0)
+        write({LEASE: str(mine)}, {LEASE: value})
+        self._hold(mine)
+
+    @property
+    def is_held(self) -> bool:
+        """It was taken, and not given back since."""
+        return self._held is not None
+
+    def _hold(self, mine: Holder) -> None:
         self._held, self._beat_at = mine, self._clock.now()
         if self._heartbeat_s is not None:
             threading.Thread(target=self._keep_beating, args=(self._heartbeat_s,), daemon=True).start()
@@ -302,23 +322,27 @@ class Lease:
             with suppress(PlatformError):  # a lost lease is found by the run itself, at its next look
                 self.beat()
 
-    def release(self) -> None:
-        """Give the lease back, keeping its fence; silent when it is not ours any more, or cannot be written."""
+    def release(self, *, at_once: bool = False) -> None:
+        """Give the lease back, keeping its fence; silent when it is not ours any more, or cannot be written.
+
+        Args:
+            at_once: do not look whether it stays so: for who has waited since the last write that others may have made.
+        """
         self._released.set()
         with self._lock:
             held, self._held = self._held, None
         if held is not None:
             with suppress(PlatformError):
-                self._free(held)
+                self._free(held, at_once=at_once)
 
-    def _free(self, held: Holder) -> None:
+    def _free(self, held: Holder, *, at_once: bool) -> None:
         """Write a free lease; where older maps may come over it, see that it stays, for nobody will after us."""
         capabilities, value = self._platform.capabilities, str(held)
         freed = {**self._kept, LEASE: str(replace(held, owner=""))}
         for _ in range(FREED_LOOKS):
             try:
                 self._platform.set_tags(freed, expect={LEASE: value})
-                if capabilities.compare_and_set:
+                if capabilities.compare_and_set or at_once:
                     return
             except ConflictError:
                 pass

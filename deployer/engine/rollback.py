@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import timedelta
 
-from deployer.engine.lease import SETTLE_POLLS, Lease
+from deployer.engine.lease import SETTLE_POLLS, Lease, LostLeaseError
 from deployer.engine.operations import Site, no_endpoint
+from deployer.engine.rollback_target import Target, is_idle, target_of
 from deployer.engine.runner import Listener
 from deployer.errors import (
     ConflictError,
@@ -24,7 +25,8 @@ from deployer.rollout.ending import Ended
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.model import Phase
 from deployer.rollout.plan import DEPLOY_PATIENCE
-from deployer.rollout.tags import GOOD, PHASE, PREVIOUS, REQUEST, Revision, marks_of, revision_of, tags_for_good
+from deployer.rollout.tags import LEASE, PHASE, REQUEST, marks_of, tags_for_good
+from deployer.rollout.way_back import REVERT_BACKOFF_S
 
 READY_S = 600.0
 """How long a version that must be made again may take to become ready, besides what the platform takes for it."""
@@ -46,21 +48,24 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
         PlatformError: the write could not be verified: a human must act.
     """
     endpoint = _observe(site)
-    target = _target(endpoint, to)
+    target = target_of(endpoint, to)
     if target is None:
         return _no_target(endpoint)
-    if _stands(endpoint, target) and _idle(endpoint) and not endpoint.settling:
-        return Ended(ExitCode.OK, f"nothing to do: {target.name} has 100% already")
+    if _is_done(endpoint, target):
+        endpoint = _observe_again(site)
+        target = target_of(endpoint, to) or target
+        if _is_done(endpoint, target):
+            return Ended(ExitCode.OK, f"nothing to do: {target.name} has 100% already")
     _check(endpoint, target, force=force)  # before the lease is taken: a mistake must not stop a healthy rollout
     lease = site.lease()
-    lease.acquire(take_over=True, at_once=True)
     try:
-        return _shift_back(site, lease, listener, target, reason=reason, force=force)
+        return _shift_back(site, lease, listener, endpoint, target, reason=reason, force=force)
     except NotFoundError:  # the rollout that was just ending has retired it meanwhile: look again
-        target = _target(_observe(site), to) or target
-        return _shift_back(site, lease, listener, target, reason=reason, force=force)
+        endpoint = _observe(site)
+        target = target_of(endpoint, to) or target
+        return _shift_back(site, lease, listener, endpoint, target, reason=reason, force=force)
     finally:
-        lease.release()
+        lease.release(at_once=True)
 
 
 def _observe(site: Site) -> Endpoint:
@@ -70,8 +75,16 @@ def _observe(site: Site) -> Endpoint:
     return endpoint
 
 
+def _observe_again(site: Site) -> Endpoint:
+    """Look once more, a little later where one look may be an old one."""
+    capabilities = site.platform.capabilities
+    if not capabilities.compare_and_set:
+        site.clock.sleep(capabilities.poll_s)
+    return _observe(site)
+
+
 def _no_target(endpoint: Endpoint) -> Ended:
-    if not _idle(endpoint):
+    if not is_idle(endpoint):
         return Ended(
             ExitCode.REFUSED,
             f"there is no earlier version to go back to; traffic stays at {in_words(endpoint.traffic)}. "
@@ -80,25 +93,14 @@ def _no_target(endpoint: Endpoint) -> Ended:
     return Ended(ExitCode.OK, f"no earlier version is known; traffic stays at {in_words(endpoint.traffic)}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    name: str
-    digest: str
-    """Empty: whatever the deployment is."""
-    instances: int = 0
-    """That it had when it was in use; 0: unknown."""
-
-    def is_met_by(self, found: Deployment) -> bool:
-        """Whether ``found`` is this version."""
-        return not self.digest or found.digest == self.digest
-
-
-def _stands(endpoint: Endpoint, target: _Target) -> bool:
+def _is_done(endpoint: Endpoint, target: Target) -> bool:
+    """Whether there is nothing to do, as far as one look tells."""
     found = endpoint.deployments.get(target.name)
-    return _has_all(endpoint, target.name) and found is not None and target.is_met_by(found)
+    stands = _has_all(endpoint, target.name) and found is not None and target.is_met_by(found)
+    return stands and is_idle(endpoint) and not endpoint.settling
 
 
-def _check(endpoint: Endpoint, target: _Target, *, force: bool) -> None:
+def _check(endpoint: Endpoint, target: Target, *, force: bool) -> None:
     """Refuse a target that cannot take traffic.
 
     Raises:
@@ -128,10 +130,43 @@ def _check(endpoint: Endpoint, target: _Target, *, force: bool) -> None:
         )
 
 
-def _shift_back(site: Site, lease: Lease, listener: Listener, target: _Target, *, reason: str, force: bool) -> Ended:
-    before = _observe(site)
-    name = target.name
+def _shift_back(
+    site: Site, lease: Lease, listener: Listener, before: Endpoint, target: Target, *, reason: str, force: bool
+) -> Ended:
+    name, needed = target.name, _instances(before, target)
     found = before.deployments.get(name)
+    is_there = found is not None and target.is_met_by(found) and found.instances_wanted > 0
+    if found is None or not is_there or (found.instances_ready < 1 and not force):
+        _take(lease, listener)
+        _make_ready(site, listener, target, needed, force=force)
+    started = site.clock.now()
+    _write_traffic(site, lease, listener, before, name, force=force)
+    took_s = (site.clock.now() - started).total_seconds()
+    listener.on_note(f"traffic is back: {name} has 100%, verified")
+    after = _keep_books(site, lease, listener, before, target, needed, reason=reason, force=force)
+    left = [other for other in after.deployments if other != name]
+    kept = f"; {', '.join(left)} left at 0%" if left else ""
+    return Ended(ExitCode.OK, f"rolled back: {name} has 100%, verified in {took_s:.1f}s{kept}")
+
+
+def _take(lease: Lease, listener: Listener) -> None:
+    """Stop a rollout that runs, before something that takes long; tags that cannot be written hold nothing up."""
+    if lease.is_held:
+        return
+    try:
+        lease.acquire(take_over=True, at_once=True)
+    except PlatformError as exc:
+        listener.on_note(f"going on without the lease: {exc.message}")
+
+
+def _make_ready(site: Site, listener: Listener, target: Target, needed: int, *, force: bool) -> None:
+    """See that the target is there, in its version, with an instance that answers.
+
+    Raises:
+        NotReadyError: it will not be, or not in time.
+    """
+    name = target.name
+    found = _observe(site).deployments.get(name)
     if found is not None and not target.is_met_by(found):
         listener.on_note(f"{name} holds another version: removing it")
         site.platform.delete_deployment(name)
@@ -139,27 +174,141 @@ def _shift_back(site: Site, lease: Lease, listener: Listener, target: _Target, *
     if found is None:
         listener.on_note(f"{name} is gone: making it again from its record")
         site.platform.recreate_deployment(name, target.digest)
-    needed = _instances(before, target)
     if found is not None and found.instances_wanted == 0:
         listener.on_note(f"{name} is scaled to 0: starting {needed} instance{'s' * (needed > 1)}")
         site.platform.scale_deployment(name, needed)
     if not force:
         _await_ready(site, listener, name)
-    started = site.clock.now()
-    after = _write_traffic(site, lease, name)
-    took_s = (site.clock.now() - started).total_seconds()
-    _note(site, lease, listener, before, after, name, reason)
-    after = _see_that_it_stays(site, lease, listener, after, name)
-    _make_large_enough(site, listener, after.deployments[name], needed)
-    left = [other for other in after.deployments if other != name]
-    kept = f"; {', '.join(left)} left at 0%" if left else ""
-    return Ended(ExitCode.OK, f"rolled back: {name} has 100%, verified in {took_s:.1f}s{kept}")
 
 
-def _instances(before: Endpoint, target: _Target) -> int:
+def _instances(before: Endpoint, target: Target) -> int:
     """Instances that all traffic takes: as many as the target had, and as many as who answers now."""
     live = [found.instances_wanted for name, found in before.deployments.items() if before.traffic.get(name)]
     return max(target.instances, *live, 1)
+
+
+def _write_traffic(site: Site, lease: Lease, listener: Listener, before: Endpoint, name: str, *, force: bool) -> None:
+    """Write all traffic to ``name``, and the lease with it; again after a passing failure, until the reserve is spent.
+
+    Raises:
+        LostLeaseError: another run took over since.
+        NotReadyError: ``name`` has no ready instance. Traffic is unchanged.
+        PlatformError: not written, or not verified; traffic is what the error says.
+    """
+    until = site.clock.now() + timedelta(seconds=site.platform.capabilities.restore_reserve_s)
+    value, attempts = before.tags.get(LEASE), 0
+    with_lease = True
+    while True:
+        try:
+            return _put_traffic(site, lease, value, name, force=force, with_lease=with_lease)
+        except (LostLeaseError, NotFoundError, NotReadyError):
+            raise
+        except PlatformError as exc:
+            passing = isinstance(exc, ConflictError | TransientError)
+            if site.clock.now() >= until or site.signal() or not (passing or with_lease):
+                raise _stuck(site, exc) from exc
+            listener.on_note(f"not written: {exc.message}; trying again")
+            with_lease = with_lease and passing
+        site.clock.sleep(REVERT_BACKOFF_S[min(attempts, len(REVERT_BACKOFF_S) - 1)])
+        attempts += 1
+        value = _lease_now(site, lease, value)
+
+
+def _lease_now(site: Site, lease: Lease, value: str | None) -> str | None:
+    """Return what the lease reads before another try; one that we hold is written again, in case a map came over it.
+
+    Raises:
+        LostLeaseError: another run took it.
+    """
+    try:
+        if lease.is_held:
+            lease.write({})
+        return _observe(site).tags.get(LEASE)
+    except LostLeaseError:
+        raise
+    except PlatformError:
+        return value
+
+
+def _put_traffic(site: Site, lease: Lease, value: str | None, name: str, *, force: bool, with_lease: bool) -> None:
+    """Write once.
+
+    Raises:
+        LostLeaseError: another run took the lease that we held.
+        PlatformError: as ``set_traffic`` says.
+    """
+    platform, traffic = site.platform, {name: 100}
+    if lease.is_held:
+        with lease.guarding() as expect:
+            return platform.set_traffic(traffic, {}, expect=expect if with_lease else None, force=force)
+    if not with_lease:  # tags cannot be written here: traffic still can
+        return platform.set_traffic(traffic, {}, force=force)
+    return lease.take_with(
+        value, lambda tags, expect: platform.set_traffic(traffic, {}, expect=expect, tags=tags, force=force)
+    )
+
+
+def _stuck(site: Site, error: PlatformError) -> PlatformError:
+    try:
+        seen = site.platform.observe()
+        now = f"traffic is {in_words(seen.traffic)}" if seen is not None else "the endpoint is gone"
+    except PlatformError as exc:
+        now = f"what traffic is now cannot be read ({exc.message})"
+    stuck = PlatformError(f"the rollback could not be written: {error.message}; {now}", hint=error.hint)
+    stuck.exit_code = ExitCode.STUCK
+    return stuck
+
+
+def _has_all(endpoint: Endpoint, name: str) -> bool:
+    return dict(endpoint.traffic) == {name: 100} and not endpoint.mirror
+
+
+def _keep_books(
+    site: Site,
+    lease: Lease,
+    listener: Listener,
+    before: Endpoint,
+    target: Target,
+    needed: int,
+    *,
+    reason: str,
+    force: bool,
+) -> Endpoint:
+    """Do what can wait until traffic is safe; what fails here is only said, but for another write of traffic."""
+    name = target.name
+    try:
+        after = _observe(site)
+    except PlatformError as exc:
+        listener.on_note(f"traffic is back, but the endpoint cannot be read now: {exc.message}")
+        after = before
+    _note(site, lease, listener, before, after, name, reason)
+    after = _see_that_it_stays(site, lease, listener, after, name, force=force)
+    if (found := after.deployments.get(name)) is not None:
+        _make_large_enough(site, listener, found, needed)
+    return after
+
+
+def _see_that_it_stays(
+    site: Site, lease: Lease, listener: Listener, after: Endpoint, name: str, *, force: bool
+) -> Endpoint:
+    """Where no compare-and-set keeps a rollout's last write from coming after ours: look again, and write again."""
+    capabilities = site.platform.capabilities
+    if capabilities.compare_and_set:
+        return after
+    site.clock.sleep(SETTLE_POLLS * capabilities.poll_s)
+    seen = _look(site)
+    if seen is None or _has_all(seen, name):
+        return seen or after
+    listener.on_note(f"a write that was under way came after the rollback ({in_words(seen.traffic)}): writing again")
+    _write_traffic(site, lease, listener, seen, name, force=force)
+    return _look(site) or seen
+
+
+def _look(site: Site) -> Endpoint | None:
+    """Look, when that is possible now."""
+    with suppress(TransientError):
+        return _observe(site)
+    return None
 
 
 def _make_large_enough(site: Site, listener: Listener, found: Deployment, needed: int) -> None:
@@ -174,90 +323,29 @@ def _make_large_enough(site: Site, listener: Listener, found: Deployment, needed
         listener.on_note(f"traffic is back, but {found.name} may be too small for it: {exc.message} ({exc.hint})")
 
 
-def _write_traffic(site: Site, lease: Lease, name: str) -> Endpoint:
-    """Write once; once more when an older map of tags had come over our lease. Return the reading that shows it.
-
-    Raises:
-        PlatformError: not written, or not verified.
-    """
-    try:
-        with lease.guarding() as expect:
-            site.platform.set_traffic({name: 100}, {}, expect=expect)
-    except ConflictError:
-        lease.write({})  # raises when the lease is lost to another run
-        with lease.guarding() as expect:
-            site.platform.set_traffic({name: 100}, {}, expect=expect)
-    after = site.platform.observe()
-    if after is None or not _has_all(after, name):
-        error = PlatformError("the rollback was written but does not read back", hint="Look at the endpoint now.")
-        error.exit_code = ExitCode.STUCK
-        raise error
-    return after
-
-
-def _has_all(endpoint: Endpoint, name: str) -> bool:
-    return dict(endpoint.traffic) == {name: 100} and not endpoint.mirror
-
-
-def _see_that_it_stays(site: Site, lease: Lease, listener: Listener, after: Endpoint, name: str) -> Endpoint:
-    """Where no compare-and-set keeps a rollout's last write from coming after ours: look again, and write again."""
-    capabilities = site.platform.capabilities
-    if capabilities.compare_and_set:
-        return after
-    site.clock.sleep(SETTLE_POLLS * capabilities.poll_s)
-    seen = _observe(site)
-    if _has_all(seen, name):
-        return seen
-    listener.on_note(f"a write that was under way came after the rollback ({in_words(seen.traffic)}): writing again")
-    return _write_traffic(site, lease, name)
-
-
 def _note(
     site: Site, lease: Lease, listener: Listener, before: Endpoint, after: Endpoint, name: str, reason: str
 ) -> None:
     """Write down what was done; traffic is safe already, so a failure here is only said."""
     now = site.clock.now()
-    digest = after.deployments[name].digest or ""
+    found = after.deployments.get(name)
+    digest = found.digest or "" if found else ""
     tags = tags_for_good(before.tags, (name, digest), None, now) | {REQUEST: None}
     marks = marks_of(before.tags)
     if marks is not None and marks.phase is not Phase.PROMOTED:
         tags[PHASE] = f"{Phase.ROLLED_BACK.value}:{marks.position}"
     event = {"type": "manual_rollback", "to": name, "from": dict(before.traffic), "reason": reason}
     try:
-        lease.write(tags)
+        if lease.is_held:
+            lease.write(tags)
+        else:
+            site.platform.set_tags(tags)
+    except PlatformError as exc:
+        listener.on_note(f"traffic is back, but the endpoint's tags do not say so: {exc.message}")
+    try:
         site.journal.append(f"{now:%Y%m%dT%H%M%S}-rollback", Entry(now, site.actor, event))
-    except (PlatformError, StoreError) as exc:
+    except StoreError as exc:
         listener.on_note(f"traffic is back, but this could not be written down: {exc.message}")
-
-
-def _idle(endpoint: Endpoint) -> bool:
-    marks = marks_of(endpoint.tags)
-    return marks is None or not marks.is_active
-
-
-def _target(endpoint: Endpoint, to: str | None) -> _Target | None:
-    """The version to go back to; None: none is known."""
-    good, previous = (revision_of(endpoint.tags.get(tag)) for tag in (GOOD, PREVIOUS))
-    if to is not None:
-        for revision in (good, previous):
-            if revision is not None and to == str(revision.number):
-                return _Target(revision.name, revision.digest, revision.instances)
-        return _named(endpoint, to, (good, previous))
-    marks = marks_of(endpoint.tags)
-    if marks is not None and marks.phase is not Phase.PROMOTED:
-        return _Target(marks.stable, marks.stable_digest) if marks.stable else None
-    return _Target(previous.name, previous.digest, previous.instances) if previous else None
-
-
-def _named(endpoint: Endpoint, name: str, revisions: tuple[Revision | None, ...]) -> _Target:
-    """The deployment ``name``: as it is, or, when it is gone, the version of that name that the tags tell of."""
-    known = next((each for each in revisions if each is not None and each.name == name), None)
-    if name in endpoint.deployments:
-        return _Target(name, "", known.instances if known else 0)
-    if known is not None:
-        return _Target(name, known.digest, known.instances)
-    marks = marks_of(endpoint.tags)
-    return _Target(name, marks.stable_digest if marks is not None and marks.stable == name else "")
 
 
 def _await_ready(site: Site, listener: Listener, name: str) -> None:

@@ -114,7 +114,11 @@ class Endpoint:
         await self._create(name, digest, load_revision(self._layout, digest))
 
     async def set_traffic(
-        self, traffic: Mapping[str, Any], mirror: Mapping[str, Any], expect: Mapping[str, str | None] | None
+        self,
+        traffic: Mapping[str, Any],
+        mirror: Mapping[str, Any],
+        expect: Mapping[str, str | None] | None,
+        force: bool = False,  # noqa: FBT001, FBT002 - by name, from another process
     ) -> None:
         """Replace the split if ``expect`` holds; return once Envoy reports it."""
         wanted = check_split(traffic, mirror)
@@ -123,7 +127,7 @@ class Endpoint:
             self._check_tags(record, expect)
             for name in [*wanted.traffic, *wanted.mirror]:
                 served = self.plane.live(name)
-                if not served.ready:
+                if not served.ready and not force:
                     raise NotReadyError(
                         f"deployment {name} has no ready instance ({served.message or 'scaled to 0'})",
                         hint="Wait until it is ready; weights are unchanged.",

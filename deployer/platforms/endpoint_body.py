@@ -18,8 +18,19 @@ _READ_ONLY = frozenset({"scoringUri", "swaggerUri", "provisioningState", "keys"}
 _INJECTED = frozenset({"azureasyncoperationuri", "createdby", "createdat", "lastmodifiedat"})
 
 
-def with_traffic(document: Mapping[str, Any], traffic: Mapping[str, int], mirror: Mapping[str, int]) -> dict[str, Any]:
+def with_traffic(
+    document: Mapping[str, Any],
+    traffic: Mapping[str, int],
+    mirror: Mapping[str, int],
+    changed: Mapping[str, str | None] | None = None,
+) -> dict[str, Any]:
     """Make the body of the PUT that changes traffic and mirror of the endpoint just read, and nothing else.
+
+    Args:
+        document: the endpoint.
+        traffic: live percent by deployment.
+        mirror: mirrored percent by deployment.
+        changed: tags that change with it; None removes one.
 
     Raises:
         TransientError: the document is not whole; writing it back would lose what is missing.
@@ -33,9 +44,11 @@ def with_traffic(document: Mapping[str, Any], traffic: Mapping[str, int], mirror
     body = {key: value for key, value in document.items() if key not in _MADE_BY_SERVICE and value is not None}
     kept = {key: value for key, value in found.items() if key not in _READ_ONLY and value is not None}
     own = cast("dict[str, Any]", found.get("properties") or {})
-    tags = cast("dict[str, str]", document.get("tags") or {})
+    tags = {**cast("dict[str, str]", document.get("tags") or {}), **(changed or {})}
     # a tag of ours that a PATCH could only empty goes now: it would count among the 50 for ever
-    body["tags"] = {key: value for key, value in tags.items() if value or not key.startswith("deployer.")}
+    body["tags"] = {
+        key: value for key, value in tags.items() if value or (value is not None and not key.startswith("deployer."))
+    }
     if identity := cast("dict[str, Any]", document.get("identity") or {}):
         body["identity"] = _identity(identity)
     body["properties"] = {

@@ -76,13 +76,25 @@ class LocalPlatform:
             digest=spec.digest,
         )
 
-    def set_traffic(self, traffic: Traffic, mirror: Traffic, *, expect: Mapping[str, str | None] | None = None) -> None:
-        """Write Envoy's route table and wait until Envoy reports it."""
+    def set_traffic(
+        self,
+        traffic: Traffic,
+        mirror: Traffic,
+        *,
+        expect: Mapping[str, str | None] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        force: bool = False,
+    ) -> None:
+        """Write Envoy's route table and wait until Envoy reports it. The tags come first: who holds them may write."""
+        if tags:
+            self.set_tags(tags, expect=expect)
+            expect = tags
         self.client.call(
             "set_traffic",
             traffic=dict(traffic),
             mirror=dict(mirror),
             expect=None if expect is None else dict(expect),
+            **({"force": True} if force else {}),  # a daemon of an older version knows no such word
         )
 
     def set_tags(self, tags: Mapping[str, str | None], *, expect: Mapping[str, str | None] | None = None) -> None:

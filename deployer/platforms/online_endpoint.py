@@ -24,7 +24,7 @@ from deployer.platforms.progress import Progress
 from deployer.platforms.reading import created_at, digest_of, elastic_limits, name_of, read_deployment, read_endpoint
 from deployer.platforms.scoring import Scoring
 from deployer.platforms.specification import record, recorded, stale
-from deployer.platforms.tag_write import TAGS_MAX, TagWrite
+from deployer.platforms.tag_write import TAGS_MAX, TagWrite, check_tags
 from deployer.platforms.traffic_write import TrafficWrite, check_split
 from deployer.ports.clock import Clock
 from deployer.ports.platform import (
@@ -152,9 +152,18 @@ class OnlineEndpoint:
         if self._must_make(name, digest) is not None:
             self._make(name, known.body, digest)
 
-    def set_traffic(self, traffic: Traffic, mirror: Traffic, *, expect: Mapping[str, str | None] | None = None) -> None:
+    def set_traffic(
+        self,
+        traffic: Traffic,
+        mirror: Traffic,
+        *,
+        expect: Mapping[str, str | None] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        force: bool = False,
+    ) -> None:
         """Write the whole map with one PUT of the endpoint; return once two reads show it, usually in 20 to 70 s."""
-        self._traffic.write(check_split(traffic, mirror, self.capabilities), expect)
+        check_tags(tags or {})
+        self._traffic.write(check_split(traffic, mirror, self.capabilities), expect, tags=tags or {}, force=force)
 
     def set_tags(self, tags: Mapping[str, str | None], *, expect: Mapping[str, str | None] | None = None) -> None:
         """Compare and merge; checked, not atomic: Azure has no ETag."""

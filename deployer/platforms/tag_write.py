@@ -20,9 +20,8 @@ from deployer.platforms.endpoint_resource import (
     Deadline,
     EndpointResource,
     state_of,
-    tags_of,
 )
-from deployer.platforms.traffic_write import require_tags
+from deployer.platforms.traffic_write import require_tags, shows_tags
 
 KEY_MAX = 256
 VALUE_MAX = 256
@@ -42,15 +41,15 @@ class TagWrite:
 
     def write(self, tags: Mapping[str, str | None], expect: Mapping[str, str | None] | None) -> None:
         """Merge ``tags``; return once two reads show them. See ``ports.platform.Platform.set_tags``."""
-        _check(tags)
+        check_tags(tags)
         resource, sent = self._resource, False
         deadline = Deadline(resource.clock, BUSY_S)
         while True:
             with resource.lock:
                 before = resource.fresh()
-                if not (sent and _shows(before, tags)):  # a lost answer: our own write made ``expect`` untrue
+                if not (sent and shows_tags(before, tags)):  # a lost answer: our own write made ``expect`` untrue
                     require_tags(before, expect)
-                if _shows(before, tags) and self._stays(tags):
+                if shows_tags(before, tags) and self._stays(tags):
                     return
                 if state_of(before) not in BUSY or deadline.has_passed:
                     sent = True
@@ -82,7 +81,7 @@ class TagWrite:
         waiting = Deadline(self._resource.clock, LOST_S)
         while not waiting.has_passed:
             now = self._resource.look()
-            if now is not None and _shows(now, tags):
+            if now is not None and shows_tags(now, tags):
                 return self._stays(tags)
             waiting.pause(LOOK_S)
         if any(value is None for value in tags.values()):
@@ -93,18 +92,18 @@ class TagWrite:
         """Whether a second read, a little later, still shows them."""
         self._resource.clock.sleep(READ_BACK_S)
         again = self._resource.look()
-        if again is None or not _shows(again, tags):
+        if again is None or not shows_tags(again, tags):
             return False
-        self._resource.wrote(lambda document: _shows(document, tags))
+        self._resource.wrote(lambda document: shows_tags(document, tags))
         return True
 
 
-def _shows(document: Mapping[str, Any], tags: Mapping[str, str | None]) -> bool:
-    found = tags_of(document)
-    return all(found.get(key) == (value or None) for key, value in tags.items())
+def check_tags(tags: Mapping[str, str | None]) -> None:
+    """Refuse what Azure would refuse.
 
-
-def _check(tags: Mapping[str, str | None]) -> None:
+    Raises:
+        PlatformError: nothing was written.
+    """
     for key, value in tags.items():
         if not key or len(key) > KEY_MAX or len(value or "") > VALUE_MAX:
             raise PlatformError(

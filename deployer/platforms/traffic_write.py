@@ -33,6 +33,9 @@ from deployer.rollout.endpoint import Capabilities, Deployment, DeploymentState,
 
 VERIFY_S = 180.0
 """How long a traffic change may take to show: twice the longest that was recorded (70 s, recording 02) and some."""
+LONGEST_WRITE_S = BUSY_S + POLL_S + VERIFY_S + LOST_S + 2 * READ_BACK_S + 30.0
+"""What one call takes at the very most: the last PUT leaves when the endpoint was busy for ``BUSY_S``, and is then
+waited for; a fresh read and two proofs come with it, and half a minute for ARM's own answers."""
 TRIES = 3
 """PUTs that may be sent when earlier ones certainly did nothing."""
 RETRYABLE = frozenset({"operationcanceled", "internalservererror", "servicebusy", "toomanyrequests"})
@@ -94,19 +97,28 @@ class TrafficWrite:
         self.is_unproven = False
         """What became of the last write is not known: it may still change traffic. The next one writes in any case."""
 
-    def write(self, wanted: Split, expect: Mapping[str, str | None] | None) -> None:
+    def write(
+        self,
+        wanted: Split,
+        expect: Mapping[str, str | None] | None,
+        *,
+        tags: Mapping[str, str | None] | None = None,
+        force: bool = False,
+    ) -> None:
         """Make ``wanted`` the split; return once two reads show it. See ``ports.platform.Platform.set_traffic``."""
+        also = dict(tags or {})
         resource, sent = self._resource, 0
         busy = Deadline(resource.clock, BUSY_S)
         while True:
             with resource.lock:
                 before = resource.fresh()
-                require_tags(before, expect)
-                if not self.is_unproven and self._is_so_already(before, wanted):
+                if not (sent and also and shows_tags(before, also)):  # a lost answer: our own write made it untrue
+                    require_tags(before, expect)
+                if not self.is_unproven and shows_tags(before, also) and self._is_so_already(before, wanted):
                     return
                 if state_of(before) not in BUSY or busy.has_passed:  # the last try is made however busy it looks
-                    self._require_ready(before, wanted)
-                    if self._put(before, wanted):
+                    self._require_ready(before, wanted, force=force)
+                    if self._put(before, wanted, also):
                         return
                     sent += 1
             if sent == TRIES or (busy.has_passed and sent):
@@ -124,7 +136,7 @@ class TrafficWrite:
         again = self._resource.look()
         return again is not None and _shows(again, wanted)
 
-    def _require_ready(self, before: Mapping[str, Any], wanted: Split) -> None:
+    def _require_ready(self, before: Mapping[str, Any], wanted: Split, *, force: bool) -> None:
         """Refuse to send requests to what cannot answer them."""
         has_now = Split.shown(before)
         try:
@@ -139,14 +151,14 @@ class TrafficWrite:
                 raise NotFoundError(
                     f"endpoint {self._resource.name} has no deployment {name}", hint="Deploy it before it gets traffic."
                 )
-            if deployment.instances_ready < 1:
+            if deployment.instances_ready < 1 and not force:
                 why = deployment.message or deployment.state.value
                 raise NotReadyError(f"{name} has no ready instance: {why}", hint="Wait until it is ready.")
 
-    def _put(self, before: Mapping[str, Any], wanted: Split) -> bool:
+    def _put(self, before: Mapping[str, Any], wanted: Split, tags: Mapping[str, str | None]) -> bool:
         """Send the map once and find out what came of it; False: certainly nothing, and it may be sent again."""
         resource = self._resource
-        body = with_traffic(before, wanted.traffic, wanted.mirror)
+        body = with_traffic(before, wanted.traffic, wanted.mirror, tags)
         was_unproven, self.is_unproven = self.is_unproven, True
         try:
             sent = _Sent(operation=resource.arm.put(resource.path, API, body).operation_url)
@@ -155,12 +167,14 @@ class TrafficWrite:
         except PlatformError:
             self.is_unproven = was_unproven
             raise
-        is_done = self._await(before, wanted, sent)
+        is_done = self._await(before, wanted, sent, tags if Split.shown(before) == _folded(wanted) else {})
         self.is_unproven = was_unproven and not is_done
         return is_done
 
-    def _await(self, before: Mapping[str, Any], wanted: Split, sent: _Sent) -> bool:
+    def _await(self, before: Mapping[str, Any], wanted: Split, sent: _Sent, tags: Mapping[str, str | None]) -> bool:
         """Read until the endpoint shows ``wanted`` twice; False: a write that was refused or lost did nothing.
+
+        ``tags`` must show too: they alone tell of a write that leaves the split as it was.
 
         Raises:
             PlatformError: the operation failed. Weights are as the endpoint shows them: observe.
@@ -176,7 +190,8 @@ class TrafficWrite:
                 shown = foreign = 0
                 continue
             seen = Split.shown(now)
-            if seen == _folded(wanted) and (state_of(now) == "succeeded" or deadline.elapsed_s > 4 * LOST_S):
+            is_shown = seen == _folded(wanted) and shows_tags(now, tags)
+            if is_shown and (state_of(now) == "succeeded" or deadline.elapsed_s > 4 * LOST_S):
                 shown += 1
                 if shown == 2:
                     self._resource.wrote(lambda document: Split.shown(document) == _folded(wanted))
@@ -233,6 +248,12 @@ def require_tags(document: Mapping[str, Any], expect: Mapping[str, str | None] |
             raise ConflictError(
                 f"tag {key} is {tags.get(key)!r}, not {value!r}", hint="Somebody else was first: look, then decide."
             )
+
+
+def shows_tags(document: Mapping[str, Any], tags: Mapping[str, str | None]) -> bool:
+    """Whether the tags are so, None being absent."""
+    found = tags_of(document)
+    return all(found.get(key) == (value or None) for key, value in tags.items())
 
 
 def _shows(document: Mapping[str, Any], wanted: Split) -> bool:

@@ -67,7 +67,15 @@ class Platform(Protocol):
         """
         ...
 
-    def set_traffic(self, traffic: Traffic, mirror: Traffic, *, expect: Mapping[str, str | None] | None = None) -> None:
+    def set_traffic(
+        self,
+        traffic: Traffic,
+        mirror: Traffic,
+        *,
+        expect: Mapping[str, str | None] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        force: bool = False,
+    ) -> None:
         """Replace the whole traffic and mirror map with one write; return once a read shows it. Idempotent.
 
         Args:
@@ -75,6 +83,8 @@ class Platform(Protocol):
             mirror: mirrored percent by deployment.
             expect: what the named tags must hold right before the write (None: absent), else nothing is written. Where
                 there is no compare-and-set they are checked on the reading that the write is made from.
+            tags: merged into the endpoint's with the same write, as by ``set_tags``.
+            force: also to a deployment that has no ready instance.
 
         Raises:
             NotReadyError: a deployment with weight > 0 has no ready instance. Weights are unchanged.

@@ -197,6 +197,19 @@ class PlatformContract:
                 world.platform.set_traffic({"blue": 95, "red": 5}, {})
         assert observed(world).traffic == {"blue": 100}
 
+    def test_a_deployment_that_is_not_ready_is_refused_by_nobody_but_the_service_when_forced(
+        self, world: World
+    ) -> None:
+        world.platform.set_traffic({"blue": 100}, {})
+        world.platform.create_deployment(world.pending("red"))
+        try:
+            world.platform.set_traffic({"red": 100}, {}, force=True)
+        except PlatformError as refusal:  # Azure itself refuses one that is being created
+            assert not isinstance(refusal, NotReadyError)  # noqa: PT017 - it need not be refused
+            assert observed(world).traffic == {"blue": 100}
+        else:
+            assert observed(world).traffic == {"red": 100}
+
     def test_a_deployment_that_does_not_exist_gets_no_traffic(self, world: World) -> None:
         world.platform.set_traffic({"blue": 100}, {})
         for _ in range(2):
@@ -213,6 +226,15 @@ class PlatformContract:
         assert observed(world).traffic == {"blue": 100}
         twice(lambda: world.platform.set_traffic({"green": 100}, {}, expect={"lease": "me", "other": None}))
         assert (observed(world).traffic, observed(world).tags) == ({"green": 100}, {"lease": "me"})
+
+    def test_tags_change_with_traffic_when_the_old_ones_are_as_expected(self, world: World) -> None:
+        world.platform.set_tags({"lease": "me", "kept": "x", "gone": "y"})
+        with pytest.raises(ConflictError):
+            world.platform.set_traffic({"green": 100}, {}, expect={"lease": "you"}, tags={"lease": "it"})
+        world.platform.set_traffic({"green": 100}, {}, expect={"lease": "me"}, tags={"lease": "you", "gone": None})
+        assert (observed(world).traffic, observed(world).tags) == ({"green": 100}, {"lease": "you", "kept": "x"})
+        world.platform.set_traffic({"green": 100}, {}, expect={"lease": "you"}, tags={"lease": "she"})
+        assert observed(world).tags == {"lease": "she", "kept": "x"}
 
     def test_tags_are_merged_and_none_removes_one(self, world: World) -> None:
         world.platform.set_traffic({"blue": 100}, {})

@@ -135,7 +135,15 @@ class MemoryPlatform:
                 raise NotFoundError(f"nothing is recorded of {digest}", hint="Deploy it from its manifest.")
             self._start(name, self._recorded[digest])
 
-    def set_traffic(self, traffic: Traffic, mirror: Traffic, *, expect: Mapping[str, str | None] | None = None) -> None:
+    def set_traffic(
+        self,
+        traffic: Traffic,
+        mirror: Traffic,
+        *,
+        expect: Mapping[str, str | None] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        force: bool = False,
+    ) -> None:
         with self._call("set_traffic"), self._change():
             self._require()
             self._check_tags(expect)
@@ -143,9 +151,9 @@ class MemoryPlatform:
             copied = {name: percent for name, percent in mirror.items() if percent}
             self._check_split(live, copied)
             for name in [*live, *copied]:
-                if not self._view(name, self._get(name)).instances_ready:
+                if not self._view(name, self._get(name)).instances_ready and not force:
                     raise NotReadyError(f"{name} has no ready instance", hint="Wait.")
-            self._put_tags({}, "set_traffic")
+            self._put_tags(tags or {}, "set_traffic")
             self._put_traffic(live, copied)
 
     def set_tags(self, tags: Mapping[str, str | None], *, expect: Mapping[str, str | None] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from azure.core.exceptions import ServiceResponseError
 from deployer.errors import ConflictError, NotFoundError, NotReadyError, PlatformError, TransientError
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
+from deployer.platforms.online_endpoint import OnlineEndpoint
+from deployer.platforms.traffic_write import LONGEST_WRITE_S
 from tests.doubles.arm_script import Answer, Asked
 from tests.doubles.arm_service import Azure
 
@@ -420,3 +423,63 @@ def test_a_beat_waits_for_the_traffic_that_is_being_written(stage: Stage) -> Non
         assert stage.service.calls("PATCH", "endpoint") == []
     beat.join(5)
     assert stage.service.calls("PATCH", "endpoint") == [{"tags": {"beat": "1"}}]
+
+
+# ---- how long it may take
+
+
+@pytest.mark.parametrize("kind", [ManagedPlatform, KubernetesPlatform])
+def test_a_lease_is_not_stale_before_the_longest_write_and_two_beats(kind: type[OnlineEndpoint]) -> None:
+    capabilities = kind("digits", **Azure().parts()).capabilities  # type: ignore[call-arg]
+    assert capabilities.stale_after_s - 2 * capabilities.beat_s > LONGEST_WRITE_S
+
+
+@pytest.mark.parametrize("busy_s", [0, 100, 170, 178, 1000])
+@pytest.mark.parametrize("takes_s", [20, 170, 178, 1000])
+def test_no_write_takes_longer_than_the_longest(stage: Stage, busy_s: float, takes_s: float) -> None:
+    endpoint = stage.service.endpoint
+    assert endpoint is not None
+    stage.service._show(endpoint, "Updating")
+    left = [True]
+
+    def fault(_asked: Asked, _kind: str) -> None:
+        if left and stage.took_s >= busy_s:
+            stage.service._show(endpoint, "Succeeded")
+            left.clear()
+
+    stage.service.fault, stage.service.takes_s = fault, takes_s
+    with suppress(PlatformError):
+        stage.platform.set_traffic({"blue": 50, "green": 50}, {})
+    assert stage.took_s <= LONGEST_WRITE_S
+
+
+# ---- tags in the same write
+
+
+def test_tags_ride_on_the_put_that_changes_traffic(stage: Stage) -> None:
+    assert stage.service.endpoint is not None
+    stage.service.endpoint["tags"] = {"team": "x", "deployer.lease": "a"}
+    tags = {"deployer.lease": "b", "deployer.request": None}
+    stage.platform.set_traffic({"green": 100}, {}, expect={"deployer.lease": "a"}, tags=tags)
+    assert stage.puts[0]["tags"] == {"team": "x", "deployer.lease": "b"}
+    assert stage.service.calls("PATCH", "endpoint") == []
+
+
+def test_a_write_whose_answer_was_lost_is_not_taken_for_somebody_elses_lease(stage: Stage) -> None:
+    stage.service.lost = once("endpoint")
+    stage.platform.set_traffic({"green": 100}, {}, expect={"deployer.lease": None}, tags={"deployer.lease": "b"})
+    assert (stage.live, len(stage.puts)) == ({"green": 100}, 1)
+
+
+def test_tags_are_written_although_traffic_is_so_already(stage: Stage) -> None:
+    stage.platform.set_traffic({"blue": 100}, {}, tags={"deployer.lease": "b"})
+    assert stage.service.endpoint is not None
+    assert stage.service.endpoint["tags"] == {"deployer.lease": "b"}
+
+
+def test_forced_traffic_goes_to_what_is_not_ready(stage: Stage) -> None:
+    stage.service.add("green", state="Failed")
+    with pytest.raises(NotReadyError):
+        stage.platform.set_traffic({"green": 100}, {})
+    stage.platform.set_traffic({"green": 100}, {}, force=True)
+    assert stage.live == {"green": 100}

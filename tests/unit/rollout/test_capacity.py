@@ -34,7 +34,6 @@ from deployer.rollout.events import (
     Prepared,
     Requested,
     Retired,
-    Reverted,
     RevertFailed,
     Scaled,
     ScalingMatched,
@@ -168,20 +167,20 @@ def test_rules_that_cannot_be_matched_are_a_warning_and_hold_nothing_up() -> Non
 
 def test_the_stable_is_released_when_traffic_is_back_and_before_the_candidate_goes() -> None:
     book = ready(made(autoscaling=True)).then(ScalingMatched("alike"), Shifted(20, 0), GaveUp(Outcome.ABORTED, "x"))
-    book.expect(Restore).sees(large()).records(Reverted).expect(ReleaseScaling("blue"))
+    book.expect(Restore).sees(large()).restores().expect(ReleaseScaling("blue"))
     book.then(ScalingReleased("free")).expect(Clean(("green",)))
 
 
 def test_a_stable_that_is_gone_or_was_never_held_is_not_released() -> None:
     back = [Shifted(20, 0), GaveUp(Outcome.ABORTED, "x")]
-    ready(made(autoscaling=True)).then(*back).sees(large()).records(Reverted).expect(Clean(("green",)))
-    book = ready(made(autoscaling=True)).then(ScalingMatched("alike"), *back).sees(large()).records(Reverted)
+    ready(made(autoscaling=True)).then(*back).sees(large()).restores().expect(Clean(("green",)))
+    book = ready(made(autoscaling=True)).then(ScalingMatched("alike"), *back).sees(large()).restores()
     book.sees(endpoint({}, deployment("green", "new"))).expect(Clean(("green",)))
 
 
 def test_a_release_that_fails_is_a_warning_and_tried_no_more() -> None:
     book = ready(made(autoscaling=True)).then(ScalingMatched("alike"), Shifted(20, 0), GaveUp(Outcome.ABORTED, "x"))
-    book.sees(large()).records(Reverted).then(ScalingReleased("busy", failed=True)).expect(Clean(("green",)))
+    book.sees(large()).restores().then(ScalingReleased("busy", failed=True)).expect(Clean(("green",)))
     assert book.state.warnings == ("busy",)
 
 
