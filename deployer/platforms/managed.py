@@ -15,7 +15,8 @@ if TYPE_CHECKING:  # azure.core takes 0.3 s to import
     from azure.core.credentials import TokenCredential
 
 # Source: how-to-manage-quotas and how-to-safely-rollout (limits), azure/recordings 01-03 (20-70 s a traffic change,
-# ten minutes a deployment). A lease is stale after more than the longest wait in which tags cannot be written.
+# ten minutes a deployment). Beats stand still during a write of traffic, so a lease is stale after more than the
+# longest one (``traffic_write.LONGEST_WRITE_S``) and two beats.
 CAPABILITIES = Capabilities(
     platform="managed",
     mirror=True,
@@ -26,7 +27,7 @@ CAPABILITIES = Capabilities(
     restore_reserve_s=420.0,
     poll_s=5.0,
     beat_s=30.0,
-    stale_after_s=240.0,
+    stale_after_s=480.0,
     typical_deploy_s=600.0,
 )
 KIND = Kind(
