@@ -43,6 +43,10 @@ _BUSY = re.compile(r"because it is in \w+ provisioning state", re.IGNORECASE)
 """Refused with 400, though it only came too early (azure-sdk-for-net#36961)."""
 _QUOTA = re.compile(r"outofquota|quotaexceed|outofcapacity|insufficient.*quota|exceed.*quota", re.IGNORECASE)
 
+_TRIED = re.compile(r"^\s*(\w+)Credential: ", re.MULTILINE)
+"""What ``DefaultAzureCredential`` asked in turn; of each it says at length that it is not set up."""
+_ENTRA = re.compile(r"\bAADSTS\d+")
+
 LOGIN = "Sign in with `az login`, or set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_FEDERATED_TOKEN_FILE (OIDC) in CI."
 
 
@@ -162,8 +166,13 @@ def unanswered(exc: BaseException, what: str) -> TransientError:
 
 
 def without_identity(exc: BaseException, what: str) -> PlatformError:
-    """Turn a failure to get a token into an error; a token service that does not answer may answer soon."""
+    """Turn a failure to get a token for ``what`` into an error; a token service that is away may be back soon."""
     text = one_line(str(exc), 400)
     if re.search(r"timed out|timeout|resolve|getaddrinfo|Connection|\b50[0234]\b|temporarily", text):
-        return TransientError(f"{what}: no token: {text}", hint=f"Check the network. {LOGIN}")
-    return DeniedError(f"{what}: no token: {text}", hint=LOGIN)
+        return TransientError(f"no token for {what}: {text}", hint=f"Check the network. {LOGIN}")
+    whole = str(exc)[:READ_MAX]
+    tried = ", ".join(dict.fromkeys(_TRIED.findall(whole)))
+    if not tried:
+        return DeniedError(f"no token for {what}: {text}", hint=LOGIN)
+    codes = "".join(f" ({code})" for code in dict.fromkeys(_ENTRA.findall(whole)))
+    return DeniedError(f"no identity for {what}: {tried} gave no token{codes}", hint=LOGIN)

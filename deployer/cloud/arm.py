@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from deployer.cloud.answers import read_refusal, refused, unanswered, without_identity
 from deployer.cloud.clouds import Cloud
 from deployer.cloud.credentials import Renewable
-from deployer.errors import NotFoundError, PlatformError, TransientError
+from deployer.errors import DeniedError, ExitCode, NotFoundError, PlatformError, TransientError
 from deployer.ports.clock import Clock
 
 if TYPE_CHECKING:  # azure.core takes 0.3 s to import; only commands that reach Azure pay for it
@@ -38,6 +38,7 @@ BACKOFF_S = (1.0, 3.0)
 RETRY_AFTER_MAX_S = 20.0
 """A longer Retry-After is cut to this, and then the caller learns that Azure is busy."""
 PAGES_MAX = 200
+_QUESTIONS = frozenset({"GET", "POST"})
 
 _T = TypeVar("_T")
 
@@ -76,6 +77,7 @@ class Arm:
         self._client: Any = None
         self._building = threading.Lock()
         self._skew: timedelta | None = None
+        self._has_written = False
 
     @property
     def server_time(self) -> datetime | None:
@@ -155,7 +157,23 @@ class Arm:
     def _ask(
         self, method: str, url: str, body: Mapping[str, Any] | None = None
     ) -> tuple[int, dict[str, Any], Mapping[str, str]]:
-        """Send a request up to ``ATTEMPTS`` times: reads whenever it may help, writes when they did not arrive."""
+        """Send a request, and say whether a refusal comes before anything was touched."""
+        try:
+            answer = self._ask_repeatedly(method, url, body)
+        except DeniedError as exc:
+            if not self._has_written:
+                exc.exit_code = ExitCode.REFUSED
+            raise
+        except PlatformError:
+            self._has_written |= method not in _QUESTIONS  # for all that is known
+            raise
+        self._has_written |= method not in _QUESTIONS
+        return answer
+
+    def _ask_repeatedly(
+        self, method: str, url: str, body: Mapping[str, Any] | None
+    ) -> tuple[int, dict[str, Any], Mapping[str, str]]:
+        """Send it up to ``ATTEMPTS`` times: questions whenever it may help, writes when they did not arrive."""
         what = f"{method} {_short(url)}"
         for attempt in range(ATTEMPTS):
             try:
@@ -169,7 +187,7 @@ class Arm:
     def _ask_once(
         self, method: str, url: str, body: Mapping[str, Any] | None, what: str, *, is_first: bool
     ) -> tuple[int, dict[str, Any], Mapping[str, str]]:
-        reads = method in {"GET", "POST"}
+        reads = method in _QUESTIONS
         try:
             response = self._send(method, url, body, what)
         except TransientError as exc:
@@ -214,7 +232,7 @@ class Arm:
         try:
             return within(CALL_TIMEOUT_S, lambda: client.send_request(request))
         except ClientAuthenticationError as exc:
-            raise without_identity(exc, what) from exc
+            raise without_identity(exc, self._cloud.name) from exc
         except ServiceRequestError as exc:
             raise _AgainError(unanswered(exc, what)) from exc
         except (AzureError, TimeoutError, OSError) as exc:

@@ -153,6 +153,21 @@ def test_no_identity_is_one_failure_and_no_traceback(stage: Stage) -> None:
 # ---- plan and rollout
 
 
+@pytest.mark.parametrize("command", ["plan", "rollout", "status"])
+@pytest.mark.parametrize("why", ["no identity", "no rights"])
+def test_who_may_not_is_refused_in_one_line_before_anything_is_touched(stage: Stage, command: str, why: str) -> None:
+    if why == "no rights":
+        stage.azure.settings.enforce_rights = True
+        stage.azure.inventory.permissions[0]["actions"] = []
+    else:
+        stage.azure.identity.down = True
+    done = call(command, stage.manifest())
+    assert done.exit_code == 5
+    assert why == "no rights" or "no identity for " in done.stderr
+    assert len(done.stderr) < 900, done.stderr
+    assert writes(stage) == []
+
+
 def test_a_plan_on_azure_says_money_minutes_exposure_and_quota_and_writes_nothing(stage: Stage) -> None:
     done = call("plan", stage.manifest())
     assert (done.exit_code, done.stderr) == (0, "")

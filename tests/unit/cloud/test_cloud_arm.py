@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from deployer.cloud.clouds import find_cloud
 from deployer.errors import (
     ConflictError,
     DeniedError,
+    ExitCode,
     NotFoundError,
     PlatformError,
     QuotaExceededError,
@@ -248,3 +250,39 @@ def test_a_call_that_hangs_is_left_behind() -> None:
     with pytest.raises(TimeoutError):
         within(0.02, forever.wait)
     forever.set()
+
+
+def test_that_nobody_is_signed_in_is_said_in_one_line() -> None:
+    stage = Stage()
+    stage.tokens.failure = ClientAuthenticationError(
+        "DefaultAzureCredential failed to retrieve a token from the included credentials.\nAttempted credentials:\n"
+        "\tEnvironmentCredential: EnvironmentCredential authentication unavailable. Variables are not configured.\n"
+        "Visit https://aka.ms/azsdk/python/identity/environmentcredential/troubleshoot to troubleshoot this issue.\n"
+        f"\tManagedIdentityCredential: {'no ' * 100}\n\tAzureCliCredential: AADSTS70043: the token has expired"
+    )
+    with pytest.raises(DeniedError) as caught:
+        stage.arm.get(PATH, "v")
+    tried = "Environment, ManagedIdentity, AzureCli gave no token (AADSTS70043)"
+    assert caught.value.message == f"no identity for AzureCloud: {tried}"
+    assert "az login" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("before", "code"),
+    [
+        ((), ExitCode.REFUSED),
+        ((("get", Answer(body={})),), ExitCode.REFUSED),
+        ((("post", Answer(body={})),), ExitCode.REFUSED),
+        ((("patch", Answer(403, refusal("AuthorizationFailed"))),), ExitCode.REFUSED),
+        ((("patch", Answer(200, {})),), ExitCode.PLATFORM),
+        ((("patch", Answer(500, refusal())),), ExitCode.PLATFORM),
+    ],
+)
+def test_a_refusal_before_anything_was_written_says_so(before: tuple[tuple[str, Answer], ...], code: ExitCode) -> None:
+    stage = Stage(*(answer for _, answer in before), Answer(403, refusal("AuthorizationFailed")))
+    for method, _ in before:
+        with suppress(PlatformError):
+            getattr(stage.arm, method)(PATH, "v", *([{}] if method == "patch" else []))
+    with pytest.raises(DeniedError) as caught:
+        stage.arm.get(PATH, "v")
+    assert caught.value.exit_code is code
