@@ -183,8 +183,10 @@ class Effects:
             case MatchScaling(name, like):
                 return ScalingMatched(self._retrying(lambda: platform.match_scaling(name, like)))
             case ReleaseScaling(name):
-                self._retrying(lambda: platform.release_scaling(name))
-                return ScalingReleased(f"{name} is not held at its instances any more")
+                released = [plan.candidate, name] if state.phase is Phase.RETIRING else [name]
+                for each in released:
+                    self._retrying(lambda each=each: platform.release_scaling(each))
+                return ScalingReleased(f"not held at its instances any more: {', '.join(released)}")
             case Scale(name, instances, text):
                 self._retrying(lambda: platform.scale_deployment(name, instances))
                 return Scaled(name, instances, f"{name} gets {instances} instances: {text}")

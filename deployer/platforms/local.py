@@ -132,6 +132,9 @@ class LocalPlatform:
         found = self.client.call("scoring_target")
         return ScoringTarget(found["url"], found["headers"])
 
+    def invalidate(self) -> None:
+        """Do nothing: the key is read each time."""
+
 
 def _endpoint(found: Mapping[str, Any]) -> Endpoint:
     return Endpoint(

@@ -150,9 +150,13 @@ class Platform(Protocol):
         ...
 
     def scoring_target(self) -> ScoringTarget:
-        """Where the endpoint is scored.
+        """Where the endpoint is scored; the key may be one that was read a while ago.
 
         Raises:
             NotFoundError: the endpoint does not exist.
         """
+        ...
+
+    def invalidate(self) -> None:
+        """Read the key anew next time, because the scoring host refused it."""
         ...

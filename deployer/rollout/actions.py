@@ -56,7 +56,7 @@ class MatchScaling:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseScaling:
-    """Hold ``name`` no longer."""
+    """Hold ``name`` no longer; nor, at the end of a rollout, the candidate at the instances it was given."""
 
     name: str
 

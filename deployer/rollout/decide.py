@@ -297,7 +297,7 @@ def _retire(state: Rollout, observed: Observed) -> Action:
     stable = find(observed.endpoint, plan.stable)
     if plan.stable is None or stable is None:
         return Record(Retired("nothing to retire"))
-    if state.held and (plan.retire is not Retire.DELETE or stable.digest is None):  # it goes on without us
+    if state.held:  # it, or at least the candidate, goes on without us
         return ReleaseScaling(plan.stable)
     if plan.retire is Retire.KEEP:
         return Record(Retired(f"{plan.stable} is kept at 0%, as planned"))

@@ -169,6 +169,8 @@ class MemoryPlatform:
             self._require()
             self._check_idle(name)
             self._deployed.pop(name, None)
+            self.autoscaled.pop(name, None)
+            self.held.pop(name, None)
 
     def scale_deployment(self, name: str, instances: int) -> None:
         with self._call("scale_deployment"), self._change():
@@ -182,6 +184,8 @@ class MemoryPlatform:
             ready_at = self._ready_at() if grown else deployed.ready_at
             serving = min(self._view(name, deployed).instances_ready, instances)
             self._deployed[name] = replace(deployed, instances=instances, ready_at=ready_at, serving=serving)
+            if name in self.autoscaled and instances:  # no rule takes them away again
+                self.held.setdefault(name, instances)
 
     def match_scaling(self, name: str, like: str) -> str:
         with self._call("match_scaling"), self._change():
@@ -207,6 +211,9 @@ class MemoryPlatform:
         with self._call("scoring_target"):
             self._require()
             return ScoringTarget(f"http://{self.name}.invalid/score", {"Authorization": "Bearer memory"})
+
+    def invalidate(self) -> None:
+        self.calls.append("invalidate")
 
     # What a test decides.
 

@@ -296,7 +296,7 @@ def test_the_rules_of_the_stable_are_taken_over_and_given_back(stage: Stage) -> 
         assert event == ScalingMatched("green scales like blue, which keeps its 1 instances")
     assert stage.platform.autoscaled["green"] == "cpu over 70%"
     for _ in (1, 2):
-        assert stage.perform(ReleaseScaling("blue")) == ScalingReleased("blue is not held at its instances any more")
+        assert stage.perform(ReleaseScaling("blue")) == ScalingReleased("not held at its instances any more: blue")
     assert stage.platform.held == {}
 
 

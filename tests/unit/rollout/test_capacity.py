@@ -184,8 +184,8 @@ def test_a_release_that_fails_is_a_warning_and_tried_no_more() -> None:
     assert book.state.warnings == ("busy",)
 
 
-@pytest.mark.parametrize("retire", [Retire.KEEP, Retire.SCALE_DOWN])
-def test_a_stable_that_stays_is_released_before_it_retires(retire: Retire) -> None:
+@pytest.mark.parametrize("retire", list(Retire))
+def test_stable_and_candidate_are_released_before_the_stable_retires(retire: Retire) -> None:
     book = retiring(retire)
     book.expect(ReleaseScaling("blue")).then(ScalingReleased("free"))
     if retire is Retire.KEEP:
@@ -194,8 +194,7 @@ def test_a_stable_that_stays_is_released_before_it_retires(retire: Retire) -> No
         book.expect(RetireStable("blue"))
 
 
-def test_a_stable_that_is_deleted_needs_no_release_unless_it_is_not_ours() -> None:
-    retiring(Retire.DELETE).expect(RetireStable("blue"))
+def test_a_stable_that_is_not_ours_is_released_too() -> None:
     foreign = endpoint({"green": 100}, deployment("blue", None), deployment("green", "new"))
     retiring(Retire.DELETE).sees(foreign).expect(ReleaseScaling("blue"))
 
