@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -151,29 +151,6 @@ def app_insights(
     return IngestedTelemetry(logs, question, clock, max_lag_s=max_lag_s, counter=counter)
 
 
-@dataclass(slots=True)
-class _Strangers:
-    """Rows whose deployment is not certain."""
-
-    untold: int = 0
-    unproven: int = 0
-    contradictory: set[str] = field(default_factory=set[str])
-
-    def problems(self) -> Iterable[str]:
-        if self.untold:
-            yield (
-                f"{self.untold} answers name no deployment (Service Name is the endpoint's), and no probe of ours "
-                "reached their containers"
-            )
-        if self.unproven:
-            yield (
-                f"nothing shows that {self.unproven} answers are of this endpoint: others share the component, there "
-                "are no metrics, and no probe of ours reached their containers"
-            )
-        if self.contradictory:
-            yield f"containers and service names disagree about {named(sorted(self.contradictory))}"
-
-
 class AppInsightsQuestion:
     """The questions (implements ``deployer.telemetry.ingested.Question``); remembers which containers are whose.
 
@@ -197,8 +174,11 @@ class AppInsightsQuestion:
         self._ours = f" and _ResourceId =~ '{resource_id(component_id)}'" if across else ""
         self._containers: dict[str, str] = {}
         self._odd: set[str] = set()  # service names of our containers that are no deployment's
-        self.writers: set[Writer] = set()
-        """Which servers wrote what was read so far."""
+
+    @property
+    def learned(self) -> int:
+        """How many containers and odd names are known."""
+        return len(self._containers) + len(self._odd)
 
     def earliest(self, since: datetime) -> datetime:
         """The row's own time may be the start of the request."""
@@ -240,20 +220,20 @@ class AppInsightsQuestion:
     def read_pulse(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> tuple[list[Pulse], list[str]]:
         """Read what ``pulse`` answered, and learn whose containers the witness reached."""
         read: list[tuple[object, str, str, object, object, object, object]] = []
-        strangers = _Strangers()
+        contradictory: set[str] = set()
         for row in in_order(columns, rows, _PULSE_COLUMNS):
             match row:
                 case (minute, str(service), str(container), str(witness), n, probes, last, lag):
                     if witness and container:
-                        self._learn(container, witness[len(WITNESS) :], strangers)
+                        self._learn(container, witness[len(WITNESS) :], contradictory)
                     read.append((minute, service, container, n, probes, last, lag))
                 case _:
                     raise unreadable(row)
-        return self._pulses(read), list(strangers.problems())
+        return self._pulses(read), _disagreeing(contradictory)
 
-    def _learn(self, container: str, deployment: str, strangers: _Strangers) -> None:
+    def _learn(self, container: str, deployment: str, contradictory: set[str]) -> None:
         if self._containers.setdefault(container, deployment) != deployment:
-            strangers.contradictory.add(container)
+            contradictory.add(container)
 
     def _pulses(self, read: Iterable[tuple[object, str, str, object, object, object, object]]) -> list[Pulse]:
         """Sum what containers and witnesses of one deployment and minute say."""
@@ -273,48 +253,44 @@ class AppInsightsQuestion:
     def _is_endpoints(self, service: str) -> bool:
         return service.casefold() in ("", self._endpoint.casefold()) or service in self._odd
 
-    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, counted: bool) -> Bars:
+    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Bars:
         """Read what ``bars`` answered; of each row, say whose it is."""
-        cells: list[Cell] = []
-        tallies: list[Tally] = []
-        strangers = _Strangers()
-        untimed = broken = 0
+        found: dict[bool, tuple[list[Cell], list[Tally]]] = {True: ([], []), False: ([], [])}
+        contradictory: set[str] = set()
+        untimed = broken = untold = 0
         for row in in_order(columns, rows, _BARS_COLUMNS):
             match row:
                 case (start, str(service), str(container), int() | None as code, str(writer), items, text):
-                    deployment = self._whose(service, container, strangers, text, counted=counted)
-                    if deployment is None:
-                        continue
-                    some, tally, lacking = unpack(at_ms(start), deployment, _class(code), text)
+                    known = self._containers.get(container)
+                    some, tally, lacking = unpack(at_ms(start), known or service, _class(code), text)
                 case _:
                     raise unreadable(row)
-            self.writers.add(Writer(writer))
+            if known is not None:
+                self._compare(service, known, container, contradictory)
+            elif self._is_endpoints(service):
+                untold += tally.rows
+                continue
             untimed += lacking
-            broken += tally.rows if code is None or writer == Writer.CONTRADICTORY else 0
+            broken += tally.rows if code is None or Writer(writer) is Writer.CONTRADICTORY else 0
+            cells, tallies = found[known is not None]
             cells += some
-            tallies.append(Tally(tally.start, deployment, tally.rows, whole(items, tally.rows), tally.failed))
-        problems = list(strangers.problems())
+            tallies.append(replace(tally, items=whole(items, tally.rows)))
+        problems = _disagreeing(contradictory)
         problems += [f"{untimed} answers have no start or no duration"] if untimed else []
         problems += [f"{broken} answers have no code that can be believed"] if broken else []
-        return Bars(tuple(cells), tuple(tallies), tuple(problems))
+        (cells, tallies), (doubtful, more) = found[True], found[False]
+        return Bars(tuple(cells), tuple(tallies), tuple(problems), (tuple(doubtful), tuple(more)), untold)
 
-    def _whose(self, service: str, container: str, strangers: _Strangers, text: object, *, counted: bool) -> str | None:
-        """Name the deployment of rows; None: nobody can."""
-        known = self._containers.get(container)
-        ours = set(self._containers.values())
-        if known is not None:
-            if service in ours - {known} and not self._is_endpoints(service):
-                strangers.contradictory.add(container)
-            elif service != known:
-                self._odd.add(service)
-            return known
-        n = sum(int(bar.partition("*")[2]) for bar in str(text).split(" "))
-        if self._is_endpoints(service):
-            strangers.untold += n
-            return None
-        if not counted and (service in ours or not ours):
-            strangers.unproven += n
-        return service
+    def _compare(self, service: str, known: str, container: str, contradictory: set[str]) -> None:
+        """Learn from the service name of a container of ours, or notice that it is another deployment's."""
+        if service in set(self._containers.values()) - {known} and not self._is_endpoints(service):
+            contradictory.add(container)
+        elif service != known:
+            self._odd.add(service)
+
+
+def _disagreeing(containers: set[str]) -> list[str]:
+    return [f"containers and service names disagree about {named(sorted(containers))}"] if containers else []
 
 
 def _class(code: int | None) -> AnswerClass:

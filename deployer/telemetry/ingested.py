@@ -29,6 +29,8 @@ SETTLED_LAGS = 2.0
 BEFORE = timedelta(minutes=10)
 """Requests are counted from so long before: that the count works is known before the first minute of a rollout is."""
 
+FEW_UNTOLD = 0.02
+"""Part of all answers that may name no deployment, such as those of a pod that was replaced before we reached it."""
 UNCOUNTED = "without an independent count nobody knows which requests are missing from telemetry"
 
 _T = TypeVar("_T")
@@ -41,6 +43,10 @@ class Bars:
     cells: tuple[Cell, ...]
     tallies: tuple[Tally, ...]
     problems: tuple[str, ...] = ()
+    doubtful: tuple[tuple[Cell, ...], tuple[Tally, ...]] = ((), ())
+    """Cells and tallies under names of deployments that somebody else may have written: the count decides."""
+    untold: int = 0
+    """Answers that name no deployment."""
 
 
 class Question(Protocol):
@@ -48,6 +54,11 @@ class Question(Protocol):
 
     shared: bool
     """Other endpoints may write rows that look the same."""
+
+    @property
+    def learned(self) -> int:
+        """Grows when rows read before may now be told apart better."""
+        ...
 
     def pulse(self, since: datetime, until: datetime) -> str:
         """KQL: what has arrived of [since, until)."""
@@ -65,8 +76,8 @@ class Question(Protocol):
         """KQL: every answer that ended in [since, until)."""
         ...
 
-    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, counted: bool) -> Bars:
-        """Read what ``bars`` answered; ``counted``: an independent count will show what is not ours.
+    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Bars:
+        """Read what ``bars`` answered.
 
         Raises:
             TelemetryError: it is not understood. Nothing is guessed.
@@ -113,7 +124,7 @@ class IngestedTelemetry:
     ) -> None:
         self._logs, self._question, self._clock = logs, question, clock
         self._max_lag_s, self._counter = max_lag_s, counter
-        self._settled: dict[tuple[datetime, datetime, float], Bars] = {}
+        self._settled: dict[tuple[datetime, datetime, float], tuple[int, Bars]] = {}
         self._pulses: dict[tuple[datetime, str], Pulse] = {}
         self._felt_since: datetime | None = None
 
@@ -130,15 +141,20 @@ class IngestedTelemetry:
         window = Window(now, since, until, block_s, self._max_lag_s)
         counts, uncounted = self._counted(window)
         problems = self._feel_pulse(since, now)
-        parts, partial = self._read(window, counted=counts is not None and bool(counts.requests))
+        parts, partial = self._read(window)
         tallies = chain.from_iterable(part.tallies for part in parts)
         found = Assessment(None)
         if not partial:  # else it is a problem already
-            found = assess(window, list(self._pulses.values()), tallies, counts, shared=self._question.shared)
-        cells = tuple(chain.from_iterable(part.cells for part in parts))
-        said = chain(problems, partial, *(part.problems for part in parts), found.problems)
-        problem = "; ".join(dict.fromkeys(said)) or None
-        return Samples(cells, block_s, found.complete_until, found.expected, problem, uncounted or found.doubt)
+            doubtful = chain.from_iterable(part.doubtful[1] for part in parts)
+            pulses = list(self._pulses.values())
+            found = assess(window, pulses, tallies, counts, shared=self._question.shared, doubtful=doubtful)
+        cells, left_out = _ours(parts, found.adopted, counts.until if counts is not None else None)
+        untold = sum(part.untold for part in parts)
+        vague, wrong = _untold(untold, sum(cell.n for cell in cells))
+        said = chain(problems, partial, *(part.problems for part in parts), wrong, found.problems)
+        doubts = filter(None, (uncounted, found.doubt, left_out, vague))
+        problem, doubt = ("; ".join(dict.fromkeys(each)) or None for each in (said, doubts))
+        return Samples(cells, block_s, found.complete_until, found.expected, problem, doubt)
 
     def _counted(self, window: Window) -> tuple[Counts | None, str | None]:
         """Count independently; None, and why, when that cannot be done now."""
@@ -169,7 +185,7 @@ class IngestedTelemetry:
             self._pulses |= {(pulse.minute, pulse.deployment): pulse for pulse in pulses}
         return problems
 
-    def _read(self, window: Window, *, counted: bool) -> tuple[list[Bars], list[str]]:
+    def _read(self, window: Window) -> tuple[list[Bars], list[str]]:
         """Ask stretch by stretch; what settled before is not asked again."""
         settled = window.now - timedelta(seconds=SETTLED_LAGS * self._max_lag_s)
         self._settled = {
@@ -179,21 +195,45 @@ class IngestedTelemetry:
         partial: list[str] = []
         for start, end in stretches(window.since, window.until, block_s=window.block_s, about=STRETCH):
             key = (start, end, window.block_s)
-            if key not in self._settled:
+            learned, part = self._settled.get(key, (-1, None))
+            if part is None or (learned != self._question.learned and (part.doubtful[1] or part.untold)):
                 kql = self._question.bars(start, end, block_s=window.block_s)
                 reply = self._logs.ask(kql, self._question.earliest(start), self._question.latest(end))
                 if reply.partial is not None:
                     partial.append(reply.partial)
                     continue
-                part = understood(
-                    lambda reply=reply: self._question.read_bars(reply.columns, reply.rows, counted=counted)
-                )
+                part = understood(lambda reply=reply: self._question.read_bars(reply.columns, reply.rows))
                 if end <= settled and not part.problems:
-                    self._settled[key] = part
-                parts.append(part)
-            else:
-                parts.append(self._settled[key])
+                    self._settled[key] = self._question.learned, part
+            parts.append(part)
         return parts, partial
+
+
+def _ours(
+    parts: Sequence[Bars], adopted: frozenset[str], counted_until: datetime | None
+) -> tuple[tuple[Cell, ...], str | None]:
+    """All cells but doubtful ones that no count bears out, yet or at all, and what to say of those."""
+    cells = list(chain.from_iterable(part.cells for part in parts))
+    left_out = 0
+    for cell in chain.from_iterable(part.doubtful[0] for part in parts):
+        if cell.deployment in adopted and counted_until is not None and cell.start < counted_until:
+            cells.append(cell)
+        else:
+            left_out += cell.n
+    if not left_out:
+        return tuple(cells), None
+    return tuple(cells), f"{left_out} answers are left out: nothing shows that their containers are this endpoint's"
+
+
+def _untold(n: int, rows: int) -> tuple[str | None, list[str]]:
+    """What to say of answers that name no deployment: a doubt when they are few, a problem when not.
+
+    Few ones are missing from their deployments, so the count and its tolerance deal with them.
+    """
+    if not n:
+        return None, []
+    text = f"{n} answers name no deployment (Service Name is the endpoint's), and no probe reached their containers"
+    return (text, []) if n <= FEW_UNTOLD * (rows + n) else (None, [text])
 
 
 def understood(read: Callable[[], _T]) -> _T:

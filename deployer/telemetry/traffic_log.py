@@ -123,6 +123,7 @@ class TrafficLogQuestion:
     """
 
     shared = False
+    learned = 0
 
     def __init__(self, endpoint: str, endpoint_id: str, *, across: bool) -> None:
         self._endpoint = endpoint_name(endpoint)
@@ -167,7 +168,7 @@ class TrafficLogQuestion:
             block_ms=block,
         )
 
-    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, counted: bool = True) -> Bars:
+    def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Bars:
         """Read what ``bars`` answered; answers that no deployment gave (401, 404) are nobody's."""
         cells: list[Cell] = []
         tallies: list[Tally] = []

@@ -85,6 +85,8 @@ class Assessment:
     problems: tuple[str, ...] = ()
     doubt: str | None = None
     """Why nothing is complete."""
+    adopted: frozenset[str] = frozenset()
+    """Deployments whose doubtful rows are taken for theirs, because the count needs them."""
 
 
 def lateness_s(pulses: Iterable[Pulse], now: datetime, max_lag_s: float) -> float:
@@ -99,7 +101,13 @@ def lateness_s(pulses: Iterable[Pulse], now: datetime, max_lag_s: float) -> floa
 
 
 def assess(
-    window: Window, pulses: Sequence[Pulse], tallies: Iterable[Tally], counts: Counts | None, *, shared: bool = False
+    window: Window,
+    pulses: Sequence[Pulse],
+    tallies: Iterable[Tally],
+    counts: Counts | None,
+    *,
+    shared: bool = False,
+    doubtful: Iterable[Tally] = (),
 ) -> Assessment:
     """Say up to when ``tallies`` are complete, what they should hold, and what is wrong with them.
 
@@ -110,24 +118,33 @@ def assess(
         counts: the independent count; None: there is none, so nobody knows what is missing and nothing is complete.
         shared: others write rows to the same place, so names that the count does not know are no problem, and more
             rows than it knows of are one.
+        doubtful: rows under names of deployments that somebody else may have written.
     """
-    tallies = tuple(tallies)
+    tallies, doubtful = tuple(tallies), tuple(doubtful)
     if counts is None:
         return Assessment(None)
-    if _is_dumb(counts, tallies):
+    if _is_dumb(counts, (*tallies, *doubtful)):
         return Assessment(None, doubt=DUMB)
     lag = timedelta(seconds=lateness_s(pulses, window.now, window.max_lag_s))
-    book = _Book.of(window, pulses, tallies, counts)
+    ripe = min(counts.until, window.now - lag)
+    adopted = _Book.of(window, pulses, tallies, counts).lacking({tally.deployment for tally in doubtful}, ripe)
+    doubtful = tuple(tally for tally in doubtful if tally.deployment in adopted)
+    book = _Book.of(window, pulses, (*tallies, *doubtful), counts)
     young = window.now - timedelta(seconds=window.max_lag_s)
     complete = min(window.until, window.now - lag, book.covered_until(young))
     counted = [key for key in book.due if key[0] + book.length <= complete]
-    problems = [*book.hidden_failures(counted), *(book.surplus(counted) if shared else book.strangers())]
-    return Assessment(complete, book.expected(counted), tuple(problems))
+    problems = [*book.hidden_failures(counted), *(book.surplus(counted, adopted) if shared else book.strangers())]
+    problems += book.invented_failures(doubtful, window.since - MINUTE)
+    return Assessment(complete, book.expected(counted), tuple(problems), adopted=adopted)
 
 
 def _is_dumb(counts: Counts, tallies: Iterable[Tally]) -> bool:
     """Whether the count knows of no request at all where there are rows that it had the time to count."""
     return not counts.requests and any(tally.start < counts.until - 2 * MINUTE for tally in tallies)
+
+
+def _is_short(seen: float, due: float) -> bool:
+    return seen < due - max(MISSING * due, CHANCE * due**0.5)
 
 
 @dataclass(slots=True)
@@ -181,9 +198,20 @@ class _Book:
             if bucket + self.length <= young or bucket >= self.counts.until:
                 continue
             due, seen = self.due[bucket, deployment] * self.shares.get(deployment, 1.0), self.rows[bucket, deployment]
-            if seen < due - max(MISSING * due, CHANCE * due**0.5):
+            if _is_short(seen, due):
                 return bucket
         return self.counts.until
+
+    def lacking(self, names: Iterable[str], ripe: datetime) -> frozenset[str]:
+        """Those of ``names`` that the count knows and that have fewer rows than it says, as far as can be told."""
+        known = {name for _, name in self.counts.requests}
+        found: set[str] = set()
+        for name in known.intersection(names):
+            keys = [key for key in self.due if key[1] == name and key[0] + self.length <= ripe]
+            due = sum(self.due[key] for key in keys) * self.shares.get(name, 1.0)
+            if name not in self.shares or (keys and _is_short(sum(self.rows[key] for key in keys), due)):
+                found.add(name)
+        return frozenset(found)
 
     def expected(self, counted: Sequence[tuple[datetime, str]]) -> dict[str, int]:
         """Rows of each deployment that there should be, sampled as those that are there.
@@ -214,12 +242,29 @@ class _Book:
             if due > FAILURES * seen + FEW:
                 yield f"metrics count {due:.0f} failures of {named([name])}, the rows tell of {seen}"
 
-    def surplus(self, counted: Sequence[tuple[datetime, str]]) -> Iterable[str]:
-        """Deployments with more rows than requests: somebody else's answers are among them."""
+    def invented_failures(self, doubtful: Iterable[Tally], since: datetime) -> Iterable[str]:
+        """Deployments whose doubtful rows tell of failures that the count does not know."""
+        seen: Counter[str] = Counter()
+        for tally in doubtful:
+            seen[tally.deployment] += tally.failed if tally.start < self.counts.until else 0
+        for name, n in sorted(seen.items()):
+            failed = self.counts.failed.items()
+            due = sum(n for (minute, whose), n in failed if whose == name and minute >= since)
+            if n > FAILURES * due + FEW:
+                yield (
+                    f"containers that no probe of ours reached tell of {n} failures of {named([name])}, metrics "
+                    f"know of {due:.0f}: others' are among them"
+                )
+
+    def surplus(self, counted: Sequence[tuple[datetime, str]], adopted: Iterable[str]) -> Iterable[str]:
+        """Deployments with more rows than requests: somebody else's answers are among them.
+
+        A tenth more may be the count's fault where our probes saw the containers, and is not where nobody did.
+        """
         for name in sorted({key[1] for key in counted}):
             due = sum(self.due[key] for key in counted if key[1] == name) * self.shares.get(name, 1.0)
             seen = sum(self.rows[key] for key in counted if key[1] == name)
-            if seen > due + max(MISSING * due, CHANCE * due**0.5) + FEW:
+            if seen > due + max(0.0 if name in adopted else MISSING * due, CHANCE * due**0.5) + FEW:
                 yield f"{seen} rows of {named([name])}, but metrics know of {due:.0f}: others' are among them"
 
 

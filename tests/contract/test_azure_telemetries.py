@@ -85,6 +85,7 @@ def test_app_insights_can_be_asked_in_its_workspace_where_columns_have_other_nam
     with monitor_world(tmp_path) as world:
         world.clock.advance(60)
         world.monitor.app_request(at(5), "blue", n=7, ms=12, code=500)
+        world.monitor.count(at(5), "blue", n=7, code=424)
         world.monitor.app_request(at(5), "blue", _ResourceId=f"{COMPONENT}2".lower())
         inside = world.app_insights(across=True).fetch(T0, at(60), block_s=10)
         assert bars(inside) == bars(world.app_insights().fetch(T0, at(60), block_s=10))
@@ -99,6 +100,7 @@ def test_the_same_rows_are_read_from_old_and_new_servers(tmp_path: Path) -> None
             world.clock.advance(60)
             for ms, code in ((50, 200), (0, 200), (61_500, 500)):
                 world.monitor.app_request(T0 + timedelta(seconds=30), "blue", ms=ms, code=code, version=version)
+                world.monitor.count(T0 + timedelta(seconds=30), "blue", code=code)
             cells.append(world.app_insights().fetch(T0 - timedelta(minutes=1), at(60), block_s=10).cells)
     assert sorted(map(str, cells[0])) == sorted(map(str, cells[1]))
     assert {(cell.duration_ms, cell.answer) for cell in cells[0]} == {

@@ -16,7 +16,7 @@ from unit.telemetry.scenario import MAX_LAG_S, Answer, Row, canary, read, verdic
 from deployer.errors import TelemetryError
 from deployer.gate.samples import AnswerClass
 from deployer.gate.verdict import Result
-from deployer.telemetry.app_insights import AppInsightsQuestion, Writer
+from deployer.telemetry.app_insights import AppInsightsQuestion
 
 pytestmark = pytest.mark.azure
 GOOD = canary()
@@ -112,6 +112,80 @@ def test_rows_of_another_endpoint_that_are_named_alike_are_noticed_by_the_metric
     assert "others' are among them" in (read(world).problem or "")
 
 
+def foreign(world: MonitorWorld, answers: list[Answer]) -> None:
+    """Answers of another endpoint's deployments of the same names."""
+    write(world, answers, said(**{"Container Id": "pod-of-another-endpoint"}), counted=False)
+
+
+FAILING = [Answer(answer.ended, "green", 500, answer.ms) for answer in GOOD[::150]]
+
+
+def test_failures_of_another_endpoints_green_are_left_out_where_ours_are_known(world: MonitorWorld) -> None:
+    write(world, GOOD)
+    witnessed(world, "pod-blue-1", "pod-green-1", service="green")
+    foreign(world, FAILING * 5)
+    samples = read(world)
+    found = verdict(samples)
+    assert found.candidate.errors == 0
+    assert found.result is Result.PASS, found.text
+    assert "answers are left out" in (samples.doubt or "")
+
+
+def test_failures_of_another_endpoints_green_are_noticed_where_ours_are_not_known(world: MonitorWorld) -> None:
+    write(world, GOOD)
+    foreign(world, FAILING)
+    found = verdict(read(world))
+    assert found.result is Result.BLIND, found.text
+    assert "failures of green" in found.text
+
+
+def test_rows_of_a_pod_that_no_probe_reached_are_ours_where_the_metrics_need_them(world: MonitorWorld) -> None:
+    def pods(answer: Answer, row: Row) -> list[Row]:
+        pod = f"pod-{answer.deployment}-{1 + answer.ended.microsecond % 2}"
+        return said(**{"Container Id": pod})(answer, row)
+
+    write(world, canary(errors=0.1), pods)
+    witnessed(world, "pod-blue-1", "pod-green-1", service="green")
+    assert verdict(read(world)).result is Result.FAIL
+
+
+def replaced(share: float) -> Any:
+    """Green's first pod was replaced after ``share`` of the time, before a probe reached it."""
+
+    def change(answer: Answer, row: Row) -> list[Row]:
+        early = answer.deployment == "green" and answer.second < share * 600
+        pod = "pod-green-0" if early else f"pod-{answer.deployment}-1"
+        return said(**{"Service Name": "digits", "Container Id": pod})(answer, row)
+
+    return change
+
+
+def test_a_few_rows_of_a_pod_that_no_probe_reached_blind_nobody(world: MonitorWorld) -> None:
+    write(world, GOOD, replaced(0.01))
+    witnessed(world, "pod-blue-1", "pod-green-1")
+    samples = read(world)
+    assert verdict(samples).result is Result.PASS, verdict(samples).text
+    assert "name no deployment" in (samples.doubt or "")
+
+
+def test_many_rows_of_a_pod_that_no_probe_reached_blind_until_they_are_few(world: MonitorWorld) -> None:
+    write(world, canary(seconds=1800), replaced(0.08))
+    witnessed(world, "pod-blue-1", "pod-green-1")
+    assert "name no deployment" in verdict(read(world)).text
+    found = verdict(read(world, second=1800), second=1800)
+    assert found.result is Result.PASS, found.text
+
+
+def test_rows_of_long_ago_are_told_apart_once_a_probe_reached_their_container(world: MonitorWorld) -> None:
+    write(world, canary(seconds=1800), ENDPOINT_S)
+    assert "name no deployment" in verdict(read(world, second=1799), second=1799).text
+    for name in ("blue", "green"):
+        world.monitor.app_request(
+            T0 + timedelta(seconds=1790), "digits", container=f"pod-{name}-1", asked_as=f"deployer-witness-{name}"
+        )
+    assert verdict(read(world, second=1800), second=1800).result is Result.PASS
+
+
 def test_rows_of_other_endpoints_with_other_names_are_left_alone(world: MonitorWorld) -> None:
     write(world, GOOD)
     write(world, GOOD[:2000], said(**{"Service Name": "fraud"}), counted=False)
@@ -138,16 +212,9 @@ def test_what_the_servers_own_columns_say_is_not_believed(tmp_path: Path, versio
     with monitor_world(tmp_path) as world:
         world.clock.advance(60)
         world.monitor.app_request(T0 + timedelta(seconds=9), "green", code=500, ms=1234, version=version)
+        world.monitor.count(T0 + timedelta(seconds=9), "green", code=424)
         (cell,) = world.app_insights().fetch(T0, world.clock.now(), block_s=10).cells
     assert (cell.answer, cell.duration_ms) == (AnswerClass.ERROR, 1234)
-
-
-def test_which_servers_wrote_the_rows_is_known(world: MonitorWorld) -> None:
-    for version in ("1.4.1", "1.5.1"):
-        world.monitor.app_request(T0 + timedelta(seconds=9), "green", version=version)
-    world.monitor.app_request(T0 + timedelta(seconds=9), "green", ResultCode="200")
-    read(world)
-    assert world.telemetry._question.writers == {Writer.ZEROES, Writer.NO_CODE, Writer.RIGHT}
 
 
 @pytest.mark.parametrize(
