@@ -17,8 +17,6 @@ METADATA_URL = "ARM_CLOUD_METADATA_URL"
 """Where a cloud of your own describes itself; azure-ai-ml and the Azure CLI read the same variable."""
 SCORING_HOSTS = "DEPLOYER_SCORING_HOSTS"
 """More hosts that a scoring key may be sent to, comma-separated: custom domains, the ingress of a cluster."""
-METRICS_ENDPOINT = "DEPLOYER_METRICS_ENDPOINT"
-"""Where Azure Monitor metrics are asked when they do not live at the region's usual host."""
 METADATA_TIMEOUT_S = 20.0
 
 
@@ -28,18 +26,16 @@ class Cloud:
 
     name: str
     resource_manager: str
+    """Metrics are asked there too."""
     authority: str
     logs_endpoint: str
     """Log Analytics queries; empty: this cloud did not say."""
-    metrics_endpoint: str | None
-    """Azure Monitor metrics; None: ``metrics_url`` of the region."""
     ml_scope: str
     """Scope of a token for the data plane of Azure ML, for endpoints with ``auth_mode: aad_token``."""
     scoring_suffixes: tuple[str, ...]
     """A scoring key goes only to these hosts and the hosts below them."""
     own_hosts: tuple[str, ...] = ()
     """More of them, named in ``DEPLOYER_SCORING_HOSTS``."""
-    metrics_suffix: str = "metrics.monitor.azure.com"
     storage_suffix: str = "core.windows.net"
     """Local models are uploaded to ``{account}.blob.`` and this."""
     audience: str = ""
@@ -49,10 +45,6 @@ class Cloud:
     def arm_scope(self) -> str:
         """Scope of a token for ARM."""
         return f"{self.audience or self.resource_manager}/.default"
-
-    def metrics_url(self, region: str) -> str:
-        """Where metrics of resources in ``region`` are asked."""
-        return self.metrics_endpoint or f"https://{region}.{self.metrics_suffix}"
 
     def may_score(self, url: str, *, on_cluster: bool = False) -> bool:
         """Whether a key may be sent to ``url``.
@@ -97,15 +89,14 @@ class Workspace:
         )
 
 
-# Source: azure-ai-ml 1.35.2 _azure_environments.py (ARM, authority, AML resource id); azure-monitor-query and
-# -querymetrics METADATA (logs, metrics); learn.microsoft.com how-to-custom-dns (scoring hosts), read 2026-11-25.
+# Source: azure-ai-ml 1.35.2 _azure_environments.py (ARM, authority, AML resource id); azure-monitor-query
+# METADATA (logs); learn.microsoft.com how-to-custom-dns (scoring hosts), read 2026-11-25.
 _KNOWN = {
     "AzureCloud": Cloud(
         name="AzureCloud",
         resource_manager="https://management.azure.com",
         authority="https://login.microsoftonline.com",
         logs_endpoint="https://api.loganalytics.io",
-        metrics_endpoint=None,
         ml_scope="https://ml.azure.com/.default",
         scoring_suffixes=("inference.ml.azure.com",),
     ),
@@ -114,10 +105,8 @@ _KNOWN = {
         resource_manager="https://management.usgovcloudapi.net",
         authority="https://login.microsoftonline.us",
         logs_endpoint="https://api.loganalytics.us",
-        metrics_endpoint=None,
         ml_scope="https://ml.azure.us/.default",
         scoring_suffixes=("inference.ml.azure.us",),
-        metrics_suffix="metrics.monitor.azure.us",
         storage_suffix="core.usgovcloudapi.net",
     ),
     "AzureChinaCloud": Cloud(
@@ -125,10 +114,8 @@ _KNOWN = {
         resource_manager="https://management.chinacloudapi.cn",
         authority="https://login.chinacloudapi.cn",
         logs_endpoint="https://api.loganalytics.azure.cn",
-        metrics_endpoint=None,
         ml_scope="https://ml.azure.cn/.default",
         scoring_suffixes=("inference.ml.azure.cn",),
-        metrics_suffix="metrics.monitor.azure.cn",
         storage_suffix="core.chinacloudapi.cn",
     ),
 }
@@ -166,8 +153,7 @@ def find_cloud(name: str, env: Mapping[str, str], fetch: Callable[[str], Any] | 
 
 def _adjusted(cloud: Cloud, env: Mapping[str, str]) -> Cloud:
     hosts = tuple(host.strip().lower().lstrip(".") for host in env.get(SCORING_HOSTS, "").split(",") if host.strip())
-    metrics = env.get(METRICS_ENDPOINT, "").rstrip("/") or cloud.metrics_endpoint
-    return replace(cloud, own_hosts=hosts, metrics_endpoint=metrics)
+    return replace(cloud, own_hosts=hosts)
 
 
 def _entries(url: str, fetch: Callable[[str], Any]) -> list[dict[str, Any]]:
@@ -201,7 +187,6 @@ def _described(entry: Mapping[str, Any], manager: str) -> Cloud:
         resource_manager=manager,
         authority=authority,
         logs_endpoint=str(entry.get("logAnalyticsResourceId") or "").rstrip("/"),
-        metrics_endpoint=None,
         ml_scope=f"{ml or manager}/.default",
         scoring_suffixes=tuple(sorted(host.lower() for host in hosts if host)),
         storage_suffix=str(cast("dict[str, Any]", entry.get("suffixes") or {}).get("storage") or "core.windows.net"),

@@ -49,7 +49,7 @@ class MonitorWorld:
     def __init__(self, monitor: Monitor, clock: ManualClock, address: str) -> None:
         self.monitor, self.clock, self.address = monitor, clock, address
         self.tokens = Tokens()
-        self.cloud = Cloud("OurCloud", address, address, address, None, "", ())
+        self.cloud = Cloud("OurCloud", address, address, address, "", ())
         self.telemetry: Telemetry = self.traffic_log()
         self.by_container = False
 

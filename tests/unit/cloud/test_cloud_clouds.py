@@ -36,12 +36,6 @@ def test_the_clouds_of_microsoft_are_known(name: str, manager: str, login: str, 
     assert cloud.may_score(f"https://e.eastus.{suffix}/score")
 
 
-def test_metrics_are_asked_in_the_region_unless_told_otherwise() -> None:
-    assert find_cloud("", {}).metrics_url("eastus") == "https://eastus.metrics.monitor.azure.com"
-    assert find_cloud("AzureUSGovernment", {}).metrics_url("r") == "https://r.metrics.monitor.azure.us"
-    assert find_cloud("", {"DEPLOYER_METRICS_ENDPOINT": "https://m/"}).metrics_url("eastus") == "https://m"
-
-
 @pytest.mark.parametrize("name", ["", "Own"])
 def test_a_cloud_of_ones_own_is_read_from_its_metadata(name: str) -> None:
     asked: list[str] = []

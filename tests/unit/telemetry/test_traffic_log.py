@@ -226,7 +226,7 @@ def test_each_cloud_has_logs_of_its_own(world: MonitorWorld, name: str, host: st
 
 def test_a_cloud_without_logs_is_refused_at_once() -> None:
     cloud = find_cloud("AzureCloud", {})
-    silent = type(cloud)("Mine", "https://a", "https://b", "", None, "", ())
+    silent = type(cloud)("Mine", "https://a", "https://b", "", "", ())
     with pytest.raises(TelemetryError, match="does not say where logs are asked") as refused:
         LogAnalytics(silent, None, None, workspace_id=None, resource_id="")  # type: ignore[arg-type]
     assert refused.value.hint.endswith(".")
