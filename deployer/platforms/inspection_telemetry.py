@@ -109,6 +109,8 @@ class Sight:
             return [self._quiet(samples, newest, age_s)]
         if samples.problem:
             return [Check(name, CheckState.WARN, f"fresh, but: {samples.problem}", "Look into it before you trust it.")]
+        if samples.complete_until is None and samples.doubt:
+            return [Check(name, CheckState.WARN, f"the gate cannot pass: {samples.doubt}", "See to the metrics first.")]
         return [Check(name, CheckState.OK, f"the newest answers are less than {format_duration(age_s + BLOCK_S)} old")]
 
     def _quiet(self, samples: Samples, newest: datetime, age_s: float) -> Check:
