@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from deployer.cloud.arm import Arm
 from deployer.cloud.clouds import Cloud, Workspace
-from deployer.platforms.online_endpoint import Assets, Kind, OnlineEndpoint
-from deployer.platforms.progress import SERVER
+from deployer.platforms.online.endpoint import Assets, Kind, OnlineEndpoint
+from deployer.platforms.online.progress import SERVER
 from deployer.ports.clock import Clock
 from deployer.ports.platform import Capabilities
 

@@ -19,10 +19,10 @@ from deployer.gate.samples import Samples
 from deployer.manifest.load import RolloutSpec
 from deployer.manifest.schema import PlatformType, TelemetrySource
 from deployer.manifest.schema import Telemetry as AskedTelemetry
-from deployer.platforms.facts import Facts, Once
-from deployer.platforms.inspection import AzureInspector, Surroundings
-from deployer.platforms.inspection_telemetry import linked_component
-from deployer.platforms.leftovers import AzureCaretaker
+from deployer.platforms.inspection.azure import AzureInspector, Surroundings
+from deployer.platforms.inspection.facts import Facts, Once
+from deployer.platforms.inspection.leftovers import AzureCaretaker
+from deployer.platforms.inspection.telemetry import linked_component
 from deployer.ports.clock import Clock
 from deployer.ports.inspection import Caretaker, Inspector
 from deployer.ports.platform import Platform

@@ -12,7 +12,7 @@ from deployer.engine.rate import observe_rate
 from deployer.engine.runner import WantedLoad
 from deployer.manifest.azureml import DeploymentSource
 from deployer.manifest.load import RolloutSpec
-from deployer.platforms.diagnosis import meaning_of
+from deployer.platforms.diagnosis.diagnose import meaning_of
 from deployer.ports.platform import DeploymentSpec
 from deployer.rollout.model import Plan
 from deployer.rollout.plan import Version, Wanted

@@ -182,7 +182,7 @@ def _by_manifest(spec: RolloutSpec) -> Reached:
 
 
 def _local(endpoint: str, spec: RolloutSpec | None) -> Reached:
-    from deployer.platforms.inspection_local import LocalInspector  # noqa: PLC0415 - adapters: when they are wired
+    from deployer.platforms.inspection.local import LocalInspector  # noqa: PLC0415 - adapters: when they are wired
     from deployer.platforms.local import LocalPlatform  # noqa: PLC0415
     from deployer.telemetry.local import LocalTelemetry  # noqa: PLC0415
 

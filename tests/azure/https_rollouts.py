@@ -30,8 +30,8 @@ from deployer.cloud.credentials import credential
 from deployer.engine.effects import Deployable
 from deployer.engine.operations import Job
 from deployer.engine.probe import HttpProbe
-from deployer.platforms.azureml import AzureMl
-from deployer.platforms.diagnosis import meaning_of
+from deployer.platforms.diagnosis.diagnose import meaning_of
+from deployer.platforms.online.azureml import AzureMl
 from deployer.rollout.model import Plan
 
 CANARY = "canary-Secret-9f8e7d6c"

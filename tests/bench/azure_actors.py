@@ -29,8 +29,8 @@ from deployer.cloud.clouds import Workspace, find_cloud  # noqa: E402
 from deployer.cloud.credentials import credential  # noqa: E402
 from deployer.engine.operations import Site  # noqa: E402
 from deployer.engine.rollback import roll_back  # noqa: E402
-from deployer.platforms.azureml import AzureMl  # noqa: E402
 from deployer.platforms.managed import ManagedPlatform  # noqa: E402
+from deployer.platforms.online.azureml import AzureMl  # noqa: E402
 from deployer.ports.platform import DeploymentSpec, DeploymentState  # noqa: E402
 from deployer.report.listeners import Quiet  # noqa: E402
 from deployer.stores.file import FileJournal  # noqa: E402

@@ -23,7 +23,7 @@ from deployer.cloud.clouds import Workspace, find_cloud
 from deployer.cloud.credentials import credential
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
-from deployer.platforms.online_endpoint import OnlineEndpoint
+from deployer.platforms.online.endpoint import OnlineEndpoint
 from deployer.ports.platform import Deployment, DeploymentSpec
 from tests.doubles.telemetry import ManualClock
 

@@ -20,7 +20,7 @@ from doubles.azure.world import GROUP, SUBSCRIPTION, WORKSPACE
 from unit.cli.azure_actions import used
 from unit.cli.azure_stage import TRAFFIC_LOG, Stage
 
-from deployer.platforms.rights import role
+from deployer.platforms.inspection.rights import role
 
 pytestmark = [pytest.mark.azure, pytest.mark.e2e]
 QUICK = {

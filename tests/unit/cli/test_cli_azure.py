@@ -14,7 +14,7 @@ from commands import call
 from doubles.azure.inventory import COMPONENT, LOGS
 from golden.compare import check
 
-from deployer.platforms.rights import role
+from deployer.platforms.inspection.rights import role
 from deployer.rollout.tags import GOOD
 
 pytestmark = pytest.mark.azure

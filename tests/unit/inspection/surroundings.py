@@ -21,9 +21,9 @@ from deployer.gate.samples import AnswerClass, Cell, Samples
 from deployer.manifest.load import load_manifest
 from deployer.manifest.schema import PlatformType
 from deployer.manifest.spec import RolloutSpec
-from deployer.platforms.facts import Facts
-from deployer.platforms.inspection import AzureInspector, Surroundings
-from deployer.platforms.rights import role
+from deployer.platforms.inspection.azure import AzureInspector, Surroundings
+from deployer.platforms.inspection.facts import Facts
+from deployer.platforms.inspection.rights import role
 from deployer.ports.inspection import Check
 from deployer.ports.platform import DeploymentSpec
 from deployer.stores.files import DiskFiles

@@ -21,7 +21,7 @@ from surroundings import (
 from deployer.engine.doctor import exit_code
 from deployer.errors import ExitCode, TelemetryError
 from deployer.manifest.schema import TelemetrySource
-from deployer.platforms.rights import RIGHTS, Scope
+from deployer.platforms.inspection.rights import RIGHTS, Scope
 from deployer.ports.inspection import CheckState
 from deployer.ports.platform import DeploymentSpec
 

@@ -10,10 +10,10 @@ from surroundings import ENDPOINT, GROUP, SUBSCRIPTION, Azure
 
 from deployer.cloud.clouds import Workspace
 from deployer.errors import ConflictError
-from deployer.platforms.autoscale import HELD
-from deployer.platforms.facts import Facts
-from deployer.platforms.leftovers import AzureCaretaker
-from deployer.platforms.specification import record
+from deployer.platforms.inspection.facts import Facts
+from deployer.platforms.inspection.leftovers import AzureCaretaker
+from deployer.platforms.online.autoscale import HELD
+from deployer.platforms.online.specification import record
 from deployer.ports.inspection import Leftover, LeftoverKind
 from deployer.rollout.model import Phase
 from deployer.rollout.tags import DIGEST, PHASE, PREVIOUS, ROLES, ROLLOUT

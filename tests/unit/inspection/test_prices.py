@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-import deployer.platforms.prices
-from deployer.platforms.prices import from_retail, from_snapshot, price_of, retail_url
-from deployer.platforms.quota import Size
+import deployer.platforms.inspection.prices
+from deployer.platforms.inspection.prices import from_retail, from_snapshot, price_of, retail_url
+from deployer.platforms.inspection.quota import Size
 
 TODAY = date(2026, 11, 25)
 LISTED = {
@@ -112,7 +112,7 @@ def test_a_price_of_nothing_is_no_price() -> None:
 
 
 def test_what_is_kept_is_dated_sourced_and_positive() -> None:
-    kept = json.loads(Path(deployer.platforms.prices.__file__).with_name("prices.json").read_text())
+    kept = json.loads(Path(deployer.platforms.inspection.prices.__file__).with_name("prices.json").read_text())
     assert date.fromisoformat(kept["as_of"]) < TODAY
     assert kept["source"]
     assert all(price > 0 for price in kept["usd_per_hour"].values())

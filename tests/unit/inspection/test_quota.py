@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.platforms.quota import Need, Usage, check_quota, read_sizes, read_usages, reserved
+from deployer.platforms.inspection.quota import Need, Usage, check_quota, read_sizes, read_usages, reserved
 
 F4 = {
     "name": "Standard_F4s_v2",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deployer.manifest.schema import PlatformType, TelemetrySource
-from deployer.platforms.rights import RIGHTS, Situation, is_granted, missing_rights, needed_rights, role
+from deployer.platforms.inspection.rights import RIGHTS, Situation, is_granted, missing_rights, needed_rights, role
 
 ROLE = Path(__file__).parents[3] / "manifests" / "azure" / "deployer-role.json"
 READ = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/read"

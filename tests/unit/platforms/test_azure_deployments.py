@@ -12,7 +12,7 @@ from azure.core.exceptions import ServiceResponseError
 from deployer.errors import ConflictError, NotFoundError, PlatformError, QuotaExceededError, TransientError
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
-from deployer.platforms.specification import recorded
+from deployer.platforms.online.specification import recorded
 from deployer.ports.platform import Deployment, DeploymentSpec, DeploymentState
 from tests.doubles.arm_script import Answer, Asked
 from tests.doubles.arm_service import Azure

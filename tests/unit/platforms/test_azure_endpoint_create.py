@@ -10,7 +10,7 @@ from azure.core.exceptions import ServiceResponseError
 from deployer.errors import NotFoundError, PlanError, PlatformError, TransientError
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
-from deployer.platforms.online_endpoint import OnlineEndpoint
+from deployer.platforms.online.endpoint import OnlineEndpoint
 from tests.doubles.arm_script import Answer, Asked
 from tests.doubles.arm_service import WORKSPACE, Azure
 

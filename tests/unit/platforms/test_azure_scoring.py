@@ -11,7 +11,7 @@ from deployer.cloud.clouds import find_cloud
 from deployer.errors import DeniedError, NotFoundError, NotReadyError
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
-from deployer.platforms.online_endpoint import OnlineEndpoint
+from deployer.platforms.online.endpoint import OnlineEndpoint
 from tests.doubles.arm_script import Answer
 from tests.doubles.arm_service import Azure
 

@@ -12,8 +12,8 @@ from azure.core.exceptions import ServiceResponseError
 from deployer.errors import ConflictError, NotFoundError, NotReadyError, PlatformError, TransientError
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
-from deployer.platforms.online_endpoint import OnlineEndpoint
-from deployer.platforms.traffic_write import LONGEST_WRITE_S
+from deployer.platforms.online.endpoint import OnlineEndpoint
+from deployer.platforms.online.traffic_write import LONGEST_WRITE_S
 from tests.doubles.arm_script import Answer, Asked
 from tests.doubles.arm_service import Azure
 

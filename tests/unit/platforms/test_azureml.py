@@ -23,8 +23,8 @@ from doubles.azure.world import GROUP, SUBSCRIPTION, WORKSPACE, WORKSPACE_ID
 from deployer.cloud.clouds import Workspace, find_cloud
 from deployer.cloud.credentials import credential
 from deployer.errors import DeniedError, NotFoundError, PlatformError, TransientError
-from deployer.platforms import azureml
-from deployer.platforms.azureml import AzureMl
+from deployer.platforms.online import azureml
+from deployer.platforms.online.azureml import AzureMl
 
 pytestmark = pytest.mark.azure
 
@@ -260,7 +260,7 @@ def test_a_registered_version_costs_two_calls_and_no_metadata(place: Place) -> N
 def test_a_model_of_a_registry_is_not_looked_up(place: Place) -> None:
     body = place.compile(CASES["managed, from a registry"])
     assert body["properties"]["model"] == "azureml://registries/shared/models/digits/versions/7"
-    assert place.azure.count("GET", "registr") == 0
+    assert place.azure.count("GET", "registries") == 0
 
 
 @pytest.mark.parametrize("kind", ["kubernetes", "Kubernetes"])

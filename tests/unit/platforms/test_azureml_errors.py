@@ -16,7 +16,7 @@ from azure.core.rest import HttpRequest
 from doubles.arm_script import Answer, ScriptedTransport
 
 from deployer.errors import DeniedError, NotFoundError, PlatformError, QuotaExceededError, TransientError
-from deployer.platforms.azureml_errors import translated
+from deployer.platforms.online.azureml_errors import translated
 
 ARM = "https://management.example/subscriptions/s/resourceGroups/rg/providers/Microsoft.MachineLearningServices"
 MODEL = f"{ARM}/workspaces/ws/models/m/versions/1"

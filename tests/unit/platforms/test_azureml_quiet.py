@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deployer.platforms.azureml_quiet import _Bar, apart, silence, telling
+from deployer.platforms.online.azureml_quiet import _Bar, apart, silence, telling
 
 CLOUD = "AZUREML_CURRENT_CLOUD"
 
@@ -37,7 +37,7 @@ class Response:
 
 def test_importing_the_adapter_imports_no_azure_module() -> None:
     loaded = run("""
-        import sys, deployer.platforms.azureml
+        import sys, deployer.platforms.online.azureml
         print([name for name in sys.modules if name.startswith("azure")])
     """)
     assert loaded.strip() == "[]"
@@ -100,7 +100,7 @@ def test_warnings_of_the_sdk_do_not_reach_stderr_as_a_last_resort() -> None:
         import contextlib, io, logging, sys
         sys.stderr = heard = io.StringIO()
         import azure.ai.ml
-        from deployer.platforms.azureml_quiet import silence
+        from deployer.platforms.online.azureml_quiet import silence
         silence()
         for name in ("azure.ai.ml", "azure.ai.ml._utils._endpoint_utils", "azure.identity", "azure.core"):
             logging.getLogger(name).warning("noise")
@@ -112,7 +112,7 @@ def test_warnings_of_the_sdk_do_not_reach_stderr_as_a_last_resort() -> None:
 STUCK = """
     import sys, threading, time
     from concurrent.futures import ThreadPoolExecutor
-    from deployer.platforms.azureml_quiet import abandon_uploads
+    from deployer.platforms.online.azureml_quiet import abandon_uploads
 
     def upload():
         with ThreadPoolExecutor(max_workers=2) as pool:

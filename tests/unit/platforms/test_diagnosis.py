@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.platforms.diagnosis import LINE_CHARS, Diagnosis, diagnose, meaning_of
-from deployer.platforms.failures import FAILURES
-from deployer.platforms.log_symptoms import LOGS
-from deployer.platforms.log_text import EXCERPT_LINES, harmless
-from deployer.platforms.symptoms import MESSAGES
+from deployer.platforms.diagnosis.diagnose import LINE_CHARS, Diagnosis, diagnose, meaning_of
+from deployer.platforms.diagnosis.failures import FAILURES
+from deployer.platforms.diagnosis.log_symptoms import LOGS
+from deployer.platforms.diagnosis.log_text import EXCERPT_LINES, harmless
+from deployer.platforms.diagnosis.symptoms import MESSAGES
 
 LOG_FILES = Path(__file__).parent / "logs"
 CRASHED = "User container has crashed or terminated. Please see the troubleshooting guide."

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from deployer.errors import TransientError
-from deployer.platforms.facts import Once
+from deployer.platforms.inspection.facts import Once
 
 
 class Source:

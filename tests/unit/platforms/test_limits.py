@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployer.platforms.inspection.limits import LIMITS, problems, quantity, warnings
 from deployer.platforms.kubernetes import CAPABILITIES as KUBERNETES_CAPABILITIES
-from deployer.platforms.limits import LIMITS, problems, quantity, warnings
 from deployer.platforms.managed import CAPABILITIES as MANAGED_CAPABILITIES
 from deployer.ports.platform import Capabilities
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deployer.platforms.specification import CHUNKS_MAX, PREFIX, VALUE_MAX, record, recorded, stale
+from deployer.platforms.online.specification import CHUNKS_MAX, PREFIX, VALUE_MAX, record, recorded, stale
 
 DIGEST = "0f" * 32
 OTHER = "1e" * 32
@@ -248,7 +248,7 @@ def test_a_forger_of_sense_is_understood_so_that_the_test_above_tests_something(
 def forged(text: bytes) -> dict[str, str]:
     from hashlib import sha256  # noqa: PLC0415
 
-    from deployer.platforms import specification  # noqa: PLC0415
+    from deployer.platforms.online import specification  # noqa: PLC0415
 
     packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, specification._WORDS)
     packed = base64.urlsafe_b64encode(packer.compress(text) + packer.flush()).decode()

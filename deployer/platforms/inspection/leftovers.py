@@ -8,12 +8,12 @@ from typing import Any
 
 from deployer.cloud.arm import Arm
 from deployer.errors import ConflictError, DeniedError, NotFoundError
-from deployer.platforms.autoscale import API as AUTOSCALE
-from deployer.platforms.autoscale import HELD
-from deployer.platforms.endpoint_resource import properties, tags_of
-from deployer.platforms.facts import ML, Facts
-from deployer.platforms.inspection_capacity import price
-from deployer.platforms.specification import stale
+from deployer.platforms.inspection.capacity import price
+from deployer.platforms.inspection.facts import ML, Facts
+from deployer.platforms.online.autoscale import API as AUTOSCALE
+from deployer.platforms.online.autoscale import HELD
+from deployer.platforms.online.endpoint_resource import properties, tags_of
+from deployer.platforms.online.specification import stale
 from deployer.ports.inspection import Leftover, LeftoverKind, Price
 from deployer.ports.platform import Endpoint, Platform
 from deployer.rollout.tags import GOOD, PREVIOUS, marks_of, revision_of

@@ -14,8 +14,8 @@ from typing import Any
 
 from deployer.cloud.answers import read_refusal
 from deployer.errors import ConflictError, NotFoundError, NotReadyError, PlatformError, TransientError
-from deployer.platforms.endpoint_body import with_traffic
-from deployer.platforms.endpoint_resource import (
+from deployer.platforms.online.endpoint_body import with_traffic
+from deployer.platforms.online.endpoint_resource import (
     API,
     BUSY,
     BUSY_S,

@@ -13,8 +13,8 @@ from deployer.gate.samples import Samples
 from deployer.manifest.quantities import format_duration
 from deployer.manifest.schema import Telemetry as Asked
 from deployer.manifest.schema import TelemetrySource
-from deployer.platforms.endpoint_resource import properties
-from deployer.platforms.facts import BILLING, COMPONENTS, LOGS, Facts
+from deployer.platforms.inspection.facts import BILLING, COMPONENTS, LOGS, Facts
+from deployer.platforms.online.endpoint_resource import properties
 from deployer.ports.clock import Clock
 from deployer.ports.inspection import Check, CheckState
 from deployer.ports.telemetry import Telemetry

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from deployer.platforms.failures import FAILURES, GUIDE, KUBERNETES_STATUSES, MANAGED_STATUSES, VAGUE, Failure
-from deployer.platforms.log_symptoms import LOGS
-from deployer.platforms.log_text import excerpt, lines_of, one_line, raised
-from deployer.platforms.symptoms import MESSAGES, Symptom
+from deployer.platforms.diagnosis.failures import FAILURES, GUIDE, KUBERNETES_STATUSES, MANAGED_STATUSES, VAGUE, Failure
+from deployer.platforms.diagnosis.log_symptoms import LOGS
+from deployer.platforms.diagnosis.log_text import excerpt, lines_of, one_line, raised
+from deployer.platforms.diagnosis.symptoms import MESSAGES, Symptom
 
 LINE_CHARS = 480
 """Longest ``Diagnosis.line``: it has to fit into a report's row and a journal's record."""

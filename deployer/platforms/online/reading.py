@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from deployer.platforms.endpoint_resource import BUSY, properties, shares, state_of, tags_of
+from deployer.platforms.online.endpoint_resource import BUSY, properties, shares, state_of, tags_of
 from deployer.rollout.endpoint import Deployment, DeploymentState, Endpoint
 from deployer.rollout.tags import DIGEST
 

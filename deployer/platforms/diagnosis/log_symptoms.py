@@ -6,7 +6,7 @@ Source: as in ``symptoms``; the wording of Azure ML's server was read in its pac
 
 from __future__ import annotations
 
-from deployer.platforms.symptoms import symptom
+from deployer.platforms.diagnosis.symptoms import symptom
 
 _SERVER = "azureml-inference-server-http 1.5.1, server/user_script.py and aml_blueprint.py"
 _MEMORY = "the container needs more memory than it has"

@@ -13,7 +13,7 @@ from deployer.cloud.answers import without_identity
 from deployer.cloud.arm import CALL_TIMEOUT_S, within
 from deployer.cloud.clouds import SCORING_HOSTS, Cloud
 from deployer.errors import DeniedError, NotReadyError
-from deployer.platforms.endpoint_resource import API, EndpointResource, properties
+from deployer.platforms.online.endpoint_resource import API, EndpointResource, properties
 from deployer.ports.platform import ScoringTarget
 
 if TYPE_CHECKING:  # azure.core takes 0.3 s to import

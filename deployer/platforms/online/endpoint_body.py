@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from deployer.errors import TransientError
-from deployer.platforms.endpoint_resource import properties
+from deployer.platforms.online.endpoint_resource import properties
 
 _MADE_BY_SERVICE = frozenset({"id", "name", "type", "systemData", "etag"})
 _READ_ONLY = frozenset({"scoringUri", "swaggerUri", "provisioningState", "keys"})

@@ -13,11 +13,11 @@ from typing import Any
 
 from deployer.cloud.answers import one_line, read_refusal
 from deployer.errors import PlatformError
-from deployer.platforms.diagnosis import diagnose
-from deployer.platforms.drift import differences
-from deployer.platforms.endpoint_resource import API, BUSY, EndpointResource, operation_of, state_of
-from deployer.platforms.log_text import harmless
-from deployer.platforms.reading import created_at, name_of, was_up
+from deployer.platforms.diagnosis.diagnose import diagnose
+from deployer.platforms.diagnosis.log_text import harmless
+from deployer.platforms.online.drift import differences
+from deployer.platforms.online.endpoint_resource import API, BUSY, EndpointResource, operation_of, state_of
+from deployer.platforms.online.reading import created_at, name_of, was_up
 
 LOOK_EVERY_S = 15.0
 """Two calls a look, so not at every observation."""

@@ -22,8 +22,8 @@ from deployer.cloud.arm import within
 from deployer.cloud.clouds import Cloud, Workspace
 from deployer.errors import PlatformError, TransientError
 from deployer.manifest.azureml import local_paths
-from deployer.platforms.azureml_errors import translated
-from deployer.platforms.azureml_quiet import abandon_uploads, apart, silence, telling
+from deployer.platforms.online.azureml_errors import translated
+from deployer.platforms.online.azureml_quiet import abandon_uploads, apart, silence, telling
 
 if TYPE_CHECKING:  # azure.core takes 0.3 s to import; only commands that reach Azure pay for it
     from azure.core.credentials import TokenCredential

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-from deployer.platforms.quota import Size
+from deployer.platforms.inspection.quota import Size
 from deployer.ports.inspection import Price
 
 RETAIL = "https://prices.azure.com/api/retail/prices"

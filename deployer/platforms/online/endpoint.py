@@ -16,16 +16,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 from deployer.cloud.arm import Arm
 from deployer.cloud.clouds import Cloud, Workspace
 from deployer.errors import DeniedError, NotFoundError, QuotaExceededError
-from deployer.platforms.autoscale import Autoscale
-from deployer.platforms.deployment_write import DeploymentWrite, require_idle, require_version
-from deployer.platforms.endpoint_create import EndpointCreate
-from deployer.platforms.endpoint_resource import Deadline, EndpointResource, shares, state_of, tags_of
-from deployer.platforms.progress import Progress
-from deployer.platforms.reading import created_at, digest_of, elastic_limits, name_of, read_deployment, read_endpoint
-from deployer.platforms.scoring import Scoring
-from deployer.platforms.specification import record, recorded, stale
-from deployer.platforms.tag_write import TAGS_MAX, TagWrite, check_tags
-from deployer.platforms.traffic_write import TrafficWrite, check_split
+from deployer.platforms.online.autoscale import Autoscale
+from deployer.platforms.online.deployment_write import DeploymentWrite, require_idle, require_version
+from deployer.platforms.online.endpoint_create import EndpointCreate
+from deployer.platforms.online.endpoint_resource import Deadline, EndpointResource, shares, state_of, tags_of
+from deployer.platforms.online.progress import Progress
+from deployer.platforms.online.reading import (
+    created_at,
+    digest_of,
+    elastic_limits,
+    name_of,
+    read_deployment,
+    read_endpoint,
+)
+from deployer.platforms.online.scoring import Scoring
+from deployer.platforms.online.specification import record, recorded, stale
+from deployer.platforms.online.tag_write import TAGS_MAX, TagWrite, check_tags
+from deployer.platforms.online.traffic_write import TrafficWrite, check_split
 from deployer.ports.clock import Clock
 from deployer.ports.platform import (
     Capabilities,
@@ -47,7 +54,7 @@ SPARE_TAGS = 14
 
 
 class Assets(Protocol):
-    """Makes the body of a deployment's PUT (``deployer.platforms.azureml.AzureMl``)."""
+    """Makes the body of a deployment's PUT (``deployer.platforms.online.azureml.AzureMl``)."""
 
     def compile(self, document: Mapping[str, Any], base_dir: Path, *, endpoint: str, name: str) -> dict[str, Any]:
         """Upload what is local, resolve what is named, send nothing else."""
@@ -249,7 +256,7 @@ class OnlineEndpoint:
 
     def _compiler(self) -> Assets:
         if self._assets is None:
-            from deployer.platforms.azureml import AzureMl  # noqa: PLC0415 - 2 s, for the few commands that deploy
+            from deployer.platforms.online.azureml import AzureMl  # noqa: PLC0415 - 2 s, for the few commands that deploy
 
             self._assets = AzureMl(*self._azure)
         return self._assets

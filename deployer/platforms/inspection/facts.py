@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from deployer.cloud.arm import Arm
 from deployer.cloud.clouds import Workspace
 from deployer.errors import DeployerError, NotFoundError
-from deployer.platforms.quota import Size, Usage, read_sizes, read_usages
+from deployer.platforms.inspection.quota import Size, Usage, read_sizes, read_usages
 from deployer.ports.platform import Endpoint, Platform
 
 ML = "2024-10-01"

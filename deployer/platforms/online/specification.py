@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from deployer.platforms.secrecy import holds_secret, is_secret
+from deployer.platforms.online.secrecy import holds_secret, is_secret
 
 PREFIX = "deployer.spec."
 VALUE_MAX = 256

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from deployer.errors import PlatformError
-from deployer.platforms.endpoint_resource import POLL_S, Deadline, EndpointResource
-from deployer.platforms.reading import capacity_of
+from deployer.platforms.online.endpoint_resource import POLL_S, Deadline, EndpointResource
+from deployer.platforms.online.reading import capacity_of
 
 API = "2022-10-01"
 HELD = "deployer.minimum"

@@ -10,11 +10,11 @@ from deployer.errors import NotFoundError
 from deployer.manifest.azureml import DeploymentSource
 from deployer.manifest.schema import PlatformType
 from deployer.manifest.spec import RolloutSpec
-from deployer.platforms import limits
-from deployer.platforms.endpoint_resource import properties
-from deployer.platforms.facts import ML, Facts
-from deployer.platforms.prices import price_of
-from deployer.platforms.quota import Need, check_quota
+from deployer.platforms.inspection import limits
+from deployer.platforms.inspection.facts import ML, Facts
+from deployer.platforms.inspection.prices import price_of
+from deployer.platforms.inspection.quota import Need, check_quota
+from deployer.platforms.online.endpoint_resource import properties
 from deployer.ports.inspection import Check, CheckState, Price
 from deployer.ports.platform import Endpoint
 from deployer.rollout.plan import COLOURS

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from deployer.errors import ConflictError, PlatformError, TransientError
-from deployer.platforms.endpoint_resource import (
+from deployer.platforms.online.endpoint_resource import (
     API,
     BUSY,
     BUSY_S,
@@ -21,7 +21,7 @@ from deployer.platforms.endpoint_resource import (
     EndpointResource,
     state_of,
 )
-from deployer.platforms.traffic_write import require_tags, shows_tags
+from deployer.platforms.online.traffic_write import require_tags, shows_tags
 
 KEY_MAX = 256
 VALUE_MAX = 256

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from deployer.cloud.answers import one_line, read_refusal
 from deployer.errors import ConflictError, NotFoundError, PlanError, PlatformError, TransientError
-from deployer.platforms.endpoint_resource import (
+from deployer.platforms.online.endpoint_resource import (
     API,
     BUSY,
     LOST_S,

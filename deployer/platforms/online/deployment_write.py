@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from deployer.errors import ConflictError, NotFoundError, PlatformError, QuotaExceededError, TransientError
-from deployer.platforms.endpoint_resource import (
+from deployer.platforms.online.endpoint_resource import (
     API,
     BUSY,
     BUSY_S,
@@ -22,8 +22,8 @@ from deployer.platforms.endpoint_resource import (
     shares,
     state_of,
 )
-from deployer.platforms.progress import Progress
-from deployer.platforms.reading import capacity_of, digest_of, name_of
+from deployer.platforms.online.progress import Progress
+from deployer.platforms.online.reading import capacity_of, digest_of, name_of
 from deployer.rollout.tags import DIGEST
 
 MAKE_BUSY_S = 900.0

@@ -12,13 +12,13 @@ from deployer.cloud.clouds import Cloud
 from deployer.errors import DeniedError, NotFoundError, PlatformError
 from deployer.manifest.schema import PlatformType, TelemetrySource
 from deployer.manifest.spec import RolloutSpec
-from deployer.platforms import inspection_capacity as capacity
-from deployer.platforms import inspection_telemetry as sight
-from deployer.platforms.endpoint_create import user_identities
-from deployer.platforms.endpoint_resource import properties
-from deployer.platforms.facts import Facts, Once
-from deployer.platforms.reading import elastic_limits
-from deployer.platforms.rights import Right, Scope, Situation, missing_rights, needed_rights
+from deployer.platforms.inspection import capacity
+from deployer.platforms.inspection import telemetry as sight
+from deployer.platforms.inspection.facts import Facts, Once
+from deployer.platforms.inspection.rights import Right, Scope, Situation, missing_rights, needed_rights
+from deployer.platforms.online.endpoint_create import user_identities
+from deployer.platforms.online.endpoint_resource import properties
+from deployer.platforms.online.reading import elastic_limits
 from deployer.ports.clock import Clock
 from deployer.ports.inspection import Check, CheckState, Price, Question
 from deployer.ports.platform import DeploymentState, Endpoint
