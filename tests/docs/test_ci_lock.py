@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[2]
 LOCK = (REPOSITORY / ".ci" / "constraints.txt").read_text()
-PINS = dict(re.findall(r"^([\w.-]+)==([\w.+!-]+)", LOCK, flags=re.MULTILINE))
+PINS = dict(re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([\w.+!-]+)", LOCK, flags=re.MULTILINE))
 
 
 def required() -> list[Requirement]:
