@@ -33,6 +33,11 @@ def is_main(method: str, path: str) -> bool:
     return method in ("PUT", "DELETE") and "/onlineEndpoints/" in path
 
 
+def is_scoring(_method: str, path: str) -> bool:
+    """Smoke tests are not repeated: no answer is an answer."""
+    return "/inference/" in path
+
+
 def singles() -> Iterator[tuple[int, str]]:
     """Every request at least once, the writes that matter with every fault."""
     for number, (method, path) in enumerate(undisturbed()):
@@ -50,7 +55,7 @@ def check(home: Path, faults: dict[int, str], *, bad: bool = False, kind: str = 
         ended = history(home, faults, bad=bad, world=world)
         asked = undisturbed(bad=bad)
         rides = all(
-            fault in PASSING and not (fault == "404" and asked[number][0] in WRITES)
+            fault in PASSING and not (fault == "404" and asked[number][0] in WRITES) and not is_scoring(*asked[number])
             for number, fault in faults.items()
             if number < len(asked)
         )
