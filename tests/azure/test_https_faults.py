@@ -54,7 +54,7 @@ def check(home: Path, faults: dict[int, str], *, bad: bool = False, kind: str = 
             for number, fault in faults.items()
             if number < len(asked)
         )
-        smoked = "smoke test" in ended.text  # it is sent once, so a fault on its request is a verdict
+        smoked = "smoke test" in str(ended)  # it is sent once, so a fault on its request is a verdict
         if len(faults) == 1 and rides and not smoked:
             assert ended.exit_code is (ExitCode.GATE_FAILED if bad else ExitCode.OK), f"{faults}: {ended}"
 
