@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from deployer.cloud.arm import Arm
-from deployer.cloud.clouds import Cloud, Workspace
-from deployer.platforms.online.endpoint import Assets, Kind, OnlineEndpoint
+from deployer.platforms.online.endpoint import Kind, OnlineEndpoint
 from deployer.platforms.online.progress import SERVER
-from deployer.ports.clock import Clock
 from deployer.ports.platform import Capabilities
-
-if TYPE_CHECKING:  # azure.core takes 0.3 s to import
-    from azure.core.credentials import TokenCredential
 
 # Source: how-to-manage-quotas and how-to-safely-rollout (limits). Nothing was recorded of clusters: times are those of
 # managed endpoints, but that no machine has to be waited for.
@@ -40,24 +32,4 @@ KIND = Kind(
 class KubernetesPlatform(OnlineEndpoint):
     """One online endpoint on a cluster of your own."""
 
-    def __init__(
-        self,
-        endpoint: str,
-        *,
-        arm: Arm,
-        cloud: Cloud,
-        workspace: Workspace,
-        credential: TokenCredential,
-        clock: Clock,
-        assets: Assets | None = None,
-    ) -> None:
-        super().__init__(
-            endpoint,
-            KIND,
-            arm=arm,
-            cloud=cloud,
-            workspace=workspace,
-            credential=credential,
-            clock=clock,
-            assets=assets,
-        )
+    kind = KIND

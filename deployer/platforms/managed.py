@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from deployer.cloud.arm import Arm
-from deployer.cloud.clouds import Cloud, Workspace
-from deployer.platforms.online.endpoint import Assets, Kind, OnlineEndpoint
+from deployer.platforms.online.endpoint import Kind, OnlineEndpoint
 from deployer.platforms.online.progress import SERVER, STORAGE
-from deployer.ports.clock import Clock
 from deployer.ports.platform import Capabilities
-
-if TYPE_CHECKING:  # azure.core takes 0.3 s to import
-    from azure.core.credentials import TokenCredential
 
 # Source: how-to-manage-quotas and how-to-safely-rollout (limits), azure/recordings 01-03 (20-70 s a traffic change,
 # ten minutes a deployment). Beats stand still during a write of traffic, so a lease is stale after more than the
@@ -41,24 +33,4 @@ KIND = Kind(
 class ManagedPlatform(OnlineEndpoint):
     """One managed online endpoint."""
 
-    def __init__(
-        self,
-        endpoint: str,
-        *,
-        arm: Arm,
-        cloud: Cloud,
-        workspace: Workspace,
-        credential: TokenCredential,
-        clock: Clock,
-        assets: Assets | None = None,
-    ) -> None:
-        super().__init__(
-            endpoint,
-            KIND,
-            arm=arm,
-            cloud=cloud,
-            workspace=workspace,
-            credential=credential,
-            clock=clock,
-            assets=assets,
-        )
+    kind = KIND

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from deployer.cloud.arm import Arm
 from deployer.cloud.clouds import Cloud, Workspace
@@ -75,11 +75,10 @@ class Kind:
 
 
 class OnlineEndpoint:
-    """One online endpoint (implements ``ports.platform.Platform``).
+    """One online endpoint (implements ``ports.platform.Platform``); a subclass says of which kind.
 
     Args:
         name: of the endpoint.
-        kind: which kind it is.
         arm: the way to ARM.
         cloud: whose hosts may see a key.
         workspace: where it lives.
@@ -88,10 +87,11 @@ class OnlineEndpoint:
         assets: compiles deployment documents; None: azure-ai-ml, imported when first needed.
     """
 
+    kind: ClassVar[Kind]
+
     def __init__(
         self,
         name: str,
-        kind: Kind,
         *,
         arm: Arm,
         cloud: Cloud,
@@ -100,16 +100,15 @@ class OnlineEndpoint:
         clock: Clock,
         assets: Assets | None = None,
     ) -> None:
-        self._kind = kind
         self._azure = (cloud, workspace, credential)
         self._assets = assets
         self._resource = EndpointResource(name, arm, workspace, clock)
-        self._progress = Progress(self._resource, kind.containers)
-        self._create = EndpointCreate(self._resource, on_cluster=kind.on_cluster)
+        self._progress = Progress(self._resource, self.kind.containers)
+        self._create = EndpointCreate(self._resource, on_cluster=self.kind.on_cluster)
         self._traffic = TrafficWrite(self._resource, self._recent_deployments)
         self._tags = TagWrite(self._resource)
         self._writes = DeploymentWrite(self._resource, self._progress)
-        self._scoring = Scoring(self._resource, cloud, credential, on_cluster=kind.on_cluster)
+        self._scoring = Scoring(self._resource, cloud, credential, on_cluster=self.kind.on_cluster)
         self._autoscale = Autoscale(self._resource)
         self._served: dict[tuple[str, datetime | None], int] = {}
         """Instances that a deployment was last seen to serve with."""
@@ -121,7 +120,7 @@ class OnlineEndpoint:
     @property
     def capabilities(self) -> Capabilities:
         """What this platform can do."""
-        return self._kind.capabilities
+        return self.kind.capabilities
 
     def observe(self) -> Endpoint | None:
         """Read endpoint and deployments: two calls, and a few more while a deployment is made or has failed."""
@@ -182,7 +181,7 @@ class OnlineEndpoint:
         if self._find(name) is None:
             return
         require_idle(endpoint, name)
-        if self._kind.has_monitor_autoscale:
+        if self.kind.has_monitor_autoscale:
             with suppress(DeniedError):  # who may not see autoscale rules has made none with deployer
                 self._autoscale.delete(name)
         self._read = None
@@ -194,17 +193,17 @@ class OnlineEndpoint:
         endpoint = self._resource.require()
         live = {**shares(endpoint, "traffic"), **shares(endpoint, "mirrorTraffic")}
         has_traffic = name.lower() in {each.lower() for each in live}
-        if self._kind.has_monitor_autoscale and not instances and not has_traffic:
+        if self.kind.has_monitor_autoscale and not instances and not has_traffic:
             with suppress(DeniedError):
                 self._autoscale.pause(name)
-        if not self._kind.has_monitor_autoscale and self._is_elastic(name, instances):
+        if not self.kind.has_monitor_autoscale and self._is_elastic(name, instances):
             return
         self._writes.scale(name, instances, has_traffic=has_traffic)
         self._served = {
             key: min(served, instances) if key[0].lower() == name.lower() else served
             for key, served in self._served.items()
         }
-        if self._kind.has_monitor_autoscale and instances:
+        if self.kind.has_monitor_autoscale and instances:
             with suppress(DeniedError):
                 self._autoscale.require(name, instances)
 
@@ -229,20 +228,20 @@ class OnlineEndpoint:
 
     def match_scaling(self, name: str, like: str) -> str:
         """Copy autoscale rules and hold the instances of ``like``."""
-        if not self._kind.has_monitor_autoscale:
+        if not self.kind.has_monitor_autoscale:
             return f"instances of {like} are scaled by its own scale_settings, which cannot be changed while it is live"
         return self._autoscale.match(name, like)
 
     def release_scaling(self, name: str) -> None:
         """Undo the hold."""
-        if self._kind.has_monitor_autoscale:
+        if self.kind.has_monitor_autoscale:
             self._autoscale.release(name)
 
     def logs(self, name: str, *, lines: int = 100) -> str:
         """Return the end of what the containers printed, each under its name."""
-        texts = {each: self._progress.logs(name, each, lines).rstrip() for each in self._kind.containers}
+        texts = {each: self._progress.logs(name, each, lines).rstrip() for each in self.kind.containers}
         shown = [
-            f"== {each} ==\n{text}" if len(self._kind.containers) > 1 else text for each, text in texts.items() if text
+            f"== {each} ==\n{text}" if len(self.kind.containers) > 1 else text for each, text in texts.items() if text
         ]
         return "\n".join("\n".join(shown).splitlines()[-lines:]) if lines > 0 else ""
 
