@@ -64,12 +64,16 @@ class Job:
     check: Callable[[Plan], None] = lambda _: None
     """Raises PlanError for a plan that could never be decided at the known rate."""
     traffic: Callable[[], Rate | None] = lambda: None
-    """What the endpoint answered lately, asked only when no load is."""
+    """Reads what the endpoint answered lately."""
+
+    @property
+    def observed(self) -> Rate | None:
+        """What the endpoint answered lately, when no load is asked for and telemetry tells."""
+        return None if self.load else self.traffic()
 
     @property
     def rps(self) -> float | None:
         """Requests a second that the endpoint will get, when known: the load asked for, else what was observed."""
         if self.load is not None:
             return self.load.rps
-        observed = self.traffic()
-        return observed.rps if observed else None
+        return self.observed.rps if self.observed else None

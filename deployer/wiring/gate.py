@@ -40,8 +40,7 @@ def step_powers(spec: RolloutSpec, job: Job, plan: Plan | str) -> tuple[StepPowe
     manifest, rps = spec.manifest, job.rps
     if isinstance(plan, str) or rps is None or plan.skip_gate is not None:
         return ()
-    observed = None if job.load else job.traffic()
-    typical_ms = observed.median_ms if observed else None
+    typical_ms = job.observed.median_ms if job.observed else None
     if typical_ms is None and manifest.platform.type is PlatformType.LOCAL:
         typical_ms = LOCAL_MS
     return power_of(plan, manifest.slo, manifest.gate, rps, typical_ms=typical_ms)

@@ -28,18 +28,14 @@ def preview(reached: Reached) -> Preview:
     found = preview_plan(job, platform, endpoint, rollout_id="plan", skip_gate=None)
     powers = step_powers(reached.the_spec, job, found)
     refuse_hopeless(powers)
+    watched_s = job.observed.seconds if job.observed else None
     if reached.type is PlatformType.LOCAL:
-        return Preview(found, job.rps, powers, under_way=under_way(job, endpoint), watched_s=_watched_s(job))
+        return Preview(found, job.rps, powers, under_way=under_way(job, endpoint), watched_s=watched_s)
     checks = reached.checks()
     outlook = _outlook(reached, job, endpoint, found) if isinstance(found, Plan) else None
     failed = any(check.state is CheckState.FAIL for check in checks)
     code = ExitCode.REFUSED if failed else ExitCode.OK
-    return Preview(found, job.rps, powers, checks, outlook, code, under_way(job, endpoint), _watched_s(job))
-
-
-def _watched_s(job: Job) -> float | None:
-    observed = None if job.load else job.traffic()
-    return observed.seconds if observed else None
+    return Preview(found, job.rps, powers, checks, outlook, code, under_way(job, endpoint), watched_s)
 
 
 def _outlook(reached: Reached, job: Job, endpoint: Endpoint | None, plan: Plan) -> Forecast:
