@@ -1,0 +1,1 @@
+"""Load tests: what was sent and seen, and what it says about the targets. Pure."""
