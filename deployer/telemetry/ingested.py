@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Protocol, TypeVar
 
+from deployer.cloud.service_clock import SKEW_S
 from deployer.errors import DeployerError, TelemetryError
 from deployer.gate.samples import Cell, Samples
 from deployer.ports.clock import Clock
@@ -19,8 +20,6 @@ from deployer.telemetry.kql import block_ms, check_order, stretches
 from deployer.telemetry.log_analytics import Logs
 from deployer.telemetry.watermark import LOOK_BACK, MINUTE, Assessment, Counts, Pulse, Tally, Window, assess
 
-SKEW_S = 6.0
-"""Azure's clock and ours may be so far apart: five seconds, and one that ``Date`` is cut to."""
 STRETCH = timedelta(minutes=15)
 """About as much is asked at once; it comes as a row a block, deployment and code, however many requests there were."""
 SETTLED_LAGS = 2.0
@@ -176,7 +175,7 @@ class IngestedTelemetry:
         reply = self._logs.ask(kql, self._question.earliest(since), self._question.latest(now + MINUTE))
         problems = [reply.partial] if reply.partial else []
         if reply.ahead_s is not None and abs(reply.ahead_s) > SKEW_S:
-            problems.append(f"the clocks disagree: Azure's is {reply.ahead_s:+.0f}s off ours")
+            problems.append(f"the clocks disagree: that of Log Analytics is {reply.ahead_s:+.0f}s off")
         if reply.partial is None:
             pulses, wrong = understood(lambda: self._question.read_pulse(reply.columns, reply.rows))
             problems += wrong

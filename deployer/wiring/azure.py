@@ -7,6 +7,7 @@ import logging
 import os
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from deployer.cloud.arm import Arm
 from deployer.cloud.clouds import Cloud, Workspace, find_cloud
 from deployer.cloud.credentials import credential as find_credential
+from deployer.cloud.service_clock import ServiceClock
 from deployer.errors import PlanError, PlatformError, TelemetryError
 from deployer.gate.samples import Samples
 from deployer.manifest.load import RolloutSpec
@@ -27,6 +29,7 @@ from deployer.ports.clock import Clock
 from deployer.ports.inspection import Caretaker, Inspector
 from deployer.ports.platform import Platform
 from deployer.ports.telemetry import Telemetry
+from deployer.telemetry.service_time import InServiceTime
 from deployer.telemetry.witness import witness
 from deployer.wiring.watch import Watch, watch_for
 from deployer.wiring.where import Place
@@ -107,17 +110,27 @@ def connect(endpoint: str, place: Place, spec: RolloutSpec | None, clock: Clock)
     platform = _platform(endpoint, place.platform, cloud, workspace, identity, arm, clock)
     facts = Facts(arm, workspace, endpoint, platform)
     fetch = _fetch if cloud.name == PUBLIC else None
+    azure_clock = ServiceClock(clock, lambda: _server_time(arm, facts))
     caretaker = AzureCaretaker(arm, facts, platform, lambda: clock.now().date(), fetch)
     if spec is None:
         return Connected(platform, NoTelemetry(), None, caretaker)
     source = source_of(place.platform, spec.manifest.gate.telemetry)
     asked = spec.manifest.gate.telemetry
-    telemetry = _telemetry(endpoint, source, asked, cloud, identity, arm, facts, clock)
+    there = _telemetry(endpoint, source, asked, cloud, identity, arm, facts, azure_clock)
+    telemetry: Telemetry = InServiceTime(there, azure_clock)
     watch = watch_for(spec, platform)
     if watch is not None:
         telemetry = witness(telemetry, watch, watch.arms)
-    around = Surroundings(cloud, identity, facts, telemetry, source, clock, fetch)
+    around = Surroundings(cloud, identity, facts, telemetry, source, clock, fetch, azure_clock.ahead_s)
     return Connected(platform, telemetry, AzureInspector(spec, around), caretaker, watch)
+
+
+def _server_time(arm: Arm, facts: Facts) -> datetime | None:
+    """What Azure's clock says; asks for the workspace when nothing was asked yet."""
+    if arm.server_time is None:
+        with suppress(PlatformError):
+            facts.workspace()
+    return arm.server_time
 
 
 def _platform(
@@ -138,7 +151,7 @@ def _telemetry(
     identity: Any,
     arm: Arm,
     facts: Facts,
-    clock: Clock,
+    clock: ServiceClock,
 ) -> Telemetry:
     from deployer.telemetry.app_insights import app_insights  # noqa: PLC0415
     from deployer.telemetry.metrics import metrics  # noqa: PLC0415

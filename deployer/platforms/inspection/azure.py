@@ -9,6 +9,7 @@ from typing import Any
 
 from deployer.cloud.answers import without_identity
 from deployer.cloud.clouds import Cloud
+from deployer.cloud.service_clock import MOST_S, in_words
 from deployer.errors import DeniedError, NotFoundError, PlatformError
 from deployer.manifest.schema import PlatformType, TelemetrySource
 from deployer.manifest.spec import RolloutSpec
@@ -40,6 +41,8 @@ class Surroundings:
     clock: Clock
     fetch: Callable[[str], Any] | None = None
     """Reads JSON from the public price list; None: its prices do not hold in this cloud."""
+    ahead_s: Callable[[], float] = lambda: 0.0
+    """Azure's clock less ours; 0 where they agree."""
 
 
 class AzureInspector:
@@ -56,6 +59,7 @@ class AzureInspector:
         spec, facts, around = self._spec, self._facts, self._around
         asked: list[tuple[str, Callable[[], Sequence[Check]]]] = [
             ("workspace", self._workspace),
+            ("clock", self._clock),
             ("rights", self._rights),
             ("endpoint", self._endpoint),
             ("stable", self._stable),
@@ -118,6 +122,17 @@ class AzureInspector:
                 return [Check(name, CheckState.FAIL, f"{said} has no Application Insights", fix)]
             said += ", without Application Insights"
         return [Check(name, CheckState.OK, said)]
+
+    def _clock(self) -> Sequence[Check]:
+        name = "clock"
+        self._facts.workspace()  # any answer of Azure tells its time
+        ahead_s = self._around.ahead_s()
+        if not ahead_s:
+            return [Check(name, CheckState.OK, "agrees with Azure's")]
+        text, fix = f"{in_words(ahead_s)} Azure's", "Set the clock of this machine (NTP)."
+        if abs(ahead_s) > MOST_S:
+            return [Check(name, CheckState.FAIL, f"{text}: the gate would be blind", fix)]
+        return [Check(name, CheckState.WARN, f"{text}: telemetry is read by Azure's", fix)]
 
     def _rights(self) -> Sequence[Check]:
         rights = needed_rights(self._situation())

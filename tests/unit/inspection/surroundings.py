@@ -198,7 +198,10 @@ class Azure:
         facts = Facts(self.arm, Workspace(SUBSCRIPTION, "rg", "ws"), "digits", self.platform)  # type: ignore[arg-type]
         platform: PlatformType = self.spec.manifest.platform.type
         source = over.pop("source", source_of(platform, self.spec.manifest.gate.telemetry))
-        return AzureInspector(self.spec, Surroundings(cloud, self.tokens, facts, self.rows, source, self.clock, None))
+        around = Surroundings(
+            cloud, self.tokens, facts, self.rows, source, self.clock, None, over.pop("ahead_s", lambda: 0.0)
+        )
+        return AzureInspector(self.spec, around)
 
     def checks(self, **over: Any) -> Sequence[Check]:
         return inspect(self.inspector(**over).questions(), self.clock)

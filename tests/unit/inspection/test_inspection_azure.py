@@ -129,6 +129,25 @@ def test_an_owner_has_every_right() -> None:
     assert azure.the("rights").state is OK
 
 
+# ---- clock
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "state", "said"),
+    [
+        (0.0, OK, "agrees"),
+        (240.0, WARN, "4m behind Azure's"),
+        (-240.0, WARN, "4m ahead of Azure's"),
+        (1200.0, FAIL, "20m behind"),
+    ],
+)
+def test_a_clock_that_is_off_is_told_and_one_that_is_off_by_far_refused(
+    ahead_s: float, state: CheckState, said: str
+) -> None:
+    check = Azure().the("clock", ahead_s=lambda: ahead_s)
+    assert (check.state, said in check.text) == (state, True)
+
+
 # ---- endpoint and stable
 
 
