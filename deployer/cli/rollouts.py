@@ -70,12 +70,12 @@ def rollout(
 
 @app.command(epilog="Example: deployer validate --format github manifests/*/*.yaml")
 def validate(
-    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Manifests to check.")],
+    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Manifests and profiles to check.")],
     output: Annotated[ProblemFormat, typer.Option("--format", help="How to print what is wrong.")] = ProblemFormat.TEXT,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Check manifests and every file they name. Needs no network and changes nothing."""
+    """Check manifests, profiles and every file they name. Needs no network and changes nothing."""
 
     def body() -> ExitCode:
         atexit.register(gc.freeze)  # no search for garbage at exit: 60-90 ms (where nanobind is loaded it complains)

@@ -1,4 +1,4 @@
-"""The manifest's JSON Schema, for editors: what may be written, short forms included, and what is the default.
+"""JSON Schemas of manifest and profile, for editors: what may be written, short forms included, and the defaults.
 
 It accepts all that the models accept. What it cannot say, the loader still checks: limits of durations, shares and
 growths (they are text here), that 5.0 is not written for 5, and every rule that needs several keys.
@@ -8,17 +8,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from deployer.manifest.base import Model
+from deployer.manifest.profile import Profile
 from deployer.manifest.quantities import format_duration, format_share
 from deployer.manifest.schema import Manifest
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a manifest; defaults are written as users write them."""
-    schema = Manifest.model_json_schema()
-    for model in (schema, *schema["$defs"].values()):
-        for each in model.get("properties", {}).values():
+    return _schema(Manifest, "deployer: rollout manifest")
+
+
+def profile_json_schema() -> dict[str, Any]:
+    """The same of a profile."""
+    return _schema(Profile, "deployer: profile")
+
+
+def _schema(model: type[Model], title: str) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    for part in (schema, *schema["$defs"].values()):
+        for each in part.get("properties", {}).values():
             _write_default(each)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "deployer: rollout manifest"}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
 
 
 def _write_default(schema: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from deployer.manifest.problems import Finding, InvalidManifestError, KeyPath, P
 from deployer.manifest.schema import Manifest, PlatformType
 from deployer.manifest.sources import Sources, digest_of, plain
 from deployer.manifest.spec import RolloutSpec
-from deployer.manifest.validation import check
+from deployer.manifest.validation import AnyModel, check
 
 __all__ = ["InvalidManifestError", "RolloutSpec", "load_manifest"]
 
@@ -44,6 +44,31 @@ def load_manifest(path: Path, *, files: FileReader, env: Mapping[str, str]) -> R
     Raises:
         InvalidManifestError: with all problems found, each at its file, line and column.
     """
+    document, sources, root = open_document(path, files, env)
+    content = document.content
+    manifest = checked(Manifest, document, sources)
+    platform = platform_of(content)
+    endpoint = endpoint_of(document, sources, platform)
+    deployment, baseline = (
+        deployment_of(document, sources, platform, key, endpoint) for key in ("deployment", "baseline")
+    )
+    if deployment and baseline and deployment.name and deployment.name == baseline.name:
+        same = Finding(("baseline",), "baseline and deployment have the same name", "rename one of them")
+        sources.report(document, [same])
+    payloads = {text: sources.payload(document, key) for text, key in _named(content, _PAYLOADS).items()}
+    schemas = {text: sources.schema(document, key) for text, key in _named(content, _SCHEMAS).items()}
+    if sources.problems or manifest is None or endpoint is None or deployment is None:
+        raise InvalidManifestError(in_order(sources.problems))
+    digest = _digest(manifest, endpoint, deployment, baseline, payloads, schemas)
+    return RolloutSpec(manifest, path, root, endpoint, deployment, baseline, payloads, schemas, digest)
+
+
+def open_document(path: Path, files: FileReader, env: Mapping[str, str]) -> tuple[Document, Sources, Path]:
+    """Read and expand a file of ours; give also what reads the files that it names, and the project's root.
+
+    Raises:
+        InvalidManifestError: it is not there, or no YAML.
+    """
     real = files.real(path)
     if real is None:
         raise InvalidManifestError([Problem(str(path), 1, 1, "the manifest does not exist", "correct the path")])
@@ -55,38 +80,26 @@ def load_manifest(path: Path, *, files: FileReader, env: Mapping[str, str]) -> R
     content, unexpanded = expand(written.content, env)
     document = replace(written, content=content)
     sources.report(document, unexpanded)
-    manifest = _manifest(document, sources)
-    platform = _platform(content)
-    endpoint = _endpoint(document, sources, platform)
-    deployment, baseline = (
-        _deployment(document, sources, platform, key, endpoint) for key in ("deployment", "baseline")
-    )
-    if deployment and baseline and deployment.name and deployment.name == baseline.name:
-        same = Finding(("baseline",), "baseline and deployment have the same name", "rename one of them")
-        sources.report(document, [same])
-    payloads = {text: sources.payload(document, key) for text, key in _named(content, _PAYLOADS).items()}
-    schemas = {text: sources.schema(document, key) for text, key in _named(content, _SCHEMAS).items()}
-    if sources.problems or manifest is None or endpoint is None or deployment is None:
-        raise InvalidManifestError(_in_order(sources.problems))
-    digest = _digest(manifest, endpoint, deployment, baseline, payloads, schemas)
-    return RolloutSpec(manifest, path, root, endpoint, deployment, baseline, payloads, schemas, digest)
+    return document, sources, root
 
 
-def _manifest(document: Document, sources: Sources) -> Manifest | None:
-    manifest, findings = check(Manifest, plain(document.content))
+def checked(model: type[AnyModel], document: Document, sources: Sources) -> AnyModel | None:
+    """Validate ``document``; None when it is wrong, which ``sources`` then knows."""
+    found, findings = check(model, plain(document.content))
     if findings:  # once more with what was written, so that messages do not show the values of environment variables
-        _, findings = check(Manifest, document.content)
+        _, findings = check(model, document.content)
     sources.report(document, findings)
-    return manifest
+    return found
 
 
-def _platform(content: dict[str, Any]) -> PlatformType | None:
+def platform_of(content: dict[str, Any]) -> PlatformType | None:
     """The platform, even of a manifest that is wrong elsewhere."""
     word = at(content, ("platform", "type")) or content.get("platform")
     return PlatformType(word) if word in list(PlatformType) else None
 
 
-def _endpoint(document: Document, sources: Sources, platform: PlatformType | None) -> EndpointSource | None:
+def endpoint_of(document: Document, sources: Sources, platform: PlatformType | None) -> EndpointSource | None:
+    """The endpoint that ``document`` holds or names; None when nothing could be made of it."""
     part = sources.part(document, "endpoint")
     if part is None:
         return None
@@ -99,9 +112,10 @@ def _endpoint(document: Document, sources: Sources, platform: PlatformType | Non
     return endpoint
 
 
-def _deployment(
+def deployment_of(
     document: Document, sources: Sources, platform: PlatformType | None, key: str, endpoint: EndpointSource | None
 ) -> DeploymentSource | None:
+    """The deployment under ``key`` of ``document``; None when there is none, or nothing could be made of it."""
     part = sources.part(document, key)
     if part is None:
         return None
@@ -130,7 +144,7 @@ def _matching(content: dict[str, Any], pattern: KeyPath, path: KeyPath) -> Itera
             yield from _matching(content, pattern[1:], (*path, index))
 
 
-def _in_order(problems: list[Problem]) -> list[Problem]:
+def in_order(problems: list[Problem]) -> list[Problem]:
     """Each once; by file in the order of reading, then by place."""
     files = list(dict.fromkeys(problem.file for problem in problems))
     return sorted(

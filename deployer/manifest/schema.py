@@ -66,6 +66,8 @@ __all__ = [
     "TelemetrySource",
     "WarmUp",
     "WeightStep",
+    "long_platform",
+    "version_of_format",
 ]
 
 NAME_PATTERN = r"^[a-zA-Z](?:-?[a-zA-Z0-9])*$"
@@ -84,7 +86,7 @@ class PlatformType(StrEnum):
     KUBERNETES = "kubernetes"
 
 
-def _long_platform(value: object) -> object:
+def long_platform(value: object) -> object:
     """``local`` is short for ``{type: local}``."""
     return {"type": value} if isinstance(value, str) else value
 
@@ -288,7 +290,8 @@ class Load(Model):
     request: str = Field(description=_PAYLOAD, examples=["samples/ok.json"])
 
 
-def _version(value: object) -> object:
+def version_of_format(value: object) -> object:
+    """Take 1 and nothing else."""
     if isinstance(value, bool) or value != 1:
         raise FieldError("the version of this format is 1", hint="write version: 1")
     return value
@@ -297,12 +300,12 @@ def _version(value: object) -> object:
 class Manifest(Model):
     """One rollout: what to deploy where, how traffic moves, and what the new version must prove."""
 
-    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(description="of this format: 1")
+    version: Annotated[Literal[1], BeforeValidator(version_of_format)] = Field(description="of this format: 1")
     name: Annotated[str, Field(pattern=NAME_PATTERN, min_length=2, max_length=64)] = Field(
         description="of the rollout", examples=["digits"]
     )
     platform: Annotated[
-        Platform, BeforeValidator(_long_platform, json_schema_input_type=Literal["local"] | Platform)
+        Platform, BeforeValidator(long_platform, json_schema_input_type=Literal["local"] | Platform)
     ] = Field(description="where the endpoint lives; local is short for {type: local}")
     env: Annotated[tuple[Annotated[str, Field(pattern=ENV_PATTERN)], ...], Field(strict=False)] = Field(
         default=(),

@@ -20,6 +20,8 @@ from deployer.manifest.schema import PlatformType
 from deployer.manifest.text import MAX_BYTES, read_yaml
 
 _SCRIPT = ("code_configuration", "scoring_script")
+_MANY = ("load", "request")
+"""Keys of a manifest and of a profile whose file may hold many requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class Sources:
             name = str(self._shown_home / written)
             if not written.endswith(".jsonl"):
                 _, problem = check_json(data, name)
-            elif key[0] == "load":
+            elif key[0] in _MANY:
                 problem = check_lines(data, name)
             else:
                 raise FieldError(f"{shown(written)} holds many requests, and one is sent", hint="name a .json file")

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from deployer.manifest.load import load_manifest
+from deployer.manifest.profile_load import load_profile
 from deployer.stores.files import DiskFiles
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -26,7 +27,11 @@ def test_the_manifest_is_valid(path: Path) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(content)
     env = dict.fromkeys(content.get("env", []), "00000000-0000-0000-0000-000000000000")
-    assert load_manifest(path, files=DiskFiles(), env={**os.environ, **env}).manifest.name == content["name"]
+    known = {**os.environ, **env}
+    if named.endswith("profile.schema.json"):
+        assert load_profile(path, files=DiskFiles(), env=known).profile.name == content["name"]
+    else:
+        assert load_manifest(path, files=DiskFiles(), env=known).manifest.name == content["name"]
 
 
 def test_there_are_examples() -> None:
