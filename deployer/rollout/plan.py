@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deployer.errors import PlanError
 from deployer.manifest.quantities import format_duration
-from deployer.manifest.schema import Gate, Manifest, MirrorStep, PauseStep, Strategy, WeightStep
+from deployer.manifest.schema import Gate, Manifest, MirrorStep, PauseStep, WeightStep
 from deployer.rollout.endpoint import Capabilities, Endpoint
 from deployer.rollout.model import Plan, Step, StepKind
 
@@ -79,7 +79,7 @@ def compile_plan(
     strategy, gate = wanted.manifest.strategy, wanted.manifest.gate
     stable, baseline = _stable(wanted, endpoint)
     candidate, replaces = _candidate(wanted, endpoint, stable)
-    steps = _steps(wanted, strategy)
+    steps = steps_of(wanted.manifest)
     _check_capabilities(steps, endpoint, capabilities, candidate)
     if rps is not None and skip_gate is None:
         _check_rate(steps, gate, rps)
@@ -182,8 +182,9 @@ def _candidate(wanted: Wanted, endpoint: Endpoint | None, stable: str | None) ->
     return name, True
 
 
-def _steps(wanted: Wanted, strategy: Strategy) -> tuple[Step, ...]:
-    manifest = wanted.manifest
+def steps_of(manifest: Manifest) -> tuple[Step, ...]:
+    """Steps that ``manifest`` asks for, in order."""
+    strategy = manifest.strategy
     steps = [Step(StepKind.PREPARE), Step(StepKind.DEPLOY)]
     if manifest.smoke:
         steps.append(Step(StepKind.SMOKE))

@@ -24,6 +24,7 @@ from deployer.ports.clock import Clock
 from deployer.ports.inspection import Check, CheckState, Price, Question
 from deployer.ports.platform import DeploymentState, Endpoint
 from deployer.ports.telemetry import Telemetry
+from deployer.rollout.plan import steps_of
 
 ROLE = "manifests/azure/deployer-role.json"
 
@@ -71,7 +72,8 @@ class AzureInspector:
         else:
             asked.append(("quota", lambda: capacity.quota(spec, facts)))
         asked.append(("price", lambda: capacity.price_check(self.price(), spec)))
-        watch = sight.Sight(spec.manifest.gate.telemetry, around.source, facts, around.telemetry, around.clock)
+        steps = steps_of(spec.manifest)
+        watch = sight.Sight(spec.manifest.gate.telemetry, around.source, facts, around.telemetry, around.clock, steps)
         asked += watch.questions()
         known = [Question(name, partial(self._if_known, name, ask)) for name, ask in asked]
         return [Question("identity", self._identity), *known]

@@ -18,11 +18,17 @@ from deployer.platforms.online.endpoint_resource import properties
 from deployer.ports.clock import Clock
 from deployer.ports.inspection import Check, CheckState
 from deployer.ports.telemetry import Telemetry
+from deployer.rollout.model import Step
 
 CATEGORY = "AmlOnlineEndpointTrafficLog"
 BLOCK_S = 60.0
 LOOK_BACK = 2.0
 """Telemetry is asked for this many times ``max_lag``: what is older than once is stale, and still seen."""
+LEAST_LAG_S = 180.0
+"""No answer is known to be counted sooner: metrics count a whole minute two minutes after it ended, at best.
+
+Source: ``telemetry.metrics.DELAY_S``; learn.microsoft.com/azure/azure-monitor/logs/data-ingestion-time (resource logs
+usually take 3 to 10 minutes)."""
 MISSING = 0.1
 """Share of the counted requests that may be missing, as the gate bears it."""
 LOW_CAP_GB = 1.0
@@ -40,12 +46,17 @@ class Sight:
     facts: Facts
     telemetry: Telemetry
     clock: Clock
+    steps: Sequence[Step] = ()
+    """Of the rollout."""
 
     def questions(self) -> list[tuple[str, Callable[[], Sequence[Check]]]]:
         """List what is to be found out for this source."""
         if self.source is TelemetrySource.METRICS:
             return [("telemetry", self._metrics_only)]
-        found: list[tuple[str, Callable[[], Sequence[Check]]]] = [("freshness", self._freshness)]
+        found: list[tuple[str, Callable[[], Sequence[Check]]]] = [
+            ("patience", self._patience),
+            ("freshness", self._freshness),
+        ]
         if self.source is TelemetrySource.TRAFFIC_LOG:
             found.insert(0, ("diagnostics", self._diagnostics))
         else:
@@ -56,6 +67,30 @@ class Sight:
         text = "Azure Monitor metrics are averages of minutes: they can stop a rollout and can never pass it"
         fix = "Give gate.telemetry.log_analytics_workspace_id (managed) or app_insights."
         return [Check("telemetry", CheckState.WARN, text, fix)]
+
+    def _patience(self) -> Sequence[Check]:
+        """Compare what the manifest waits for with how late answers come."""
+        name, lag_s = "patience", self.asked.max_lag
+        least, lag = format_duration(LEAST_LAG_S), format_duration(lag_s)
+        if lag_s < LEAST_LAG_S:
+            text = f"gate.telemetry.max_lag is {lag}, and what Azure tells is {least} old at best: the gate stays blind"
+            return [
+                Check(name, CheckState.FAIL, text, f"Raise gate.telemetry.max_lag to {least} at least; 10m is usual.")
+            ]
+        timed = [(step, step.max_s) for step in self.steps if step.is_gated and step.max_s is not None]
+        hopeless = [step for step, max_s in timed if max_s <= LEAST_LAG_S]
+        if hopeless:
+            text = f"step {hopeless[0]} ends before its answers are counted: that takes {least} at best"
+            return [Check(name, CheckState.FAIL, text, "Raise the step's max, or the bake, well over that.")]
+        short = [(step, max_s) for step, max_s in timed if max_s <= lag_s]
+        if short:
+            step, max_s = short[0]
+            text = (
+                f"step {step} ends after {format_duration(max_s)}, and answers may be {lag} late (max_lag): "
+                "unless they come sooner, it ends without a verdict"
+            )
+            return [Check(name, CheckState.WARN, text, "Raise the step's max over gate.telemetry.max_lag.")]
+        return [Check(name, CheckState.OK, f"every step outlasts the {lag} that answers may be late")]
 
     def _diagnostics(self) -> Sequence[Check]:
         name = "diagnostics"
@@ -102,6 +137,8 @@ class Sight:
             return [Check(name, CheckState.FAIL, f"telemetry cannot be read: {exc.message}", exc.hint)]
         newest = max((cell.start for cell in samples.cells), default=None)
         expected = sum(samples.expected.values())
+        if newest is None and not expected and samples.complete_until is None and samples.doubt:
+            return [Check(name, CheckState.WARN, f"the gate cannot pass: {samples.doubt}", "See to the metrics first.")]
         if newest is None:
             return [self._nothing(expected, now - since)]
         age_s = max((now - newest).total_seconds() - BLOCK_S, 0.0)

@@ -154,6 +154,7 @@ class Rows:
     age_s: float | None = 30.0
     expected: dict[str, int] = field(default_factory=dict)
     problem: str | None = None
+    doubt: str | None = None
     error: TelemetryError | None = None
     complete_s: float | None = 0.0
     """How long ago the rows were complete; None: nobody knows."""
@@ -166,7 +167,7 @@ class Rows:
             start = self.clock.now() - timedelta(seconds=self.age_s + block_s)
             cells = (Cell(start, "blue", AnswerClass.OK, 5, 1),) if start >= since else ()
         complete = None if self.complete_s is None else until - timedelta(seconds=self.complete_s)
-        return Samples(cells, block_s, complete, self.expected, self.problem)
+        return Samples(cells, block_s, complete, self.expected, self.problem, self.doubt)
 
 
 class Tokens:

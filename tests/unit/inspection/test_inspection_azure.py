@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from surroundings import (
     COMPONENT,
@@ -22,8 +24,10 @@ from deployer.engine.doctor import exit_code
 from deployer.errors import ExitCode, TelemetryError
 from deployer.manifest.schema import TelemetrySource
 from deployer.platforms.inspection.rights import RIGHTS, Scope
+from deployer.platforms.inspection.telemetry import LEAST_LAG_S
 from deployer.ports.inspection import CheckState
 from deployer.ports.platform import DeploymentSpec
+from deployer.telemetry import metrics
 
 OK, WARN, FAIL, UNKNOWN = CheckState
 SCOPES = {
@@ -397,6 +401,51 @@ def test_telemetry_that_cannot_be_read_fails() -> None:
     azure = Azure()
     azure.rows.error = TelemetryError("403", hint="Ask for Log Analytics Reader.")
     assert (azure.the("freshness").state, azure.the("freshness").fix) == (FAIL, "Ask for Log Analytics Reader.")
+
+
+def asking(azure: Azure, *, max_lag: float = 600.0, each_max: float = 1800.0, bake: float = 1800.0) -> Azure:
+    """Change what the manifest waits for."""
+    manifest = azure.spec.manifest
+    gate = manifest.gate.model_copy(
+        update={"telemetry": manifest.gate.telemetry.model_copy(update={"max_lag": max_lag})}
+    )
+    each = manifest.strategy.canary.each.model_copy(update={"max": each_max, "min": 60.0})  # type: ignore[union-attr]
+    canary = manifest.strategy.canary.model_copy(update={"each": each, "bake": bake})  # type: ignore[union-attr]
+    strategy = manifest.strategy.model_copy(update={"canary": canary})
+    changed = manifest.model_copy(update={"gate": gate, "strategy": strategy})
+    azure.spec = replace(azure.spec, manifest=changed)
+    return azure
+
+
+@pytest.mark.parametrize("manifest", [MANAGED, CLUSTER])
+@pytest.mark.parametrize(
+    ("waits", "state", "said"),
+    [
+        ({"max_lag": 179.0}, FAIL, "max_lag is 2m59s"),
+        ({"max_lag": 180.0}, OK, "outlasts the 3m"),
+        ({"each_max": 180.0}, FAIL, "ends before its answers are counted"),
+        ({"bake": 90.0}, FAIL, "bake"),
+        ({"each_max": 600.0}, WARN, "ends after 10m, and answers may be 10m late"),
+        ({"bake": 300.0}, WARN, "bake"),
+        ({}, OK, "outlasts the 10m"),
+    ],
+)
+def test_a_manifest_that_waits_less_than_azure_takes_is_told_so_before(
+    manifest: str, waits: dict[str, float], state: CheckState, said: str
+) -> None:
+    check = asking(Azure(manifest), **waits).the("patience")
+    assert (check.state, said in check.text) == (state, True)
+
+
+def test_no_count_is_believed_sooner_than_metrics_tell_it() -> None:
+    assert metrics.DELAY_S + 60 == LEAST_LAG_S
+
+
+@pytest.mark.parametrize("age_s", [30.0, None])
+def test_a_gate_without_its_independent_count_is_told_of_also_where_nothing_was_asked(age_s: float | None) -> None:
+    azure = Azure()
+    azure.rows.age_s, azure.rows.complete_s, azure.rows.doubt = age_s, None, "nobody knows which requests are missing"
+    assert (azure.the("freshness").state, "cannot pass" in azure.the("freshness").text) == (WARN, True)
 
 
 def test_doubtful_telemetry_is_worth_a_word() -> None:
