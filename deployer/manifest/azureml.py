@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,8 @@ class DeploymentSource:
     """Hex SHA-256 of the document without its names, and of the content of every local file that it refers to."""
     path: Path | None = None
     """The file; None: it stands in the manifest."""
+    contents: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Hex SHA-256 of what each local path holds, by its key, as ``model.path``."""
 
     @property
     def instance_count(self) -> int:

@@ -96,7 +96,7 @@ class Sources:
                 contents[dotted(local.key)] = fingerprint(self._files, found, self._root)
         identity = {key: value for key, value in document.items() if key not in ("name", "endpoint_name", "$schema")}
         digest = digest_of({"document": identity, "contents": contents})
-        return DeploymentSource(document.get("name"), document, part.base_dir, digest, part.path)
+        return DeploymentSource(document.get("name"), document, part.base_dir, digest, part.path, contents)
 
     def payload(self, manifest: Document, key: KeyPath) -> bytes:
         """The JSON file that ``key`` of the manifest names, for ``load`` also one with a JSON value a line (.jsonl)."""

@@ -11,7 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from deployer.errors import NotFoundError
+from deployer.errors import ConflictError, NotFoundError
+from deployer.local import lifecycle
 from deployer.local.client import LocalClient
 from deployer.ports.platform import (
     Capabilities,
@@ -49,6 +50,7 @@ class LocalPlatform:
             PlatformError: ``endpoint`` is not a valid name.
         """
         self.client = LocalClient(endpoint, home)
+        self._home = home
 
     @property
     def capabilities(self) -> Capabilities:
@@ -104,6 +106,18 @@ class LocalPlatform:
     def delete_deployment(self, name: str) -> None:
         """Take it out of the routes, drain it, end it."""
         self.client.call("delete_deployment", name=name)
+
+    def delete_endpoint(self) -> None:
+        """End its processes and forget what is recorded of it, traffic log included."""
+        endpoint = self.observe()
+        if endpoint is None:
+            return
+        if endpoint.deployments:
+            raise ConflictError(
+                f"endpoint {endpoint.name} holds {', '.join(endpoint.deployments)}",
+                hint="Delete its deployments first.",
+            )
+        lifecycle.down(self._home, endpoint.name, forget=True)
 
     def scale_deployment(self, name: str, instances: int) -> None:
         """Start or drain instances."""

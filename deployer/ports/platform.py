@@ -115,6 +115,14 @@ class Platform(Protocol):
         """
         ...
 
+    def delete_endpoint(self) -> None:
+        """Delete the endpoint, which holds no deployment any more; silent when it is already gone. Idempotent.
+
+        Raises:
+            ConflictError: it holds a deployment. Nothing changed.
+        """
+        ...
+
     def scale_deployment(self, name: str, instances: int) -> None:
         """Set the number of instances (>= 0); return once accepted (readiness: ``observe``). Traffic is untouched."""
         ...

@@ -21,7 +21,7 @@ class World(Protocol):
     platform: Platform
     """The endpoint exists, without traffic and tags; ``blue`` and ``green`` are ready, with one instance each."""
     empty: Platform
-    """Of an endpoint that was never created."""
+    """Of an endpoint that was never created: ``nothing``."""
 
     def spec(self, name: str, *, version: str = "1", instances: int = 1) -> DeploymentSpec:
         """A good version."""
@@ -290,6 +290,25 @@ class PlatformContract:
         world.platform.delete_deployment("red")
         world.platform.create_deployment(world.spec("red", version="2", instances=0))
         assert observed(world).deployments["red"].digest == world.spec("red", version="2", instances=0).digest
+
+    def test_an_endpoint_that_holds_a_deployment_is_not_deleted(self, world: World) -> None:
+        before = observed(world)
+        for _ in range(2):
+            with pytest.raises(ConflictError):
+                world.platform.delete_endpoint()
+        assert observed(world) == before
+
+    def test_an_endpoint_without_deployments_is_deleted_once_or_twice_and_can_be_made_again(self, world: World) -> None:
+        world.empty.delete_endpoint()
+        on_cluster = world.empty.capabilities.platform == "kubernetes"
+        compute = {"compute": "azureml:aks1"} if on_cluster else {}
+        for _ in range(2):
+            world.empty.ensure_endpoint({"name": "nothing", "auth_mode": "key", **compute})
+            made = world.empty.observe()
+            assert made is not None
+            assert made.name == "nothing"
+            twice(world.empty.delete_endpoint)
+            assert world.empty.observe() is None
 
     def test_a_deployment_scales_up_and_down_without_moving_traffic(self, world: World) -> None:
         world.platform.set_traffic({"blue": 90, "green": 10}, {})

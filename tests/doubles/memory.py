@@ -172,6 +172,12 @@ class MemoryPlatform:
             self.autoscaled.pop(name, None)
             self.held.pop(name, None)
 
+    def delete_endpoint(self) -> None:
+        with self._call("delete_endpoint"), self._change():
+            if self._deployed:
+                raise ConflictError(f"{self.name} holds {', '.join(self._deployed)}", hint="Delete them first.")
+            self.vanish()
+
     def scale_deployment(self, name: str, instances: int) -> None:
         with self._call("scale_deployment"), self._change():
             self._require()

@@ -6,7 +6,7 @@ SDK polls every 30 s, prints, loses fields and believes what operations say of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,6 +19,7 @@ from deployer.errors import DeniedError, NotFoundError, QuotaExceededError
 from deployer.platforms.online.autoscale import Autoscale
 from deployer.platforms.online.deployment_write import DeploymentWrite, require_idle, require_version
 from deployer.platforms.online.endpoint_create import EndpointCreate
+from deployer.platforms.online.endpoint_delete import delete_empty
 from deployer.platforms.online.endpoint_resource import Deadline, EndpointResource, shares, state_of, tags_of
 from deployer.platforms.online.progress import Progress
 from deployer.platforms.online.reading import (
@@ -56,8 +57,10 @@ SPARE_TAGS = 14
 class Assets(Protocol):
     """Makes the body of a deployment's PUT (``deployer.platforms.online.azureml.AzureMl``)."""
 
-    def compile(self, document: Mapping[str, Any], base_dir: Path, *, endpoint: str, name: str) -> dict[str, Any]:
-        """Upload what is local, resolve what is named, send nothing else."""
+    def compile(
+        self, document: Mapping[str, Any], base_dir: Path, *, endpoint: str, name: str, note: Callable[[str], None]
+    ) -> dict[str, Any]:
+        """Upload what is local, resolve what is named, send nothing else; tell ``note`` of it, from another thread."""
         ...
 
 
@@ -74,6 +77,10 @@ class Kind:
     """It lives on a cluster of one's own: it may be scored at a private address and over plain http."""
 
 
+def _ignore(_text: str) -> None:
+    """Tell nobody."""
+
+
 class OnlineEndpoint:
     """One online endpoint (implements ``ports.platform.Platform``); a subclass says of which kind.
 
@@ -85,6 +92,7 @@ class OnlineEndpoint:
         credential: who asks.
         clock: by which is waited.
         assets: compiles deployment documents; None: azure-ai-ml, imported when first needed.
+        note: told what users should know and no answer says: uploads, what is not recorded or was ignored.
     """
 
     kind: ClassVar[Kind]
@@ -99,11 +107,13 @@ class OnlineEndpoint:
         credential: TokenCredential,
         clock: Clock,
         assets: Assets | None = None,
+        note: Callable[[str], None] = _ignore,
     ) -> None:
+        self._note = note
         self._azure = (cloud, workspace, credential)
         self._assets = assets
         self._resource = EndpointResource(name, arm, workspace, clock)
-        self._progress = Progress(self._resource, self.kind.containers)
+        self._progress = Progress(self._resource, self.kind.containers, note)
         self._create = EndpointCreate(self._resource, on_cluster=self.kind.on_cluster)
         self._traffic = TrafficWrite(self._resource, self._recent_deployments)
         self._tags = TagWrite(self._resource)
@@ -138,7 +148,13 @@ class OnlineEndpoint:
         digests = self._must_make(spec.name, spec.digest)
         if digests is not None:
             document = {"type": self.capabilities.platform, **spec.document}
-            body = self._compiler().compile(document, spec.base_dir, endpoint=self._resource.name, name=spec.name)
+            body = self._compiler().compile(
+                document,
+                spec.base_dir,
+                endpoint=self._resource.name,
+                name=spec.name,
+                note=lambda text: self._note(f"{spec.name}: {text}"),
+            )
             self._record(spec.name, body, spec.digest, digests)
             self._make(spec.name, body, spec.digest)
 
@@ -186,6 +202,10 @@ class OnlineEndpoint:
                 self._autoscale.delete(name)
         self._read = None
         self._writes.delete(name)
+
+    def delete_endpoint(self) -> None:
+        """Delete the endpoint; return once it is gone, after a minute or two."""
+        delete_empty(self._resource)
 
     def scale_deployment(self, name: str, instances: int) -> None:
         """Set the number of instances, and the least that autoscale rules keep."""
