@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from random import Random
 
-HELP = "constant | stages:30s@10,60s@40 (seconds at requests/s, in turn) | spike:5x,at=30s,for=10s (times --rps)"
+HELP = "constant | soak | stages:30s@10,60s@40 (seconds at requests/s, in turn) | spike:5x,at=30s,for=10s (times --rps)"
 
 _STAGE = re.compile(r"(\d+(?:\.\d+)?)s@(\d+(?:\.\d+)?)")
 _SPIKE = re.compile(r"(\d+(?:\.\d+)?)x,at=(\d+(?:\.\d+)?)s,for=(\d+(?:\.\d+)?)s")
@@ -34,7 +36,7 @@ def parse_shape(text: str, rps: float) -> tuple[Stage, ...]:
     if not (math.isfinite(rps) and rps > 0):
         raise ValueError(f"rate {rps} is not a positive number of requests a second")
     kind, _, rest = text.partition(":")
-    if text == "constant":
+    if text in ("constant", "soak"):
         return (Stage(math.inf, rps),)
     if kind == "spike" and (match := _SPIKE.fullmatch(rest)):
         times, at_s, for_s = map(float, match.groups())
@@ -52,6 +54,16 @@ def _sound(stages: tuple[Stage, ...], text: str) -> tuple[Stage, ...]:
     return stages
 
 
+def lasting(stages: Sequence[Stage], seconds: float, warm_up_s: float = 0.0) -> tuple[Stage, ...]:
+    """Cut ``stages`` after ``seconds``, and put ``warm_up_s`` at the first rate before them."""
+    kept: list[Stage] = [Stage(warm_up_s, next(stage.rps for stage in stages if stage.rps > 0))] if warm_up_s else []
+    for stage in stages:
+        if seconds > 0:
+            kept.append(Stage(min(stage.seconds, seconds), stage.rps))
+            seconds -= stage.seconds
+    return tuple(kept)
+
+
 def arrivals(stages: Sequence[Stage], random: Random, *, share: float = 1.0) -> Iterator[float]:
     """Yield when requests arrive, in seconds from the start, rising; ends with the last stage.
 
@@ -65,14 +77,51 @@ def arrivals(stages: Sequence[Stage], random: Random, *, share: float = 1.0) -> 
 
     Source: Daley, Vere-Jones, An Introduction to the Theory of Point Processes (2003), random time change (7.4).
     """
+    return _laid(stages, lambda: random.expovariate(1.0), random.expovariate(1.0), share)
+
+
+def evenly(stages: Sequence[Stage], *, lane: int = 0, lanes: int = 1) -> Iterator[float]:
+    """Yield arrivals with equal gaps; lane ``lane`` of ``lanes`` gets every ``lanes``-th, offset by its number."""
+    return _laid(stages, lambda: 1.0, (lane + 1) / lanes, 1 / lanes)
+
+
+def recorded(path: Path, *, lane: int = 0, lanes: int = 1) -> Iterator[float]:
+    """Yield arrivals as they were recorded, from the first on: one a line, in seconds or as ISO 8601 instants.
+
+    A CSV file with a header gives its column ``timestamp``.
+
+    Raises:
+        ValueError: a line is neither, or there is none.
+    """
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    column = lines[0].split(",").index("timestamp") if lines and "timestamp" in lines[0].split(",") else None
+    if column is not None:
+        lines = [line.split(",")[column] for line in lines[1:]]
+    times = sorted(_seconds(line, path) for line in lines)
+    if not times:
+        raise ValueError(f"{path} holds no arrivals: write one a line")
+    return iter([at - times[0] for at in times][lane::lanes])
+
+
+def _seconds(text: str, path: Path) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError as exc:
+        raise ValueError(f"{path}: {text[:40]!r} is neither seconds nor an instant") from exc
+
+
+def _laid(stages: Sequence[Stage], draw: Callable[[], float], gap: float, share: float) -> Iterator[float]:
     start_s, position_s = 0.0, 0.0
-    gap = random.expovariate(1.0)
     for stage in stages:
         rate = stage.rps * share
         end_s = start_s + stage.seconds
         while rate > 0 and position_s + gap / rate < end_s:
             position_s += gap / rate
-            gap = random.expovariate(1.0)
+            gap = draw()
             yield position_s
         gap -= (end_s - position_s) * rate if rate > 0 else 0.0
         start_s = position_s = end_s

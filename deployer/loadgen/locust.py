@@ -1,7 +1,8 @@
 """Synthetic load by Locust, always in a process of its own: importing locust patches ``socket`` for the whole process.
 
-The process gets its secrets through a pipe (never its command line or environment), a short list of environment
-variables, no terminal and no port. It ends with the context that started it, and with this process, however that ends.
+The process gets its secrets through an open file without a name (never its command line or environment), a short list
+of environment variables, no terminal and no port. It ends with the context that started it, and with this process,
+however that ends.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +86,8 @@ class LocustLoad:
         arguments = ["--host", target.url, "--rps", f"{rps:g}", "--payload", str(payload.resolve())]
         arguments += ["--in-flight", str(self.in_flight)]
         arguments += ["--seed", str(self.seed)] if self.seed is not None else []
-        process = _start(find_locustfile(), arguments, target.headers)
+        arguments += ["--users", "1", "--spawn-rate", "1", *HEADLESS]
+        process = start_locust(find_locustfile(), arguments, target.headers)
         running = RunningLocust(process, rps, tuple(target.headers.values()))
         try:
             running.wait_until_started(self.start_s)
@@ -162,7 +165,7 @@ class RunningLocust:
 
     def _read(self) -> None:
         for text in self._process.stdout or ():
-            figures = _figures(text)
+            figures = figures_of(text)
             if figures is not None:
                 self._lines.append(figures)
                 self._heard_at = monotonic()
@@ -194,25 +197,22 @@ def find_locustfile() -> Path:
     )
 
 
-def _start(locustfile: Path, arguments: Sequence[str], headers: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start Locust with ``headers`` in a pipe.
+def start_locust(locustfile: Path, arguments: Sequence[str], headers: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start Locust with ``headers`` in a file without a name.
 
     Raises:
         PlatformError: the operating system does not start it.
     """
-    secrets = json.dumps(dict(headers)).encode()
-    reading, writing = os.pipe()
+    shared = _shared(json.dumps(dict(headers)).encode())
     try:
-        with open(writing, "wb") as pipe:  # noqa: PTH123 - a descriptor has no path
-            pipe.write(secrets)  # a pipe holds 64 KiB on Linux before a write waits, many times an endpoint's token
         return subprocess.Popen(
-            [sys.executable, "-P", "-c", _CHILD, str(os.getpid()), "-f", str(locustfile), *arguments, *_HEADLESS],
+            [sys.executable, "-P", "-c", _CHILD, str(os.getpid()), "-f", str(locustfile), *arguments],
             cwd=locustfile.parent,  # Locust imports from, and reads settings in, its working directory
-            env={**_environment(), "DEPLOYER_LOAD_HEADERS_FD": str(reading)},
+            env={**_environment(), "DEPLOYER_LOAD_HEADERS_FD": str(shared)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(reading,),
+            pass_fds=(shared,),
             start_new_session=True,
             text=True,
             encoding="utf-8",
@@ -224,10 +224,17 @@ def _start(locustfile: Path, arguments: Sequence[str], headers: Mapping[str, str
             hint="Check limits on processes, open files and memory.",
         ) from exc
     finally:
-        os.close(reading)
+        os.close(shared)
 
 
-_HEADLESS = ("--headless", "--users", "1", "--spawn-rate", "1", "--only-summary", "--loglevel", "WARNING")
+def _shared(content: bytes) -> int:
+    """Open a file without a name that holds ``content``: every process of a test reads it from its beginning."""
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(content)
+        return os.dup(file.fileno())
+
+
+HEADLESS = ("--headless", "--only-summary", "--loglevel", "WARNING")
 
 
 def _environment() -> dict[str, str]:
@@ -237,7 +244,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _figures(text: str) -> Mapping[str, float] | None:
+def figures_of(text: str) -> Mapping[str, float] | None:
     """Parse one line of figures; None when it is anything else."""
     try:
         line: dict[str, Any] = json.loads(text) if text.startswith("{") else {}

@@ -72,7 +72,7 @@ def test_what_falls_short_is_named(last: dict[str, float], said: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "Traceback (most recent call last):", "{broken", '{"other": 1}', "[1]"])
 def test_noise_is_not_taken_for_figures(text: str) -> None:
-    assert locust._figures(text) is None
+    assert locust.figures_of(text) is None
 
 
 def test_the_locustfile_of_a_checkout_is_beside_the_package() -> None:
