@@ -105,6 +105,7 @@ def roll_out(
         PlanError: refused. Nothing changed.
         LostLeaseError: another run took over.
     """
+    site.notes.lead(listener.on_note)
     endpoint = site.platform.observe()
     if _active(endpoint) is None:
         found = _sound_plan(site, job, endpoint, rollout_id=rollout_id, skip_gate=skip_gate)
@@ -261,6 +262,7 @@ def _nothing_to_ask(endpoint: Endpoint, request: Request) -> Ended | None:
 
 def _ask_here(site: Site, request: Request, job: Job | None, listener: Listener) -> Ended:
     """Act on a request in this process: nobody runs the rollout."""
+    site.notes.lead(listener.on_note)
     lease = site.lease()
     lease.acquire(waiting=listener.on_note, signal=site.signal)
     try:

@@ -47,6 +47,7 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
         NotReadyError: the target cannot take traffic. Nothing changed.
         PlatformError: the write could not be verified: a human must act.
     """
+    site.notes.lead(listener.on_note)
     endpoint = _observe(site)
     target = target_of(endpoint, to)
     if target is None:

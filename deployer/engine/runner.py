@@ -7,17 +7,14 @@ the phase is written to the endpoint's tags before the next effect, so that a ru
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Protocol
 
 from deployer.engine.effects import Effects
 from deployer.engine.lease import Lease, LostLeaseError
-from deployer.errors import ConflictError, DeployerError, ExitCode, PlatformError, StoreError, TransientError
+from deployer.engine.synthetic_load import SyntheticLoad, WantedLoad
+from deployer.errors import ConflictError, ExitCode, PlatformError, StoreError, TransientError
 from deployer.ports.clock import Clock
-from deployer.ports.loadgen import LoadGenerator, RunningLoad
 from deployer.ports.platform import Endpoint, Platform
 from deployer.ports.store import Entry, Journal
 from deployer.rollout.actions import Action, Record, Stop, Wait
@@ -82,15 +79,6 @@ class Listener(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class WantedLoad:
-    """Synthetic traffic to be sent while the rollout runs."""
-
-    generator: LoadGenerator
-    rps: float
-    payload: Path
-
-
 class Runner:
     """Carries one rollout to its end, or to a pause."""
 
@@ -116,7 +104,7 @@ class Runner:
         self._listener = listener
         self._actor = actor
         self._signal = signal
-        self._load = load
+        self._load = SyntheticLoad(load, platform, clock, listener.on_note)
         self._request = request
         """An operator's request given to this run itself, instead of left on the endpoint."""
         self._kept: dict[str, str | None] = {}
@@ -124,7 +112,6 @@ class Runner:
         self._answered: dict[str, str] = {}
         """What became of each request, by its nonce."""
         self._journal_failure: StoreError | None = None
-        self._running_load: RunningLoad | None = None
 
     def start(self, event: Started | Adopted) -> Rollout:
         """Journal the first event and mark the endpoint; traffic is not touched.
@@ -153,14 +140,14 @@ class Runner:
             LostLeaseError: another run took over. Nothing was written since.
             TransientError: the platform did not answer for UNREACHABLE_S. The endpoint's tags say where it stands.
         """
-        with ExitStack() as stack:
+        with self._load:
             while True:
                 observed = self._observe(state)
                 now = self._clock.now()
                 if not state.is_final and observed.endpoint and observed.endpoint.uid == state.plan.endpoint_uid:
                     self._check_lease(state, observed.endpoint)
                     self._beat()
-                self._start_load(state, observed, stack)
+                self._look_at_load(state, observed)
                 action = decide(state, observed, now)
                 self._listener.on_look(state, observed.endpoint, action, now)
                 if isinstance(action, Stop):
@@ -321,17 +308,7 @@ class Runner:
                 continue
             return Observed(endpoint, self._request or self._unanswered(endpoint), self._signal())
 
-    def _start_load(self, state: Rollout, observed: Observed, stack: ExitStack) -> None:
-        """Start the synthetic load once somebody can answer it; say so when it is in trouble."""
+    def _look_at_load(self, state: Rollout, observed: Observed) -> None:
+        """Have the synthetic load start once somebody can answer it, and be looked after."""
         has_traffic = observed.endpoint is not None and bool(observed.endpoint.traffic)
-        if self._load is not None and state.prepared and has_traffic and state.phase not in WAY_BACK | FINAL:
-            load, self._load = self._load, None
-            try:
-                self._running_load = stack.enter_context(
-                    load.generator.run(self._platform.scoring_target(), rps=load.rps, payload=load.payload)
-                )
-            except DeployerError as exc:
-                self._listener.on_note(f"synthetic load did not start: {exc.message}. {exc.hint}")
-        elif self._running_load is not None and (problem := self._running_load.problem()) is not None:
-            self._running_load = None
-            self._listener.on_note(f"synthetic load: {problem}")
+        self._load.look(may_start=state.prepared and has_traffic and state.phase not in WAY_BACK | FINAL)

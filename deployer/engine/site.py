@@ -10,7 +10,7 @@ from deployer.engine.effects import Deployable
 from deployer.engine.lease import Lease
 from deployer.engine.probe import Probe
 from deployer.engine.rate import Rate
-from deployer.engine.runner import WantedLoad
+from deployer.engine.synthetic_load import WantedLoad
 from deployer.errors import UsageError
 from deployer.ports.clock import Clock
 from deployer.ports.platform import Platform
@@ -18,6 +18,25 @@ from deployer.ports.store import Journal
 from deployer.ports.telemetry import Telemetry
 from deployer.rollout.model import Plan
 from deployer.rollout.plan import Wanted
+
+
+class Notes:
+    """Where a platform's own notes go, such as the progress of an upload: to who listens to the command under way."""
+
+    def __init__(self) -> None:
+        self._to: Callable[[str], None] = _ignore
+
+    def lead(self, to: Callable[[str], None]) -> None:
+        """Send what follows to ``to``, which is called from any thread."""
+        self._to = to
+
+    def __call__(self, text: str) -> None:
+        """Pass ``text`` on."""
+        self._to(text)
+
+
+def _ignore(_text: str) -> None:
+    """Nobody listens yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +52,8 @@ class Site:
     """Who acts, for the journal: ``user@host``, or the CI run."""
     signal: Callable[[], str | None]
     """Name of the signal this process was sent, if any."""
+    notes: Notes = field(default_factory=Notes)
+    """What the platform has to say beside its answers."""
     heartbeat_s: float | None = None
     """How often a thread renews the lease during one long action; None: no thread (tests)."""
 

@@ -96,8 +96,17 @@ def source_of(platform: PlatformType, asked: AskedTelemetry) -> TelemetrySource:
     return TelemetrySource.APP_INSIGHTS if asked.app_insights else TelemetrySource.METRICS
 
 
-def connect(endpoint: str, place: Place, spec: RolloutSpec | None, clock: Clock) -> Connected:
+def connect(
+    endpoint: str, place: Place, spec: RolloutSpec | None, clock: Clock, note: Callable[[str], None]
+) -> Connected:
     """Make what reaches ``endpoint``. Asks nothing but, for a cloud of your own, its metadata.
+
+    Args:
+        endpoint: its name.
+        place: where it lives.
+        spec: what is rolled out to it; None: it was reached by name.
+        clock: ours.
+        note: told what the platform has to say beside its answers, from any thread.
 
     Raises:
         PlanError: there is no such cloud, or the platform has no such telemetry.
@@ -107,7 +116,7 @@ def connect(endpoint: str, place: Place, spec: RolloutSpec | None, clock: Clock)
     workspace = Workspace(place.subscription_id, place.resource_group, place.workspace)
     identity = find_credential(cloud)
     arm = Arm(cloud, identity, clock)
-    platform = _platform(endpoint, place.platform, cloud, workspace, identity, arm, clock)
+    platform = _platform(endpoint, place.platform, cloud, workspace, identity, arm, clock, note)
     facts = Facts(arm, workspace, endpoint, platform)
     fetch = _fetch if cloud.name == PUBLIC else None
     azure_clock = ServiceClock(clock, lambda: _server_time(arm, facts))
@@ -134,13 +143,20 @@ def _server_time(arm: Arm, facts: Facts) -> datetime | None:
 
 
 def _platform(
-    endpoint: str, kind: PlatformType, cloud: Cloud, workspace: Workspace, identity: Any, arm: Arm, clock: Clock
+    endpoint: str,
+    kind: PlatformType,
+    cloud: Cloud,
+    workspace: Workspace,
+    identity: Any,
+    arm: Arm,
+    clock: Clock,
+    note: Callable[[str], None],
 ) -> Platform:
     from deployer.platforms.kubernetes import KubernetesPlatform  # noqa: PLC0415 - what is not used is not imported
     from deployer.platforms.managed import ManagedPlatform  # noqa: PLC0415
 
     made = KubernetesPlatform if kind is PlatformType.KUBERNETES else ManagedPlatform
-    return made(endpoint, arm=arm, cloud=cloud, workspace=workspace, credential=identity, clock=clock)
+    return made(endpoint, arm=arm, cloud=cloud, workspace=workspace, credential=identity, clock=clock, note=note)
 
 
 def _telemetry(

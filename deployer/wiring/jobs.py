@@ -9,7 +9,7 @@ from deployer.engine.effects import Deployable
 from deployer.engine.operations import Job, Site
 from deployer.engine.probe import HttpProbe
 from deployer.engine.rate import observe_rate
-from deployer.engine.runner import WantedLoad
+from deployer.engine.synthetic_load import WantedLoad
 from deployer.manifest.azureml import DeploymentSource
 from deployer.manifest.load import RolloutSpec
 from deployer.platforms.diagnosis.diagnose import meaning_of

@@ -17,6 +17,7 @@ from deployer.clocks import SystemClock
 from deployer.engine.doctor import inspect, refuse_failed
 from deployer.engine.operations import Job, Site, manifest_of
 from deployer.engine.signals import Signals
+from deployer.engine.site import Notes
 from deployer.errors import ManifestError, UsageError
 from deployer.manifest.load import RolloutSpec
 from deployer.manifest.schema import NAME_PATTERN, PlatformType
@@ -205,9 +206,10 @@ def _azure(endpoint: str, place: Place, spec: RolloutSpec | None) -> Reached:
 
     clock = SystemClock()
     signals = Signals(clock.wake)
-    made = connect(endpoint, place, spec, clock)
+    notes = Notes()
+    made = connect(endpoint, place, spec, clock, notes)
     folder = (place.platform.value, place.workspace, endpoint)
-    site = _site(endpoint, made.platform, made.telemetry, folder, clock, signals)
+    site = replace(_site(endpoint, made.platform, made.telemetry, folder, clock, signals), notes=notes)
     where = None if spec else place
     reached = Reached(site, spec, signals, place.platform, made.inspector, made.caretaker, where)
     return replace(reached, on_plan=made.watch.see) if made.watch else reached

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from deployer.engine.http import ScoringClient
+from http import HTTPStatus
+
+from deployer.engine.http import Answer, ScoringClient
 from deployer.manifest.spec import RolloutSpec
-from deployer.ports.platform import Platform
+from deployer.ports.platform import Platform, ScoringTarget
 from deployer.rollout.model import Plan
 from deployer.telemetry.witness import Arms, Testimony
 
@@ -30,16 +32,23 @@ class Watch:
         return self._arms
 
     def __call__(self, deployment: str, request_id: str) -> Testimony:
-        """Ask ``deployment`` alone, once.
+        """Ask ``deployment`` alone, once; again with a new key when the one at hand is refused.
 
         Raises:
             PlatformError: no answer.
         """
         target = self._platform.scoring_target()
-        answer = self._client.score(
+        answer = self._ask(target, deployment, request_id)
+        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            self._platform.invalidate()
+            if (renewed := self._platform.scoring_target()) != target:  # the key was changed since it was read
+                answer = self._ask(renewed, deployment, request_id)
+        return Testimony(answer.status, answer.served_by)
+
+    def _ask(self, target: ScoringTarget, deployment: str, request_id: str) -> Answer:
+        return self._client.score(
             target, self._payload, deployment=deployment, request_id=request_id, total_s=LONGEST_S
         )
-        return Testimony(answer.status, answer.served_by)
 
 
 def watch_for(spec: RolloutSpec, platform: Platform) -> Watch | None:

@@ -79,7 +79,9 @@ class SteadyTelemetry:
 
 
 class _Assets:
-    def compile(self, document: Mapping[str, Any], base_dir: Path, *, endpoint: str, name: str) -> dict[str, Any]:
+    def compile(
+        self, document: Mapping[str, Any], base_dir: Path, *, endpoint: str, name: str, note: object
+    ) -> dict[str, Any]:
         return {
             "location": REGION,
             "tags": {},

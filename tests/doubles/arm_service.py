@@ -340,7 +340,8 @@ class Azure:
 class Compiler:
     """Compiles a document to a body that holds it, as azure-ai-ml would with ARM ids."""
 
-    def compile(self, document: Any, base_dir: Any, *, endpoint: str, name: str) -> dict[str, Any]:
+    def compile(self, document: Any, base_dir: Any, *, endpoint: str, name: str, note: Any) -> dict[str, Any]:
+        note("uploading code: 100 %")
         return {
             "location": "westeurope",
             "tags": dict(document.get("tags", {})),

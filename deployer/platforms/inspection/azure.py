@@ -19,6 +19,7 @@ from deployer.platforms.inspection.facts import Facts, Once
 from deployer.platforms.inspection.rights import Right, Scope, Situation, missing_rights, needed_rights
 from deployer.platforms.online.endpoint_create import user_identities
 from deployer.platforms.online.endpoint_resource import properties
+from deployer.platforms.online.endpoint_settings import differences
 from deployer.platforms.online.reading import elastic_limits
 from deployer.ports.clock import Clock
 from deployer.ports.inspection import Check, CheckState, Price, Question
@@ -210,6 +211,10 @@ class AzureInspector:
             text = f"its scoring address {url} is not of {self._around.cloud.name}: no key is sent there"
             fix = "If it is yours, add its host to DEPLOYER_SCORING_HOSTS."
             checks.append(Check("scoring host", CheckState.FAIL, text, fix))
+        if ignored := differences(self._spec.endpoint.document, found):
+            text = f"{'; '.join(ignored)}: an endpoint that exists is not changed"
+            fix = "Change it in the portal or by `az ml online-endpoint update`, or take it out of the file."
+            checks.append(Check("settings", CheckState.WARN, text, fix))
         if str(held.get("publicNetworkAccess", "")).lower() == "disabled":
             text = "only private networks reach it: smoke tests, warm-up and load work from there alone"
             checks.append(Check("network", CheckState.WARN, text, "Run deployer inside the network of the endpoint."))

@@ -23,7 +23,8 @@ from deployer.platforms.online.endpoint_resource import (
 
 READY_S = 900.0
 """How long an endpoint may take; 90 s were recorded (01)."""
-_AUTH = {"key": "Key", "aml_token": "AMLToken", "aad_token": "AADToken"}
+AUTH = {"key": "Key", "aml_token": "AMLToken", "aad_token": "AADToken"}
+"""Ways to authenticate, in ARM's words by those of the YAML."""
 _FREED_LATE = "inferencingclientcallfailed"
 """Code of the 404 that answers a PUT under a name whose endpoint was just deleted (azure-cli-extensions#7107)."""
 
@@ -124,7 +125,7 @@ class EndpointCreate:
                 hint="Check subscription, resource group and workspace.",
             )
         made: dict[str, Any] = {
-            "authMode": _AUTH.get(str(document.get("auth_mode") or "key").lower(), "Key"),
+            "authMode": AUTH.get(str(document.get("auth_mode") or "key").lower(), "Key"),
             "properties": dict(cast("dict[str, str]", document.get("properties") or {})),
             "traffic": {},
             "mirrorTraffic": {},

@@ -6,7 +6,7 @@ Azure says no more than ``Creating`` for ten minutes; which stage it is in shows
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,21 +36,33 @@ class _Told:
 class Progress:
     """Reads why deployments of one endpoint are not ready."""
 
-    def __init__(self, resource: EndpointResource, containers: tuple[str, ...]) -> None:
+    def __init__(
+        self, resource: EndpointResource, containers: tuple[str, ...], note: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Fix the endpoint.
+
+        Args:
+            resource: the endpoint.
+            containers: whose logs can be read.
+            note: told once what is worth a line of its own, while it also stays in what ``describe`` says.
+        """
         self._resource = resource
+        self._note = note
         self._containers = containers
         self._told: dict[tuple[str, datetime | None], _Told] = {}
         self._operations: dict[str, str] = {}
         self._notes: dict[str, str] = {}
         self._bodies: dict[str, Mapping[str, Any]] = {}
+        self._ignored: dict[str, str] = {}
 
     def follow(self, name: str, operation_url: str) -> None:
         """Remember where the operation that makes ``name`` is told about."""
         self._operations[name] = operation_url
 
     def note(self, name: str, text: str) -> None:
-        """Say ``text`` too while ``name`` is made."""
+        """Say ``text`` at once, and while ``name`` is made."""
         self._notes[name] = text
+        self._note(text)
 
     def compare(self, name: str, body: Mapping[str, Any]) -> None:
         """Remember what ``name`` was to be: the service may ignore a setting without a word."""
@@ -90,9 +102,14 @@ class Progress:
         return "waiting for machines, the image build and its download" + (f"; {note}" if note else "")
 
     def _differences(self, document: Mapping[str, Any]) -> str:
-        body = self._bodies.get(name_of(document))
+        name = name_of(document)
+        body = self._bodies.get(name)
         found = differences(body, document) if body is not None else []
-        return one_line(f"Azure runs it otherwise than asked for: {'; '.join(found)}") if found else ""
+        text = one_line(f"Azure runs it otherwise than asked for: {'; '.join(found)}") if found else ""
+        if text and self._ignored.get(name) != text:
+            self._ignored[name] = text
+            self._note(f"{name}: {text}")
+        return text
 
     def _failure(self, document: Mapping[str, Any]) -> str:
         name = name_of(document)

@@ -13,8 +13,10 @@ from stateful.world import Killed, World
 
 from deployer.engine.adoption import adopt
 from deployer.engine.lease import Holder
-from deployer.engine.operations import acknowledge_s, settle_s
+from deployer.engine.operations import acknowledge_s, roll_out, settle_s
 from deployer.errors import ExitCode, PlanError, TransientError, UsageError
+from deployer.ports.platform import DeploymentSpec
+from deployer.report.listeners import Quiet
 from deployer.rollout.model import Phase, RequestKind
 from deployer.rollout.tags import ANSWER, LEASE, PHASE, REQUEST, answer_to, marks_of, request_of
 
@@ -294,3 +296,30 @@ def test_a_rollout_without_journal_and_manifest_can_only_go_back(world: World) -
     assert found.phase is Phase.SHIFTING
     assert found.plan.restore == {"blue": 100}
     assert found.plan.rollout_id.startswith(f"{marks.rollout_id}+")
+
+
+def test_what_the_platform_says_beside_its_answers_reaches_who_listens(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    site = world.site()
+    create = world.platform.create_deployment
+
+    def telling(spec: DeploymentSpec) -> None:
+        site.notes(f"uploading {spec.name}")
+        create(spec)
+
+    world.platform.create_deployment = telling  # type: ignore[method-assign]
+    site.notes("nobody listens yet")
+    heard = Heard()
+    roll_out(site, world.job(), heard, rollout_id="r1")
+    assert [text for text in heard.notes if text.startswith(("uploading", "nobody"))] == [
+        "uploading blue",
+        "uploading green",
+    ]
+
+
+class Heard(Quiet):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def on_note(self, text: str) -> None:
+        self.notes.append(text)

@@ -65,6 +65,7 @@ def documents() -> dict[str, Any]:
                 "provisioningState": "Succeeded",
                 "scoringUri": "https://digits.westeurope.inference.ml.azure.com/score",
                 "publicNetworkAccess": "Enabled",
+                "authMode": "Key",
             },
         },
         f"{REGION}/vmSizes": [

@@ -155,6 +155,14 @@ def test_a_clock_that_is_off_is_told_and_one_that_is_off_by_far_refused(
 # ---- endpoint and stable
 
 
+def test_settings_of_the_file_that_the_endpoint_does_not_have_are_told() -> None:
+    azure = Azure()
+    assert azure.found("settings") == []
+    azure.arm.properties(ENDPOINT)["authMode"] = "AADToken"
+    check = azure.the("settings")
+    assert (check.state, "auth_mode is AADToken, endpoint.yml says Key" in check.text) == (WARN, True)
+
+
 @pytest.mark.parametrize("state", ["Updating", "Creating", "Deleting", "updating", "SomethingNew"])
 def test_an_endpoint_that_is_being_changed_fails(state: str) -> None:
     azure = Azure()

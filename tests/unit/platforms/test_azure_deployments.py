@@ -224,6 +224,30 @@ def test_what_cannot_be_made_again_is_said_while_it_is_made(stage: Stage) -> Non
     assert "0123456789abcdef" not in stage.seen("green").message
 
 
+@pytest.fixture
+def told(stage: Stage) -> list[str]:
+    """What the platform says beside its answers."""
+    notes: list[str] = []
+    stage.platform = ManagedPlatform("digits", **stage.azure.parts(), note=notes.append)
+    return notes
+
+
+def test_uploads_and_what_is_not_recorded_are_told_as_they_happen(stage: Stage, told: list[str]) -> None:
+    stage.platform.create_deployment(spec(environment_variables={"API_KEY": "0123456789abcdef0123456789abcdef"}))
+    assert told[0] == "green: uploading code: 100 %"
+    assert "green cannot be made again once it is deleted: API_KEY looks like a secret" in told[1]
+    assert len(told) == 2
+
+
+def test_settings_that_azure_ignored_are_told_once(stage: Stage, told: list[str]) -> None:
+    stage.platform.create_deployment(spec(environment_variables={"A": "1"}))
+    stage.service.deployments["green"]["properties"]["environmentVariables"] = {}
+    stage.clock.advance(100)
+    for _ in range(3):
+        stage.seen("green")
+    assert ["otherwise than asked for" in text for text in told] == [False, True]
+
+
 # ---- making
 
 

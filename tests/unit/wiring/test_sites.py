@@ -41,6 +41,7 @@ def test_a_manifest_leads_to_its_platform(manifest: str, platform: type) -> None
     assert reached.platform == manifest
     assert (reached.inspector is not None, reached.where) == (True, None)
     assert reached.site.heartbeat_s == 15.0
+    assert reached.site.platform._note is reached.site.notes  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("_azure")
