@@ -257,6 +257,7 @@ class AppInsightsQuestion:
         """Read what ``bars`` answered; of each row, say whose it is."""
         found: dict[bool, tuple[list[Cell], list[Tally]]] = {True: ([], []), False: ([], [])}
         contradictory: set[str] = set()
+        writers: set[str] = set()
         untimed = broken = untold = 0
         for row in in_order(columns, rows, _BARS_COLUMNS):
             match row:
@@ -270,14 +271,16 @@ class AppInsightsQuestion:
             elif self._is_endpoints(service):
                 untold += tally.rows
                 continue
-            untimed += lacking
-            broken += tally.rows if code is None or Writer(writer) is Writer.CONTRADICTORY else 0
+            wrong = tally.rows if code is None or Writer(writer) is Writer.CONTRADICTORY else 0
+            untimed, broken = untimed + lacking, broken + wrong
+            writers |= {writer} if lacking or wrong else set[str]()
             cells, tallies = found[known is not None]
             cells += some
             tallies.append(replace(tally, items=whole(items, tally.rows)))
         problems = _disagreeing(contradictory)
-        problems += [f"{untimed} answers have no start or no duration"] if untimed else []
-        problems += [f"{broken} answers have no code that can be believed"] if broken else []
+        by = f" (written by {_servers(writers)})"
+        problems += [f"{untimed} answers have no start or no duration{by}"] if untimed else []
+        problems += [f"{broken} answers have no code that can be believed{by}"] if broken else []
         (cells, tallies), (doubtful, more) = found[True], found[False]
         return Bars(tuple(cells), tuple(tallies), tuple(problems), (tuple(doubtful), tuple(more)), untold)
 
@@ -291,6 +294,12 @@ class AppInsightsQuestion:
 
 def _disagreeing(containers: set[str]) -> list[str]:
     return [f"containers and service names disagree about {named(sorted(containers))}"] if containers else []
+
+
+def _servers(writers: set[str]) -> str:
+    """Name who wrote rows, as far as they show it."""
+    known = [f"inference server {each}" for each in sorted(writers & {Writer.ZEROES, Writer.NO_CODE})]
+    return ", ".join([*known, *["a server of neither version 1.4 nor 1.5"][: len(writers) > len(known)]])
 
 
 def _class(code: int | None) -> AnswerClass:

@@ -133,9 +133,18 @@ def assess(
     young = window.now - timedelta(seconds=window.max_lag_s)
     complete = min(window.until, window.now - lag, book.covered_until(young))
     counted = [key for key in book.due if key[0] + book.length <= complete]
-    problems = [*book.hidden_failures(counted), *(book.surplus(counted, adopted) if shared else book.strangers())]
+    strange = book.strangers()
+    problems = [*book.hidden_failures(counted), *(book.surplus(counted, adopted) if shared else _unknown(strange))]
     problems += book.invented_failures(doubtful, window.since - MINUTE)
+    if shared and strange:  # theirs for certain, for a probe of ours reached them: what they tell may fail a candidate
+        why = f"metrics do not know {named(strange)}, so nobody counts which of its answers are missing"
+        return Assessment(None, problems=tuple(problems), doubt=why, adopted=adopted)
     return Assessment(complete, book.expected(counted), tuple(problems), adopted=adopted)
+
+
+def _unknown(strange: list[str]) -> list[str]:
+    """What to say of names that the count does not know: the log's dimension is another one."""
+    return [f"answers of {named(strange)}, which the metrics of this endpoint do not know"] if strange else []
 
 
 def _is_dumb(counts: Counts, tallies: Iterable[Tally]) -> bool:
@@ -226,13 +235,11 @@ class _Book:
             rest[key[1]] += self.rows[key]
         return {name: n + rest[name] for name in due if (n := int(due[name] * self.shares.get(name, 1.0))) > 0}
 
-    def strangers(self) -> Iterable[str]:
-        """Names in the rows that the count has never heard of, while it knows others: the wrong dimension."""
+    def strangers(self) -> list[str]:
+        """Names in the rows that the count has never heard of, while it knows others and had the time to."""
         known = {name for _, name in self.counts.requests}
         behind = self.counts.until - 2 * self.length
-        names = {name for bucket, name in self.rows if bucket < behind}
-        if known and (strange := sorted(names - known)):
-            yield f"answers of {named(strange)}, which the metrics of this endpoint do not know"
+        return sorted({name for bucket, name in self.rows if bucket < behind} - known) if known else []
 
     def hidden_failures(self, counted: Sequence[tuple[datetime, str]]) -> Iterable[str]:
         """Deployments whose failures are in the count and not in the rows."""

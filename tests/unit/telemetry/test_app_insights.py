@@ -207,6 +207,57 @@ def test_what_the_front_end_refused_is_not_taken_for_success(world: MonitorWorld
     assert verdict(read(world)).result is Result.BLIND
 
 
+def lone(world: MonitorWorld, answers: list[Answer]) -> None:
+    """The metrics know of blue's requests only, and a probe reached both pods."""
+    write(world, answers, counted=False)
+    for answer in answers:
+        if answer.deployment == "blue":
+            world.monitor.count(answer.ended, "blue", code=answer.code)
+    witnessed(world, "pod-blue-1", "pod-green-1", service="green")
+
+
+def test_a_candidate_that_metrics_do_not_know_is_not_passed_for_nobody_counts_what_it_lost(world: MonitorWorld) -> None:
+    lone(world, [answer for n, answer in enumerate(GOOD) if answer.deployment == "blue" or n % 2])
+    found = verdict(read(world))
+    assert found.result is Result.BLIND, found.text
+    assert "metrics do not know green" in found.text
+
+
+def test_a_candidate_that_metrics_do_not_know_and_that_breaks_fails(world: MonitorWorld) -> None:
+    lone(world, canary(errors=0.9))
+    assert verdict(read(world)).result is Result.FAIL
+
+
+def test_a_candidate_whose_first_minutes_are_not_counted_yet_is_no_stranger(world: MonitorWorld) -> None:
+    write(world, [answer for answer in GOOD if answer.deployment == "blue" or answer.second > 500])
+    witnessed(world, "pod-blue-1", "pod-green-1", service="green")
+    world.monitor.metric_edits.append(
+        lambda answer: answer["value"][0].update(
+            timeseries=[
+                each
+                for each in answer["value"][0]["timeseries"]
+                if all(one["value"] != "green" for one in each["metadatavalues"])
+            ]
+        )
+    )
+    assert "metrics do not know" not in verdict(read(world, second=560), second=560).text
+
+
+@pytest.mark.parametrize(
+    ("change", "server"),
+    [
+        (said(duration="nan"), "inference server 1.5"),
+        (said(resultCode="NaN"), "inference server 1.5"),
+        (column(ResultCode="503"), "neither version 1.4 nor 1.5"),
+    ],
+)
+def test_rows_that_cannot_be_believed_are_told_with_the_server_that_wrote_them(
+    world: MonitorWorld, change: Any, server: str
+) -> None:
+    write(world, GOOD, change)
+    assert server in verdict(read(world)).text
+
+
 @pytest.mark.parametrize("version", ["1.4.1", "1.5.1"])
 def test_what_the_servers_own_columns_say_is_not_believed(tmp_path: Path, version: str) -> None:
     with monitor_world(tmp_path) as world:
