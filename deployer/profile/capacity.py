@@ -1,0 +1,278 @@
+"""The search for what one configuration carries: a conversation of probes and answers, without time or chance of its own.
+
+Warm up, find the ceiling in a closed loop, believe in a queue, probe it with Poisson arrivals where it should just keep
+the SLO, correct it, and confirm. What is answered lies on the lower side of what is believed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+
+import numpy as np
+
+from deployer.manifest.schema import Slo
+from deployer.profile.belief import Belief, conclude
+from deployer.profile.bounds import lower_share, upper_share
+from deployer.profile.fit import bad_of, excess
+from deployer.profile.identify import has_moved, usual_s
+from deployer.profile.service import Trace, trace_of
+from deployer.profile.targets import Target, targets_of
+from deployer.profile.trials import Capacity, Point, Probe, Seen, Tally
+
+CONFIRM_S = 45.0
+ENOUGH_SD = 0.0125
+"""Relative standard error at which a confirmed answer is good enough."""
+MOST_LOAD_S = 300.0
+"""Load time of one search; what is known by then is answered."""
+_STEADY = 0.02
+_MOVED = 0.03
+_PATIENCE = 2
+"""Restarts for a server that was still warming up; unhealthy probes sent again."""
+_FAILS = 2.6
+"""Standard deviations beyond which a probe shows a capacity below its rate."""
+_STEP = 1.06
+"""Farthest step above rates that were seen to hold, once the model is not trusted."""
+_FLAT = 1.5
+"""Slope of ln(violation) against ln(rate) below which the rate says little about the violation."""
+
+Talk = Generator[Probe, Trace, bool]
+
+
+class CapacitySearch:
+    """Asks for probes until it knows the capacity.
+
+    ``next`` is idempotent until ``tell``. The same seed and the same answers lead to the same probes.
+    """
+
+    def __init__(self, slo: Slo, *, admission_limit: int | None = None, seed: int = 0) -> None:
+        self._targets = targets_of(slo)
+        self._limit = admission_limit
+        self._seed = seed
+        self._traces: list[Trace] = []
+        self._load_s = 0.0
+        self._ceiling = 0.0
+        self._belief: Belief | None = None
+        self._notes: list[str] = []
+        self._unhealthy = 0
+        self._failed = 0
+        self._restarts = 0
+        self._confirmed = False
+        self._trusted = True
+        self._infeasible = False
+        self._flat_rps = 0.0
+        self._long = 0
+        self._plan = self._search()
+        self._pending: Probe | None = next(self._plan)
+
+    @property
+    def limits_ms(self) -> tuple[float, ...]:
+        """Latency limits whose late answers ``is_hopeless`` wants counted, in milliseconds."""
+        return tuple(1000 * target.limit_s for target in self._targets if math.isfinite(target.limit_s))
+
+    def next(self, left_s: float = math.inf) -> Probe | Capacity:
+        """The probe to send now, or the answer; with less than the probe's time left, the answer so far."""
+        if self._pending is None or self._pending.seconds > left_s:
+            return self.answer_so_far()
+        return self._pending
+
+    def tell(self, seen: Seen) -> None:
+        """Hear what the pending probe saw."""
+        self._load_s += seen.seconds
+        if not seen.healthy:
+            self._unhealthy += 1
+            if self._unhealthy > _PATIENCE:
+                self._end("the load generator could not keep up: the rate is at least what was seen")
+            return
+        try:
+            self._pending = self._plan.send(trace_of(seen))
+        except StopIteration:
+            self._pending = None
+
+    def is_hopeless(self, tally: Tally) -> bool:
+        """Whether the probe under way is so far over the SLO that its end would teach nothing."""
+        if tally.sent < 30:
+            return False
+        for target in self._targets:
+            late = tally.errors if math.isinf(target.limit_s) else tally.late.get(1000 * target.limit_s, 0)
+            expected = target.allowed * tally.sent
+            if late > 4 * expected + 6 * math.sqrt(expected) + 12:
+                return True
+        return False
+
+    def answer_so_far(self) -> Capacity:
+        """The best answer that what was told allows."""
+        belief = self._belief
+        if self._infeasible:
+            return self._capacity(0.0, 0.0, 0.0, "", measured=True)
+        if self._flat_rps:
+            return self._capacity(self._flat_rps, self._flat_rps, self._ceiling, "", measured=True)
+        if belief is None or belief.rps <= 0:
+            return self._capacity(
+                0.0, 0.0, self._ceiling, "ended before the first open probe: only the ceiling is known"
+            )
+        width = math.exp(1.645 * belief.sd)
+        note = "the objective is nearly flat" if belief.limit.slope < _FLAT or belief.limit.idle > 0.7 else ""
+        return self._capacity(belief.safe_rps, belief.rps / width, belief.rps * width, note, measured=self._confirmed)
+
+    def _capacity(self, rps: float, lower: float, upper: float, note: str, *, measured: bool = False) -> Capacity:
+        belief = self._belief
+        near = self._near(belief) if belief is not None and belief.rps > 0 else []
+        sent = sum(trace.arrival.size for trace in near)
+        failed = sum(int(np.count_nonzero(trace.failed)) for trace in near)
+        return Capacity(
+            sustainable_rps=rps,
+            lower=lower,
+            upper=upper,
+            infeasible=self._infeasible,
+            measured=measured,
+            ceiling_rps=self._ceiling,
+            note="; ".join(part for part in (*self._notes, note) if part),
+            curve=self._curve(),
+            load_seconds=self._load_s,
+            binding=self._targets[belief.limit.binding].name if belief else "",
+            error_rate_shown=upper_share(failed, sent) if sent else None,
+        )
+
+    def _curve(self) -> tuple[Point, ...]:
+        return ()
+
+    # the conversation ---------------------------------------------------------------------------------------------
+    def _search(self) -> Talk:
+        while True:
+            self._traces.clear()
+            yield from self._warm()
+            yield from self._climb()
+            if not (yield from self._is_steady()):
+                continue
+            while (yield from self._probe()):
+                pass
+            if not self._is_restarting():
+                return True
+
+    def _is_restarting(self) -> bool:
+        return not self._traces
+
+    def _warm(self) -> Talk:
+        seconds, before = 4.0, None
+        while True:
+            trace = yield Probe("warm", 0.0, 1, seconds, False, "warm up, one request in flight")
+            self._traces = [*self._traces[-11:], trace]
+            mean, error = usual_s(trace)
+            seconds = min(max(seconds, 40 * mean), 20.0)
+            if before is not None:
+                noise = 2.5 * math.hypot(error, before[1]) / mean
+                if abs(mean / before[0] - 1) < max(_STEADY, noise) or len(self._traces) == 12:
+                    break
+            before = (mean, error)
+        self._traces = [trace]
+        self._ceiling = trace.rps
+        return True
+
+    def _climb(self) -> Talk:
+        concurrency, best = 1, self._traces[0].rps
+        while self._limit is None or concurrency < self._limit:
+            concurrency = 2 * concurrency if self._limit is None else min(2 * concurrency, self._limit)
+            seconds = min(max(300 / max(best, 1.0), 4.0), 12.0)
+            trace = yield Probe(
+                "closed", 0.0, concurrency, seconds, False, f"ceiling, {concurrency} requests in flight"
+            )
+            self._traces.append(trace)
+            self._ceiling = max(self._ceiling, trace.rps)
+            if trace.rps < 1.08 * best or trace.refused.any() or concurrency >= 1024:
+                break
+            best = trace.rps
+        return True
+
+    def _is_steady(self) -> Talk:
+        first = self._traces[0]
+        trace = yield Probe("warm", 0.0, 1, first.probe.seconds, False, "has the service time moved?")
+        (mean, error), (was, error_was) = usual_s(trace), usual_s(first)
+        if abs(mean / was - 1) > max(_MOVED, 3 * math.hypot(error, error_was) / was) and self._restarts < _PATIENCE:
+            self._restarts += 1
+            return False
+        self._traces.append(trace)
+        return True
+
+    def _probe(self) -> Talk:
+        """One more probe; False when there is nothing more to ask, or everything has to be asked again."""
+        belief = self._believe()
+        if belief.rps <= 0:
+            return (yield from self._is_possible())
+        if self._is_done(belief):
+            return False
+        trace = yield self._next_probe(belief)
+        self._traces.append(trace)
+        if self._restarts < _PATIENCE and self._is_drifting(belief, trace):
+            self._restarts += 1
+            self._traces.clear()
+            return False
+        if trace.probe.kind == "open" and self._exceeds(belief, trace):
+            self._failed += 1
+            if self._failed == 2:
+                self._notes.append("two probes failed at the predicted rate: the model was dropped")
+                self._trusted = False
+                return (yield from self._is_possible())
+        return True
+
+    def _next_probe(self, belief: Belief) -> Probe:
+        opens = self._opens()
+        if not opens:
+            rate = 0.97 * belief.rps
+            return Probe("open", rate, 0, 30.0, True, f"open arrivals at {rate:.4g} rps")
+        full = max((trace for trace in self._traces if trace.probe.kind == "closed"), key=lambda t: t.rps, default=None)
+        if belief.spread > 0.009 and full is not None and full.rps > 1.6 * belief.rps and self._long < 1:
+            self._long += 1
+            return Probe("closed", 0.0, full.probe.concurrency, 30.0, False, "more service times")
+        rate = belief.safe_rps
+        if not self._trusted:
+            held = [trace.probe.rps for trace in opens if trace.seconds > 0.9 * trace.probe.seconds]
+            rate = min(rate, _STEP * max(held, default=0.9 * min(trace.probe.rps for trace in opens)))
+        return Probe("open", rate, 0, CONFIRM_S, True, f"confirm {rate:.4g} rps")
+
+    def _opens(self) -> list[Trace]:
+        return [trace for trace in self._traces if trace.probe.kind == "open"]
+
+    def _is_done(self, belief: Belief) -> bool:
+        near = self._near(belief)
+        self._confirmed = sum(trace.seconds for trace in near) >= 0.95 * CONFIRM_S
+        return (self._confirmed and belief.sd < ENOUGH_SD) or self._load_s + CONFIRM_S > MOST_LOAD_S
+
+    def _near(self, belief: Belief) -> list[Trace]:
+        return [trace for trace in self._opens() if abs(trace.probe.rps / belief.safe_rps - 1) < 0.025]
+
+    def _is_drifting(self, belief: Belief, trace: Trace) -> bool:
+        return has_moved(trace, belief.queue.slots, belief.queue.delay_s)
+
+    def _exceeds(self, belief: Belief, trace: Trace) -> bool:
+        target = self._targets[belief.limit.binding]
+        return excess(belief.queue, belief.limit, trace, target, self._seed) > _FAILS
+
+    def _is_possible(self) -> Talk:
+        """Ask whether any rate keeps the SLO; False ends the search."""
+        rate = max(0.03 * self._ceiling, min(4.0, 0.3 * self._ceiling))
+        trace = yield Probe("open", rate, 0, CONFIRM_S, True, f"does any rate keep the slo? {rate:.3g} rps")
+        for target in self._targets:
+            bad = int(np.count_nonzero(bad_of(trace.latency, trace.failed, target)))
+            if lower_share(bad, trace.arrival.size, 0.01) > target.allowed:
+                self._notes.append(
+                    f"at {rate:.3g} rps already {bad} of {trace.arrival.size} requests break {target.name}: "
+                    "no rate keeps the slo"
+                )
+                self._infeasible = True
+                return False
+        if self._belief is None or self._belief.rps <= 0:
+            self._notes.append("unloaded latency is just within the slo: the objective is nearly flat")
+            self._flat_rps = rate
+            return False
+        return True
+
+    def _believe(self) -> Belief:
+        self._belief = conclude(self._traces, self._targets, self._limit, self._seed, trusted=self._trusted)
+        if self._belief.warp.misfit:
+            self._trusted = False
+        return self._belief
+
+    def _end(self, note: str) -> None:
+        self._notes.append(note)
+        self._pending = None

@@ -1,0 +1,123 @@
+"""The fitted queue judged by the probes, and stretched until it agrees with them.
+
+Each probe is replayed: its own arrivals and pauses, service times drawn anew. What chance did to the arrivals is then in
+both the prediction and the observation, and only the server is compared. One number, the warp, says how much faster than
+sent the fitted queue would have to be fed to do as badly as the server did; its prior says how far the model is trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deployer.profile.predict import Limit
+from deployer.profile.queueing import Flags, Floats, Queue, respond
+from deployer.profile.service import Trace
+from deployer.profile.targets import Target
+
+TRUST = 0.008
+"""Prior sd of ln(warp) while the model agrees with what was seen."""
+DISTRUST = 0.15
+"""The same once it does not."""
+_MISFIT = 2.6
+"""Standard deviations from 1 at which the warp makes the model untrustworthy."""
+_COARSE = np.array([-0.25, -0.12, -0.06, -0.03, 0.0, 0.03, 0.06, 0.12, 0.25])
+_FINE = np.linspace(-0.25, 0.25, 1001)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One probe against its replays: count of bad requests on a square-root scale, where its spread is about 1."""
+
+    seen: float
+    mean: Floats
+    spread: Floats
+    """Mean and sd over the replays, at each warp of ``_COARSE``."""
+
+    def surprise(self, warp: float) -> float:
+        """Standard deviations by which the server did worse than the queue fed ``exp(warp)`` times as fast."""
+        mean, spread = np.interp(warp, _COARSE, self.mean), np.interp(warp, _COARSE, self.spread)
+        return float((self.seen - mean) / spread)
+
+    def likelihood(self) -> Floats:
+        """Ln of it at each warp of ``_FINE``."""
+        mean, spread = np.interp(_FINE, _COARSE, self.mean), np.interp(_FINE, _COARSE, self.spread)
+        return -0.5 * ((self.seen - mean) / spread) ** 2 - np.log(spread)
+
+
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """Posterior of ln(warp)."""
+
+    mean: float
+    sd: float
+    misfit: bool
+
+
+def _rooted(counts: Floats) -> Floats:
+    return 2 * np.sqrt(counts + 0.375)
+
+
+def bad_of(latency: Floats, failed: Flags, target: Target) -> Flags:
+    """Which requests count against ``target``."""
+    return failed | (latency > target.limit_s)
+
+
+def replay(queue: Queue, trace: Trace, warps: Floats, copies: int, chance: np.random.Generator) -> tuple[Floats, Flags]:
+    """Latencies and failures of ``queue`` under the arrivals and pauses of ``trace``, sped up by ``exp(warp)``.
+
+    Returns:
+        Arrays by (warp, copy, request); the copies of every warp share their service times.
+    """
+    n = trace.arrival.size
+    total = copies * n
+    ranks = ((chance.permutation(total) + chance.random()) / total * queue.sizes_s.size).astype(np.intp)
+    sizes = np.tile(np.sort(queue.sizes_s)[ranks].reshape(copies, n), (warps.size, 1))
+    slower = np.repeat(np.exp(-warps), copies)[:, None]
+    starts, lengths = trace.pauses
+    pauses = (slower * starts, np.tile(lengths, (slower.size, 1))) if starts.size else None
+    latency, refused = respond(queue, slower * trace.arrival, sizes, pauses)
+    failed = refused | (chance.random(refused.shape) < queue.errors) if queue.errors else refused
+    shape = (warps.size, copies, n)
+    return latency.reshape(shape), failed.reshape(shape)
+
+
+def compare(queue: Queue, trace: Trace, target: Target, seed: int, *, copies: int = 32) -> Reply:
+    """Replay one probe over the range of warps."""
+    seen = np.count_nonzero(bad_of(trace.latency, trace.failed, target))
+    latency, failed = replay(queue, trace, _COARSE, copies, np.random.default_rng([seed, trace.arrival.size]))
+    rooted = _rooted(bad_of(latency, failed, target).sum(axis=2).astype(np.float64))
+    mean = rooted.mean(axis=1)
+    # What replays cannot know: lags of the generator, a size that is off by a little.
+    spread = np.sqrt(rooted.var(axis=1, ddof=1) + 0.15 + (0.02 * mean) ** 2)
+    return Reply(float(_rooted(np.array(seen, np.float64))), mean, spread)
+
+
+def warp_of(replies: Sequence[Reply], *, trust: float = TRUST) -> Warp:
+    """Combine the probes; one that cannot be reconciled with the model makes it untrusted."""
+    together = np.sum([reply.likelihood() for reply in replies], axis=0) if replies else np.zeros_like(_FINE)
+    free = _posterior(together, DISTRUST, replies)
+    misfit = abs(free.mean) > _MISFIT * np.hypot(free.sd, trust)
+    if misfit:
+        return Warp(free.mean, free.sd, misfit=True)
+    return _posterior(together, trust, replies)
+
+
+def _posterior(together: Floats, trust: float, replies: Sequence[Reply]) -> Warp:
+    density = together - 0.5 * (_FINE / trust) ** 2
+    weight = np.exp(density - density.max())
+    weight /= weight.sum()
+    mean = float(weight @ _FINE)
+    sd = float(np.sqrt(weight @ (_FINE - mean) ** 2))
+    if len(replies) > 1:  # probes that contradict each other make the error larger
+        surprise = sum(reply.surprise(mean) ** 2 for reply in replies) / (len(replies) - 1)
+        sd *= float(np.sqrt(max(1.0, surprise)))
+    return Warp(mean, sd, misfit=False)
+
+
+def excess(queue: Queue, limit: Limit, trace: Trace, target: Target, seed: int) -> float:
+    """Standard deviations by which a probe did worse than a server whose capacity is exactly the probe's rate."""
+    warp = float(np.clip(np.log(limit.rps / trace.probe.rps), -0.25, 0.25))
+    return compare(queue, trace, target, seed).surprise(warp)

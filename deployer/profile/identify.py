@@ -1,0 +1,125 @@
+"""From probes to a queue: the number of slots, the service times near the limit, pauses, errors, the admission rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from deployer.profile.fit import replay
+from deployer.profile.queueing import Floats, Queue
+from deployer.profile.service import Trace, limit_of, sizes_of, stalls_of
+
+_LEVELS = (0.5, 0.8, 0.92, 0.98)
+
+
+def usual_s(trace: Trace) -> tuple[float, float]:
+    """Mean latency of good answers outside pauses, and its standard error, in seconds."""
+    return _mean((trace.work_done - trace.work_arrival)[~trace.failed])
+
+
+def _mean(values: Floats) -> tuple[float, float]:
+    if values.size < 2:
+        return (float(values.mean()) if values.size else math.inf), math.inf
+    return float(values.mean()), float(values.std(ddof=1)) / math.sqrt(values.size)
+
+
+def believe(traces: Sequence[Trace], limit: int | None) -> Queue:
+    """The queue that explains what was seen; the number of slots that replays the open probes best."""
+    ratio, error = slots_seen(traces)
+    low, high = max(1, math.floor(ratio - 2 * error)), max(1, math.ceil(ratio + 2 * error))
+    nearest = max(1, round(ratio))
+    choices = [slots for slots in range(low, high + 1) if abs(slots - nearest) <= 1]
+    queues = [_queue(traces, slots, limit) for slots in choices]
+    opens = [trace for trace in traces if trace.probe.kind == "open"][-3:]
+
+    def misfit(queue: Queue) -> float:
+        return ((queue.slots - ratio) / error) ** 2 + sum(_distance(queue, trace) for trace in opens)
+
+    return queues[0] if len(queues) == 1 else min(queues, key=misfit)
+
+
+def slots_seen(traces: Sequence[Trace]) -> tuple[float, float]:
+    """Ceiling times unloaded latency: how many requests are served at once; and its standard error."""
+    closed = [trace for trace in traces if trace.probe.kind != "open"]
+    full = max(closed, key=lambda trace: trace.rps)
+    first = full.rps * usual_s(closed[0])[0]
+    free = [trace for trace in closed if trace.probe.concurrency <= max(1.0, 0.75 * first)]
+    mean, error = _mean(np.concatenate([(trace.work_done - trace.work_arrival)[~trace.failed] for trace in free]))
+    spread = error / mean * math.sqrt(1 + sum(trace.arrival.size for trace in free) / full.arrival.size)
+    return full.rps * mean, full.rps * mean * spread + 0.1
+
+
+def _queue(traces: Sequence[Trace], slots: int, limit: int | None) -> Queue:
+    failed = sum(int(np.count_nonzero(trace.failed & ~trace.refused)) for trace in traces)
+    delay_s = delay_of(traces, slots)
+    return Queue(
+        slots=slots,
+        sizes_s=pool(traces, slots, delay_s),
+        delay_s=delay_s,
+        limit=limit if limit is not None else limit_of(traces),
+        stalls=stalls_of(traces),
+        errors=failed / sum(trace.arrival.size for trace in traces),
+    )
+
+
+def delay_of(traces: Sequence[Trace], slots: int) -> float:
+    """What is added to every latency while no server is occupied, in seconds.
+
+    A request that found a free server takes service and delay; of one that waited, the queue shows the service alone.
+    The difference of their means, held between 0 and the least latency seen.
+    """
+    opens = [trace for trace in traces if trace.probe.kind == "open"]
+    delay_s = 0.0
+    for _ in range(2):
+        split = [(trace, *sizes_of(trace, slots, delay_s)) for trace in traces]
+        idle = [sizes[~waited] for trace, sizes, waited in split if trace in opens or not opens]
+        waited = [sizes[late] for _, sizes, late in split]
+        (alone, error), (behind, error_behind) = _mean(np.concatenate(idle)), _mean(np.concatenate(waited))
+        most = delay_s + float(np.quantile(np.concatenate(idle), 0.002))
+        if math.isinf(error) or math.isinf(error_behind):
+            return 0.0
+        delay_s = _held(delay_s + alone - behind, math.hypot(error, error_behind), most)
+    return delay_s
+
+
+def _held(mean: float, sd: float, most: float) -> float:
+    """Mean of a normal distribution cut to [0, most]."""
+    grid = np.linspace(0.0, most, 201)
+    z = (grid - mean) / max(sd, most / 100)
+    weight = np.exp(-0.5 * (z**2 - np.min(z**2)))
+    return float(weight @ grid / weight.sum())
+
+
+def pool(traces: Sequence[Trace], slots: int, delay_s: float) -> Floats:
+    """Service times of the open probes and of the full closed ones; before any open probe, of the latter alone."""
+    closed = [trace for trace in traces if trace.probe.kind == "closed" and trace.probe.concurrency >= slots]
+    closed = closed or [max((trace for trace in traces if trace.probe.kind != "open"), key=lambda trace: trace.rps)]
+    opens = [trace for trace in traces if trace.probe.kind == "open"]
+    full = np.concatenate([sizes_of(trace, slots, delay_s)[0] for trace in closed])
+    if not opens:
+        return full
+    sent = np.concatenate([sizes_of(trace, slots, delay_s)[0] for trace in opens])
+    error = math.hypot(_mean(full)[1] / float(full.mean()), _mean(sent)[1] / float(sent.mean()))
+    return np.concatenate([sent, full]) if abs(full.mean() / sent.mean() - 1) < max(0.01, 2.5 * error) else sent
+
+
+def has_moved(trace: Trace, slots: int, delay_s: float, *, least: float = 0.04) -> bool:
+    """Whether service times of the first and the second half of a probe differ: the server was not warm."""
+    sizes, _ = sizes_of(trace, slots, delay_s)
+    (first, error), (second, error_second) = _mean(sizes[: sizes.size // 2]), _mean(sizes[sizes.size // 2 :])
+    return sizes.size >= 40 and abs(first / second - 1) > max(least, 4 * math.hypot(error, error_second) / second)
+
+
+def _distance(queue: Queue, trace: Trace) -> float:
+    """Squared surprises of the latencies' distribution, replayed."""
+    good = trace.latency[~trace.failed]
+    levels = np.quantile(good, _LEVELS)
+    latency, failed = replay(queue, trace, np.zeros(1), 24, np.random.default_rng(trace.arrival.size))
+    total = 0.0
+    for level in levels:
+        counts = ((latency[0] > level) & ~failed[0]).sum(axis=1)
+        seen = np.count_nonzero(good > level)
+        total += float((seen - counts.mean()) ** 2 / (counts.var() + 0.05 * seen + 1))
+    return total
