@@ -1,0 +1,45 @@
+"""Results of load tests on disk: one JSON file each, by endpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, cast
+
+from deployer.errors import StoreError
+
+
+class TestResults:
+    """Results of one endpoint, in ``folder`` (made on the first one, mode 0700)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, test_id: str, record: dict[str, Any]) -> Path:
+        """Keep a result, whole or not at all; return its file."""
+        path = self._folder / f"{test_id}.json"
+        fresh = path.with_suffix(".new")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                json.dump(record, file, allow_nan=False)
+            fresh.replace(path)
+        except OSError as exc:
+            raise StoreError(
+                f"cannot keep the result {path}: {exc.strerror or exc}",
+                hint="Free disk space or set DEPLOYER_HOME to a writable folder.",
+            ) from exc
+        return path
+
+    def previous(self, like: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the latest whole result of the same test (``record["test"]``); unreadable files are passed over."""
+        for path in sorted(self._folder.glob("*.json"), reverse=True):
+            try:
+                found: Any = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            record = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+            if record.get("test") == like and record.get("partial") is None and record.get("trusted"):
+                return record
+        return None
