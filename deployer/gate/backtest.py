@@ -7,7 +7,7 @@ learnt from what was visible. FAIL ends the replay; a PASS does not, because mon
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from deployer.gate.evidence import named_targets
 from deployer.gate.judge import Look, assess
 from deployer.gate.ledger import CANDIDATE, STABLE, Ledger, utc
 from deployer.gate.samples import Samples
-from deployer.gate.verdict import Moment, Result, Shift, Verdict
+from deployer.gate.verdict import Moment, Reason, Result, Shift, Verdict
 from deployer.manifest.schema import Gate, Slo
 
 LAG_BINS = 7200
@@ -110,9 +110,25 @@ class Replay:
         """The verdict at ``now_s`` with its reasons."""
         return self._judge(now_s, careful=False, explain=True)
 
-    def _judge(self, now_s: float, *, careful: bool, explain: bool = False, prove: bool = True) -> Verdict:
+    def at_the_end(self) -> Verdict | None:
+        """What was known when the last recorded answer was given, with its reasons; None: there is none.
+
+        The looks after it only wait for late rows: that no more answers come is no news about the candidate.
+        """
+        if not self.ledger.starts.size:
+            return None
+        verdict = self._judge(float(self.ledger.starts[-1]) + self.cell_s, careful=False, explain=True, settled=True)
+        return replace(verdict, text=_undecided(verdict))
+
+    def _judge(
+        self, now_s: float, *, careful: bool, explain: bool = False, prove: bool = True, settled: bool = False
+    ) -> Verdict:
+        if settled:  # everything is there
+            settle_s, gate = 0.0, self.gate.model_copy(update={"settle": 0.0})
+        else:
+            settle_s = self.lags.settle_s(careful=careful) if self.gate.settle is None else self.gate.settle
+            gate = self.gate
         now = utc(now_s)
-        settle_s = self.lags.settle_s(careful=careful) if self.gate.settle is None else self.gate.settle
         done = [shift for shift in self.shifts if shift.at <= now]
         weight = done[-1].weight_pct if done else 0
         moment = Moment(
@@ -126,7 +142,28 @@ class Replay:
             mirrored=not self.weights_known,
         )
         samples = Samples((), self.cell_s, utc(now_s - settle_s))
-        return assess(samples, Look(self.ledger, self.slo, self.gate, moment, explain=explain, prove=prove))
+        return assess(samples, Look(self.ledger, self.slo, gate, moment, explain=explain, prove=prove))
+
+
+def _undecided(verdict: Verdict) -> str:
+    """What was not proven by the end of a recording, how many requests more it would take, and what else held it."""
+    unproven = [reason for reason in verdict.reasons if reason.result is not Result.PASS and reason.threshold]
+    other = [reason for reason in verdict.reasons if reason.result is not Result.PASS and not reason.threshold]
+    so_far = f"after {verdict.candidate.requests} requests of the candidate"
+    text = f"the recording ends undecided {so_far}"
+    if unproven:
+        text += f"; not proven by then: {', '.join(_named(reason) for reason in unproven)}"
+        needed = [reason.needed for reason in unproven]
+        if all(needed):
+            more = max(each or 0 for each in needed) - verdict.candidate.requests
+            text += f"; about {max(more, 1)} more would probably do"
+    if other:
+        text += f"; {'besides' if unproven else 'every proof is there, but'}: {'; '.join(each.text for each in other)}"
+    return text
+
+
+def _named(reason: Reason) -> str:
+    return f"{reason.metric} {'against the stable' if reason.rule == 'compare' else 'within the slo'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +198,9 @@ def backtest(batches: Iterable[Arrivals], replay: Replay) -> Outcome:
         batches: arrivals, one a look, in order of time.
         replay: a fresh replay.
     """
-    now_s: float | None = None
     for arrivals in batches:
-        now_s = arrivals.now_s
         if replay.look(arrivals).result is Result.FAIL:
-            return Outcome(Result.FAIL, replay.explained(now_s))
+            return Outcome(Result.FAIL, replay.explained(arrivals.now_s))
     if replay.passed is not None:
         return Outcome(Result.PASS, replay.passed)
-    return Outcome(Result.INCONCLUSIVE, None if now_s is None else replay.explained(now_s))
+    return Outcome(Result.INCONCLUSIVE, replay.at_the_end())

@@ -57,6 +57,44 @@ def test_an_undecided_recording_has_no_moment_of_decision():
     assert document["candidate_requests"] > 0
 
 
+def undecided(**keys):
+    made = world(lag_s=(4.0, 24.0), **keys.pop("world", {}))
+    batches = list(stream(made, Scenario("good", bad=False), np.random.default_rng(1)))
+    quiet = [_nothing(batches[-1].now_s + second) for second in range(1, 70)]
+    return backtest([*batches, *quiet], replay(gate=made.gate, **keys))
+
+
+def _nothing(now_s):
+    none = np.zeros(0, np.int64)
+    return Arrivals(now_s, np.zeros(0), none, none, none, none, np.zeros((2, LAG_BINS), np.int64))
+
+
+def test_an_undecided_recording_says_what_was_unproven_at_its_end_and_how_much_more_it_takes():
+    found = undecided(world={"duration_s": 12.0}, least_s=3600.0)
+    assert found.verdict.at <= utc(EPOCH_S + 13)
+    assert found.verdict.text.startswith(f"the recording ends undecided after {found.verdict.candidate.requests} requ")
+    assert "; not proven by then: " in found.verdict.text
+    assert "more would probably do" in found.verdict.text
+    assert "stopped" not in found.verdict.text
+    asked = [reason.needed for reason in found.verdict.reasons if reason.result is not Result.PASS]
+    more = max(asked) - found.verdict.candidate.requests
+    assert f"about {more} more would probably do" in found.verdict.text
+
+
+def test_what_else_held_an_undecided_recording_comes_after_what_is_unproven():
+    found = undecided(slo=slo(latency={"p95": "3ms"}, error_rate="5%"))
+    assert found.result is Result.INCONCLUSIVE
+    text = found.verdict.text
+    assert 0 < text.index("not proven by then: ") < text.index("besides: ")
+    assert "would probably do" not in text
+
+
+def test_a_recording_that_is_held_with_every_proof_there_says_so():
+    found = undecided(world={"gate": gate(settle="auto", min_requests=5000)}, least_s=3600.0)
+    assert "every proof is there, but: " in found.verdict.text
+    assert "of the 5000 requests" in found.verdict.text
+
+
 def test_an_empty_recording_is_inconclusive():
     assert backtest(iter(()), replay()).document() == {
         "verdict": "inconclusive",
