@@ -322,6 +322,12 @@ class Lease:
             with suppress(PlatformError):  # a lost lease is found by the run itself, at its next look
                 self.beat()
 
+    def hush(self) -> None:
+        """End the beats of the thread, and keep the lease: the endpoint itself is about to go."""
+        self._released.set()
+        with self._lock:  # one beat may be under way
+            pass
+
     def release(self, *, at_once: bool = False) -> None:
         """Give the lease back, keeping its fence; silent when it is not ours any more, or cannot be written.
 

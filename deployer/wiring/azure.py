@@ -22,11 +22,12 @@ from deployer.manifest.load import RolloutSpec
 from deployer.manifest.schema import PlatformType, TelemetrySource
 from deployer.manifest.schema import Telemetry as AskedTelemetry
 from deployer.platforms.inspection.azure import AzureInspector, Surroundings
+from deployer.platforms.inspection.capacity import price
 from deployer.platforms.inspection.facts import Facts, Once
 from deployer.platforms.inspection.leftovers import AzureCaretaker
 from deployer.platforms.inspection.telemetry import linked_component
 from deployer.ports.clock import Clock
-from deployer.ports.inspection import Caretaker, Inspector
+from deployer.ports.inspection import Caretaker, Inspector, Price
 from deployer.ports.platform import Platform
 from deployer.ports.telemetry import Telemetry
 from deployer.telemetry.service_time import InServiceTime
@@ -49,6 +50,8 @@ class Connected:
     caretaker: Caretaker
     watch: Watch | None = None
     """Is told of the plan that is carried out, so that both arms can be asked beside telemetry."""
+    price: Callable[[str], Price | None] = lambda _: None
+    """Asks what an instance of a type costs in the workspace's region; None: nobody says."""
 
 
 class NoTelemetry:
@@ -122,7 +125,13 @@ def connect(
     azure_clock = ServiceClock(clock, lambda: _server_time(arm, facts))
     caretaker = AzureCaretaker(arm, facts, platform, lambda: clock.now().date(), fetch)
     if spec is None:
-        return Connected(platform, NoTelemetry(), None, caretaker)
+        return Connected(
+            platform,
+            NoTelemetry(),
+            None,
+            caretaker,
+            price=lambda instance_type: price(instance_type, facts, clock.now().date(), fetch),
+        )
     source = source_of(place.platform, spec.manifest.gate.telemetry)
     asked = spec.manifest.gate.telemetry
     there = _telemetry(endpoint, source, asked, cloud, identity, arm, facts, azure_clock)

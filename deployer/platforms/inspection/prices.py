@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from deployer.platforms.inspection.quota import Size
 from deployer.ports.inspection import Price
 
 RETAIL = "https://prices.azure.com/api/retail/prices"
 """Public, without authentication (learn.microsoft.com/rest/api/cost-management/retail-prices, read 2026-11-25)."""
+PAGES_MAX = 20
+"""A page holds 1000 prices, and one size in one region has a few dozen."""
 
 
 def price_of(
@@ -33,12 +35,31 @@ def price_of(
         return Price(size.usd_per_hour, "the service's estimate", today.isoformat())
     if fetch is not None:
         try:
-            listed = from_retail(fetch(retail_url(instance_type, region)), today)
+            listed = from_retail({"Items": list(_items(retail_url(instance_type, region), fetch))}, today)
         except (OSError, ValueError):
             listed = None
         if listed is not None:
             return listed
     return from_snapshot(instance_type, region)
+
+
+def _items(url: str, fetch: Callable[[str], Any]) -> Iterator[Any]:
+    """Read the list page after page, as long as the next page is on the same host.
+
+    Raises:
+        ValueError: it names a page elsewhere, or more than ``PAGES_MAX``.
+    """
+    for _ in range(PAGES_MAX):
+        answer = fetch(url)
+        found = cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
+        yield from found.get("Items") or []
+        following: str | None = found.get("NextPageLink")
+        if not following:
+            return
+        if urlsplit(following)[:2] != urlsplit(RETAIL)[:2]:
+            raise ValueError(f"the price list goes on elsewhere: {following[:80]}")
+        url = following
+    raise ValueError(f"the price list has over {PAGES_MAX} pages")
 
 
 def retail_url(instance_type: str, region: str) -> str:

@@ -116,3 +116,50 @@ def test_what_is_kept_is_dated_sourced_and_positive() -> None:
     assert date.fromisoformat(kept["as_of"]) < TODAY
     assert kept["source"]
     assert all(price > 0 for price in kept["usd_per_hour"].values())
+
+
+def test_the_list_is_followed_page_by_page() -> None:
+    asked: list[str] = []
+
+    def fetch(url: str) -> Any:
+        asked.append(url)
+        if len(asked) == 1:
+            return {
+                "Items": LISTED["Items"][1:],
+                "NextPageLink": "https://prices.azure.com/api/retail/prices?$skip=100",
+            }
+        return {"Items": LISTED["Items"][:1], "NextPageLink": None}
+
+    found = price_of("Standard_F4s_v2", "eastus", size(None), TODAY, fetch)
+    assert found is not None
+    assert found.usd_per_hour == 0.15
+    assert asked[1] == "https://prices.azure.com/api/retail/prices?$skip=100"
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://prices.azure.com.evil.example/api/retail/prices",
+        "http://prices.azure.com/api",
+        "//x/y",
+        "file:///etc/x",
+    ],
+)
+def test_a_page_on_another_host_is_not_asked_for(elsewhere: str) -> None:
+    asked: list[str] = []
+
+    def fetch(url: str) -> Any:
+        asked.append(url)
+        return {"Items": LISTED["Items"], "NextPageLink": elsewhere}
+
+    found = price_of("Standard_F4s_v2", "eastus", size(None), TODAY, fetch)
+    assert found is not None
+    assert "kept" in found.source
+    assert len(asked) == 1
+
+
+def test_a_list_without_end_is_left() -> None:
+    endless = {"Items": [], "NextPageLink": "https://prices.azure.com/api/retail/prices?again"}
+    found = price_of("Standard_F4s_v2", "eastus", size(None), TODAY, listing(endless))
+    assert found is not None
+    assert "kept" in found.source

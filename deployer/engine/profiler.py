@@ -1,0 +1,352 @@
+"""A profile, start to end: the search says what to try, this puts it up, sends the load and tells what was seen.
+
+Whatever ends it (an answer, the budget, a signal, a platform that fails), what was found out is kept, and nothing that
+was made is left standing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from deployer.engine.profile_stand import BudgetSpentError, InterruptedByError, NotStartingError, Stand
+from deployer.engine.profile_trial import Tried, Trials, refused_everywhere
+from deployer.engine.site import Site
+from deployer.errors import ExitCode, PlatformError
+from deployer.loadtest.figures import Figures
+from deployer.manifest.configuration import Configuration
+from deployer.profile.ledger import Ledger
+from deployer.profile.progress import tally
+from deployer.profile.trials import Capacity, Probe, Seen, Tally
+
+UNHEALTHY_MAX = 2
+"""Trials in a row in which the generator did not keep up: then the configuration is not judged."""
+
+
+class Ending(StrEnum):
+    """Why a profile ended."""
+
+    COMPLETE = "complete"
+    BUDGET = "budget"
+    INTERRUPTED = "interrupted"
+    PLATFORM = "platform"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The next trial."""
+
+    configuration: Configuration
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is known of one configuration, at its full number of instances."""
+
+    configuration: Configuration
+    usd_per_hour: float
+    capacity: Capacity | None
+    """None: it was not tried."""
+    why: str = ""
+    """Why it is not recommended; empty: it is, or nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What a search has to say: at its end, or so far."""
+
+    recommended: Configuration | None
+    answers: Sequence[Answer]
+    is_final: bool
+    """It knows all that it wanted to know."""
+    notes: Sequence[str] = ()
+
+
+class Search(Protocol):
+    """Chooses what to try next. Knows nothing of platforms, and has no clock."""
+
+    @property
+    def limits_ms(self) -> Sequence[float]:
+        """Latency limits whose late answers ``is_hopeless`` wants counted."""
+        ...
+
+    def next(self, left_s: float, left_usd: float) -> Ask | Advice:
+        """The trial to send now, or the advice. Idempotent until ``tell`` or ``exclude``."""
+        ...
+
+    def tell(self, seen: Seen) -> None:
+        """Hear what the trial saw."""
+        ...
+
+    def is_hopeless(self, tally: Tally) -> bool:
+        """Whether the end of the trial under way would teach nothing."""
+        ...
+
+    def exclude(self, configuration: Configuration, why: str) -> None:
+        """Hear that ``configuration`` (and its like) cannot be measured; the others go on."""
+        ...
+
+    def advice(self) -> Advice:
+        """What is known so far."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How far a profile is."""
+
+    configuration: Configuration | None
+    doing: str
+    trial: int
+    """Number of the trial, from 1; 0: none was sent yet."""
+    advice: Advice
+    spent_s: float
+    budget_s: float
+    spent_usd: float
+    budget_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One trial that was sent, for the report."""
+
+    configuration: Configuration
+    probe: Probe
+    seconds: float
+    sent: int
+    failed: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    statuses: Mapping[int, int]
+    lag_p99_ms: float
+    cpu_pct: float
+    problem: str | None
+    """Why it was not used; None: it was."""
+    stopped: str | None
+    deployment_at_s: float
+    """When it began, in seconds from the start of the profile."""
+    figures: Figures | None = field(repr=False, default=None)
+    """Second by second, of the last confirmation of each configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """A profile that has ended."""
+
+    ending: Ending
+    text: str
+    """One line."""
+    advice: Advice
+    trials: Sequence[TrialRecord]
+    spent_s: float
+    spent_usd: float
+    left_over: str | None
+    """What could not be removed; None: nothing is left."""
+
+    @property
+    def load_seconds(self) -> float:
+        """Seconds under load, of all trials."""
+        return sum(each.seconds for each in self.trials)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a pipeline learns."""
+        match self.ending:
+            case Ending.INTERRUPTED:
+                return ExitCode.ABORTED
+            case Ending.PLATFORM:
+                return ExitCode.PLATFORM
+            case Ending.BUDGET:
+                return ExitCode.INCONCLUSIVE
+            case Ending.COMPLETE:
+                return ExitCode.OK if self.advice.recommended else ExitCode.GATE_FAILED
+
+
+class Listener(Protocol):
+    """Is shown how a profile goes."""
+
+    def on_look(self, look: Look) -> None:
+        """Something began, or a second has passed."""
+        ...
+
+    def on_trial(self, record: TrialRecord) -> None:
+        """A trial has ended."""
+        ...
+
+    def on_note(self, text: str) -> None:
+        """What a person should know."""
+        ...
+
+
+class Profiler:
+    """Carries out one profile.
+
+    Args:
+        site: the test endpoint.
+        stand: puts configurations up on it.
+        trials: sends load to it.
+        search: chooses.
+        ledger: time and money.
+        listener: is shown how it goes.
+    """
+
+    def __init__(
+        self, site: Site, stand: Stand, trials: Trials, search: Search, ledger: Ledger, listener: Listener
+    ) -> None:
+        self._site = site
+        self._stand = stand
+        self._trials = trials
+        self._search = search
+        self._ledger = ledger
+        self._listener = listener
+        self._records: list[TrialRecord] = []
+        self._checked: set[Configuration] = set()
+        self._unhealthy = 0
+        self._began = site.clock.now()
+
+    def run(self) -> Profiled:
+        """Search until there is an answer, or something ends it; then remove everything.
+
+        Raises:
+            PlanError: the endpoint is not one for this. Nothing was changed.
+        """
+        try:
+            self._show(None, "making the test endpoint ready")
+            self._stand.open()
+            ending, text = self._go_on()
+        except InterruptedByError as exc:
+            ending, text = Ending.INTERRUPTED, exc.message
+        except BudgetSpentError as exc:
+            ending, text = Ending.BUDGET, exc.message
+        except PlatformError as exc:
+            ending, text = Ending.PLATFORM, f"{exc.message} ({exc.hint})"
+        finally:
+            self._show(None, "removing everything")
+            left_over = self._stand.close()
+        now = self._site.clock.now()
+        return Profiled(
+            ending,
+            text,
+            self._search.advice(),
+            tuple(self._records),
+            self._ledger.spent_s(now),
+            self._ledger.spent_usd(now),
+            left_over,
+        )
+
+    def _go_on(self) -> tuple[Ending, str]:
+        while True:
+            now = self._site.clock.now()
+            step = self._search.next(self._ledger.left_s(now), self._ledger.left_usd(now))
+            if isinstance(step, Advice):
+                if step.is_final:
+                    return Ending.COMPLETE, "every candidate that could be the cheapest was judged"
+                return Ending.BUDGET, "the budget was used up before everything was known"
+            try:
+                self._try(step)
+            except NotStartingError as exc:
+                self._exclude(step.configuration, f"does not start: {exc.message}")
+
+    def _exclude(self, configuration: Configuration, why: str) -> None:
+        self._listener.on_note(f"{configuration}: {why}")
+        self._search.exclude(configuration, why)
+        self._stand.take_down()
+
+    def _try(self, step: Ask) -> None:
+        configuration, probe = step.configuration, step.probe
+        standing = self._stand.put_up(configuration, lambda doing: self._show(configuration, doing))
+        self._stand.check()
+        if configuration not in self._checked:
+            why = self._trials.first_request(standing.name)
+            if why is not None:
+                self._exclude(configuration, why)
+                return
+            self._checked.add(configuration)
+        left_s = self._ledger.left_s(self._site.clock.now())
+        if left_s < min(probe.seconds, 5.0):
+            raise BudgetSpentError("the budget was used up before everything was known", hint="Raise the budget.")
+        began_s = self._ledger.spent_s(self._site.clock.now())
+        self._show(configuration, probe.why, trial=len(self._records) + 1)
+        tried = self._trials.run(
+            standing.name,
+            probe,
+            is_hopeless=lambda figures: self._search.is_hopeless(tally(figures.windows, self._search.limits_ms)),
+            stop=self._reason_to_stop,
+            on_progress=lambda _: self._show(configuration, probe.why, trial=len(self._records) + 1),
+        )
+        self._keep(configuration, probe, tried, began_s)
+
+    def _reason_to_stop(self) -> str | None:
+        if (name := self._site.signal()) is not None:
+            return f"interrupted by {name}"
+        return "the budget is used up" if self._ledger.left_s(self._site.clock.now()) <= 0 else None
+
+    def _keep(self, configuration: Configuration, probe: Probe, tried: Tried, began_s: float) -> None:
+        record = record_of(configuration, probe, tried, began_s)
+        self._records.append(record)
+        self._listener.on_trial(record)
+        if tried.stopped is not None:  # what was cut short by us says little about the configuration
+            if self._site.signal() is not None:
+                raise InterruptedByError(f"stopped by {self._site.signal()}", hint="Run it again when you like.")
+            raise BudgetSpentError("the budget was used up before everything was known", hint="Raise the budget.")
+        refused = refused_everywhere(tried.seen)
+        if refused is not None:
+            raise PlatformError(f"every request was refused with {refused}", hint="Check key and scoring address.")
+        self._unhealthy = 0 if tried.health is None else self._unhealthy + 1
+        if tried.health is not None:
+            self._listener.on_note(f"the load generator did not keep up ({tried.health}): the trial is not used")
+        if self._unhealthy >= UNHEALTHY_MAX:
+            self._unhealthy = 0
+            self._exclude(configuration, f"not judged: the load generator cannot keep up ({tried.health})")
+            return
+        self._search.tell(tried.seen)
+
+    def _show(self, configuration: Configuration | None, doing: str, *, trial: int | None = None) -> None:
+        now = self._site.clock.now()
+        number = len(self._records) if trial is None else trial
+        self._listener.on_look(
+            Look(
+                configuration,
+                doing,
+                number,
+                self._search.advice(),
+                self._ledger.spent_s(now),
+                self._ledger.budget_s,
+                self._ledger.spent_usd(now),
+                self._ledger.budget_usd,
+            )
+        )
+
+
+def record_of(configuration: Configuration, probe: Probe, tried: Tried, began_s: float) -> TrialRecord:
+    """Sum a trial up."""
+    seen = tried.seen
+    statuses: dict[int, int] = {}
+    for each in seen.status.tolist():
+        statuses[each] = statuses.get(each, 0) + 1
+    latencies = sorted(seen.latency_ms[seen.status > 0].tolist())
+
+    def quantile(share: float) -> float | None:
+        return latencies[min(int(share * len(latencies)), len(latencies) - 1)] if latencies else None
+
+    return TrialRecord(
+        configuration,
+        probe,
+        seen.seconds,
+        len(seen.status),
+        sum(n for status, n in statuses.items() if not 200 <= status < 300),
+        quantile(0.5),
+        quantile(0.95),
+        quantile(0.99),
+        statuses,
+        tried.figures.health.lag_p99_ms,
+        tried.figures.health.cpu_pct,
+        tried.health,
+        tried.stopped,
+        began_s,
+        tried.figures if probe.kind == "open" else None,
+    )
