@@ -1,0 +1,1 @@
+"""The evidence of one rollout: as a page, JSON, Markdown and JUnit XML, all made from one record."""

@@ -1,0 +1,197 @@
+"""One rollout as a page: the verdict and its reason first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from difflib import unified_diff
+from typing import Any
+
+import yaml
+
+from deployer.manifest.quantities import format_duration
+from deployer.report.html.charts import Mark, Series, line_chart
+from deployer.report.html.page import render
+
+KINDS = {"promoted": "good", "rolled_back": "bad", "stuck": "bad"}
+VERDICTS = {"pass": "good", "fail": "bad", "inconclusive": "wait", "blind": "wait"}
+LOOKS = 200
+"""Looks that are shown; the JSON has all."""
+
+
+def page_of(record: Mapping[str, Any]) -> str:
+    """Make the page of ``report.rollout.record``'s record."""
+    rollout = record["rollout"]
+    return render(
+        "rollout.html.j2",
+        f"{rollout['endpoint']}: {rollout['candidate']}" + (f" after {rollout['stable']}" if rollout["stable"] else ""),
+        record=record,
+        kind=KINDS.get(rollout["phase"], "wait"),
+        tiles=_tiles(record),
+        charts=_charts(record),
+        steps=[(step["name"], _long(step["seconds"])) for step in record["steps"]],
+        looks=[_look_row(look) for look in _shown(record["looks"])],
+        look_kinds=[VERDICTS[look["verdict"]["result"]] for look in _shown(record["looks"])],
+        decisions=[look for look in record["looks"] if look["decided"]],
+        verdict_kinds=VERDICTS,
+        events=[(_clock(event["at"]), event["kind"], event["text"], event["actor"]) for event in _told(record)],
+        difference=difference(record["specification"]),
+        reasons=_reasons,
+    )
+
+
+def _shown(looks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Looks that decided, and of the others evenly as many as fit."""
+    every = max(1, -(-len(looks) // LOOKS))
+    return [look for place, look in enumerate(looks) if look["decided"] or place % every == 0]
+
+
+def _told(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [event for event in record["events"] if not event["look"]]
+
+
+def _tiles(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    looks = record["looks"]
+    last = looks[-1]["verdict"] if looks else None
+    tiles = [
+        ("Candidate", record["candidate"]["name"], record["candidate"]["digest"][:12]),
+        ("Took", _long(record["seconds"]), f"{len(looks)} looks of the gate"),
+    ]
+    if last is not None:
+        one, other = last["candidate"], last["stable"]
+        for name in ("p50_ms", "p95_ms", "p99_ms"):
+            beside = f"stable {_ms(other[name])}" if other else ""
+            tiles.append((f"{name[:3]} of the candidate", _ms(one[name]), beside))
+        errors = _percent(one["error_rate"])
+        tiles.append(("Its errors", errors, f"stable {_percent(other['error_rate'])}" if other else ""))
+        tiles.append(("Its requests", f"{one['requests']:,}", f"stable {other['requests']:,}" if other else ""))
+    return tiles
+
+
+def _charts(record: Mapping[str, Any]) -> list[object]:
+    events = _events(record)
+    charts: list[object] = []
+    weights = [(_seconds(row["at"]), float(row["weight_pct"])) for row in record["weights"]]
+    if weights:
+        start, end = _seconds(record["started_at"]), _seconds(record["events"][-1]["at"])
+        points = [(start, 0.0), *weights, (end, weights[-1][1])]
+        charts.append(
+            line_chart(
+                "Weight of the candidate",
+                "The candidate's share of users' traffic over time, with what happened.",
+                [Series("candidate", points, role="candidate", step=True)],
+                events,
+                x_label="time (UTC)",
+                y_label="% of traffic",
+                x_format="time",
+            )
+        )
+    return [*charts, *(_metric_chart(record, metric, events) for metric in ("p50", "p95", "p99", "error_rate"))]
+
+
+def _metric_chart(record: Mapping[str, Any], metric: str, events: list[Mark]) -> object:
+    scale = 100.0 if metric == "error_rate" else 1.0
+    unit = "%" if metric == "error_rate" else "ms"
+    limit = record["targets"]["error_rate"] if metric == "error_rate" else record["targets"]["latency_ms"].get(metric)
+    marks = [Mark("y", limit * scale, f"target {limit * scale:g} {unit}", "limit")] if limit is not None else []
+    name = "Errors" if metric == "error_rate" else f"Latency, {metric}"
+    names: dict[str, str] = {role: record[role]["name"] for role in ("stable", "candidate") if record[role]}
+    series = [
+        _series(record["series"][role], metric, f"{named} ({role})", role, scale)
+        for role, named in names.items()
+        if record["series"][role]
+    ]
+    return line_chart(
+        name,
+        f"{name} of both versions over time with 95 % intervals, the target, and the moment of decision.",
+        series,
+        [*marks, *(mark for mark in events if mark.kind == "decision")],
+        x_label="time (UTC)",
+        y_label=unit,
+        x_format="time",
+    )
+
+
+def _series(rows: Sequence[Mapping[str, Any]], metric: str, label: str, role: str, scale: float) -> Series:
+    points = [(row["at"], _scaled(row[metric]["estimate"], scale)) for row in rows]
+    bounds = [(row["at"], _scaled(row[metric]["lower"], scale), _scaled(row[metric]["upper"], scale)) for row in rows]
+    return Series(label, points, bounds, role)
+
+
+def _events(record: Mapping[str, Any]) -> list[Mark]:
+    marks = [
+        Mark(
+            "x", _seconds(row["at"]), f"mirror {row['mirror_pct']} %" if row["mirror_pct"] else f"{row['weight_pct']} %"
+        )
+        for row in record["weights"]
+    ]
+    decisions = [look for look in record["looks"] if look["decided"]]
+    marks += [
+        Mark("x", _seconds(look["verdict"]["at"]), look["verdict"]["result"].upper(), "decision") for look in decisions
+    ]
+    return marks
+
+
+def _look_row(look: Mapping[str, Any]) -> tuple[str, ...]:
+    verdict = look["verdict"]
+    return (
+        str(look["number"]),
+        _clock(verdict["at"]),
+        look["step"],
+        verdict["result"] + (" (decided)" if look["decided"] else ""),
+        look["numbers"],
+        look["why"],
+        look["would_change"],
+    )
+
+
+def _reasons(verdict: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (
+            reason["metric"],
+            reason["rule"],
+            reason["result"],
+            reason["text"],
+            "" if reason["e_value"] is None else f"{reason['e_value']:.3g}",
+            "" if reason["threshold"] is None else f"{reason['threshold']:.3g}",
+            "" if reason["needed"] is None else f"{reason['needed']:,}",
+        )
+        for reason in verdict["reasons"]
+    ]
+
+
+def difference(specification: Mapping[str, Any] | None) -> list[tuple[str, str]] | None:
+    """Lines of the difference between the two versions' YAML as (class, line); None: not recorded."""
+    if not specification or not specification.get("stable"):
+        return None
+    before, after = (
+        yaml.safe_dump(specification[role], sort_keys=True, allow_unicode=True).splitlines()
+        for role in ("stable", "candidate")
+    )
+    lines = list(unified_diff(before, after, "stable", "candidate", lineterm="", n=3))
+    classes = {"+": "more", "-": "less"}
+    return [(classes.get(line[:1], ""), line) for line in lines]
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _clock(text: str) -> str:
+    return f"{datetime.fromisoformat(text):%H:%M:%S}"
+
+
+def _scaled(value: float | None, scale: float) -> float:
+    return float("nan") if value is None else value * scale
+
+
+def _ms(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.0f} ms"
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{100 * value:.3g} %"
+
+
+def _long(seconds: float | None) -> str:
+    return "not reached" if seconds is None else format_duration(round(seconds, 1 if seconds < 10 else 0))
