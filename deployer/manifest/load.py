@@ -16,6 +16,7 @@ from deployer.manifest.azureml import DeploymentSource, EndpointSource
 from deployer.manifest.document import Document, at
 from deployer.manifest.expansion import expand
 from deployer.manifest.files import FileReader, project_root
+from deployer.manifest.notify import plain_secrets
 from deployer.manifest.problems import Finding, InvalidManifestError, KeyPath, Problem, shown
 from deployer.manifest.schema import Manifest, PlatformType
 from deployer.manifest.sources import Sources, digest_of, plain
@@ -47,6 +48,7 @@ def load_manifest(path: Path, *, files: FileReader, env: Mapping[str, str]) -> R
     document, sources, root = open_document(path, files, env)
     content = document.content
     manifest = checked(Manifest, document, sources)
+    sources.report(document, plain_secrets(content))
     platform = platform_of(content)
     endpoint = endpoint_of(document, sources, platform)
     deployment, baseline = (
@@ -160,7 +162,7 @@ def _digest(
     payloads: Mapping[str, bytes],
     schemas: Mapping[str, dict[str, Any]],
 ) -> str:
-    apart = {"endpoint", "deployment", "baseline", "env"}
+    apart = {"endpoint", "deployment", "baseline", "env", "notify"}
     return digest_of(
         {
             "manifest": manifest.model_dump(mode="json", by_alias=True, exclude=apart),

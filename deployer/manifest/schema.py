@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from deployer.manifest.base import Model, one_of
+from deployer.manifest.notify import Webhook
 from deployer.manifest.problems import FieldError
 from deployer.manifest.quantities import Growth, Seconds, Share
 from deployer.manifest.strategy import (
@@ -332,6 +333,9 @@ class Manifest(Model):
     )
     warmup: WarmUp | None = Field(default=None, description="requests that warm each instance of the candidate")
     load: Load | None = Field(default=None, description="synthetic traffic while rolling out")
+    notify: Annotated[tuple[Webhook, ...], Field(strict=False, max_length=10)] = Field(
+        default=(), description="webhooks that are told what becomes of a rollout"
+    )
     tags: dict[str, str] = Field(
         default_factory=dict, description="put on what deployer makes", examples=[{"owner": "team-a"}]
     )

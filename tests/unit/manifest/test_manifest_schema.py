@@ -112,7 +112,7 @@ def test_block_and_settle_take_durations_within_their_limits(value: str) -> None
 
 
 HINT = "write a weight as 25, or one of {weight: 25}, {mirror: 10%, for: 10m}, {pause: {}}, {smoke: {}}"
-MAIN_KEYS = "known: baseline, deployment, endpoint, env, gate, load, name, platform, slo, smoke, strategy, tags, version, warmup"
+MAIN_KEYS = "known: baseline, deployment, endpoint, env, gate, load, name, notify, platform, slo, smoke, strategy, tags, version, warmup"
 
 
 @pytest.mark.parametrize(
