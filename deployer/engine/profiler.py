@@ -12,14 +12,15 @@ from enum import StrEnum
 from typing import Protocol
 
 from deployer.engine.profile_stand import BudgetSpentError, InterruptedByError, NotStartingError, Stand
-from deployer.engine.profile_trial import Tried, Trials, refused_everywhere
+from deployer.engine.profile_trial import Trials, Tried, refused_everywhere
 from deployer.engine.site import Site
 from deployer.errors import ExitCode, PlatformError
 from deployer.loadtest.figures import Figures
 from deployer.manifest.configuration import Configuration
+from deployer.profile.advice import Advice, Ask, Search
 from deployer.profile.ledger import Ledger
 from deployer.profile.progress import tally
-from deployer.profile.trials import Capacity, Probe, Seen, Tally
+from deployer.profile.trials import Probe
 
 UNHEALTHY_MAX = 2
 """Trials in a row in which the generator did not keep up: then the configuration is not judged."""
@@ -32,66 +33,6 @@ class Ending(StrEnum):
     BUDGET = "budget"
     INTERRUPTED = "interrupted"
     PLATFORM = "platform"
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """The next trial."""
-
-    configuration: Configuration
-    probe: Probe
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is known of one configuration, at its full number of instances."""
-
-    configuration: Configuration
-    usd_per_hour: float
-    capacity: Capacity | None
-    """None: it was not tried."""
-    why: str = ""
-    """Why it is not recommended; empty: it is, or nothing is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """What a search has to say: at its end, or so far."""
-
-    recommended: Configuration | None
-    answers: Sequence[Answer]
-    is_final: bool
-    """It knows all that it wanted to know."""
-    notes: Sequence[str] = ()
-
-
-class Search(Protocol):
-    """Chooses what to try next. Knows nothing of platforms, and has no clock."""
-
-    @property
-    def limits_ms(self) -> Sequence[float]:
-        """Latency limits whose late answers ``is_hopeless`` wants counted."""
-        ...
-
-    def next(self, left_s: float, left_usd: float) -> Ask | Advice:
-        """The trial to send now, or the advice. Idempotent until ``tell`` or ``exclude``."""
-        ...
-
-    def tell(self, seen: Seen) -> None:
-        """Hear what the trial saw."""
-        ...
-
-    def is_hopeless(self, tally: Tally) -> bool:
-        """Whether the end of the trial under way would teach nothing."""
-        ...
-
-    def exclude(self, configuration: Configuration, why: str) -> None:
-        """Hear that ``configuration`` (and its like) cannot be measured; the others go on."""
-        ...
-
-    def advice(self) -> Advice:
-        """What is known so far."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
