@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -194,3 +195,54 @@ def usually(state: Rollout, usual: Usual) -> str:
     else:
         seconds = None
     return f"usually {format_duration(seconds)}" if seconds is not None and seconds >= LONG_S else ""
+
+
+class Many(Quiet):
+    """Tells several listeners. The first is the user's own; whatever another one fails of becomes its note."""
+
+    def __init__(self, first: Quiet, *others: Quiet) -> None:
+        self._first, self._others = first, others
+
+    def __enter__(self) -> Self:
+        """Enter all, the first one first."""
+        self._first.__enter__()
+        for each in self._others:
+            self._try(each, each.__enter__)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        """Leave all, the first one last: what the others have to say is still shown."""
+        for each in reversed(self._others):
+            self._try(each, lambda each=each: each.__exit__(kind, error, tb))
+        self._first.__exit__(kind, error, tb)
+
+    def on_event(self, state: Rollout, event: Event, at: datetime) -> None:
+        """Tell all."""
+        self._first.on_event(state, event, at)
+        for each in self._others:
+            self._try(each, lambda each=each: each.on_event(state, event, at))
+
+    def on_look(self, state: Rollout, endpoint: Endpoint | None, action: Action, now: datetime) -> None:
+        """Tell all."""
+        self._first.on_look(state, endpoint, action, now)
+        for each in self._others:
+            self._try(each, lambda each=each: each.on_look(state, endpoint, action, now))
+
+    def on_note(self, text: str) -> None:
+        """Tell all."""
+        self._first.on_note(text)
+        for each in self._others:
+            self._try(each, lambda each=each: each.on_note(text))
+
+    def on_usual(self, usual: Usual) -> None:
+        """Tell all."""
+        self._first.on_usual(usual)
+        for each in self._others:
+            self._try(each, lambda each=each: each.on_usual(usual))
+
+    def _try(self, listener: Quiet, call: Callable[[], object]) -> None:
+        """Call; nobody who only listens may stop a rollout."""
+        try:
+            call()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, traffic in hand matters more
+            self._first.on_note(f"{type(listener).__name__} failed and is left out: {type(exc).__name__}")
