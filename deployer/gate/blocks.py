@@ -122,14 +122,14 @@ def _group(
     cell, slack = ledger.cell_s, ledger.cell_s * 1e-3
     groups: list[tuple[int, int, float, float]] = []
     opened, start, seen = rows.start, origin_s, 0
-    for row in range(rows.start, rows.stop):
-        begin = float(ledger.starts[row])
+    cells = zip(range(rows.start, rows.stop), ledger.starts[rows].tolist(), totals[rows].tolist(), strict=True)
+    for row, begin, answers in cells:  # lists: this loop runs over every cell at every look
         if begin + cell > start + longest + slack and row > opened:
             groups.append((opened, row, start, start + longest))
             opened, start, seen = row, start + longest, 0
         if row == opened:
-            start += max(0.0, np.floor((begin - start + slack) / shortest)) * shortest
-        seen += int(totals[row])
+            start += max(0.0, math.floor((begin - start + slack) / shortest)) * shortest
+        seen += answers
         end = begin + cell
         if seen >= enough and end >= start + shortest - slack:
             groups.append((opened, row + 1, start, end))
@@ -139,22 +139,18 @@ def _group(
     return groups
 
 
+Pieces = tuple[tuple[int, int, float, float, bool, bool], ...]
+"""Blocks to be: first row, last row + 1, start, end, paired, warm."""
+Latencies = tuple[NDArray[np.int64], tuple[Counts, Counts]]
+
+
 def _collect(ledger: Ledger, pieces: Sequence[tuple[int, int, float, float, bool, bool]], *, timed: bool) -> Blocks:
     running = np.concatenate([np.zeros((1, 2, 5), np.int64), np.cumsum(ledger.counts, axis=0)])
     firsts = np.array([piece[0] for piece in pieces], np.int64)
     lasts = np.array([piece[1] for piece in pieces], np.int64)
     counts = running[lasts] - running[firsts]
 
-    def total(rows: NDArray[np.integer]) -> NDArray[np.int64]:
-        if not (timed and pieces):
-            return np.zeros((0, *rows.shape[1:]), np.int64)
-        edges = np.stack([firsts, lasts], axis=1).ravel()
-        edges = edges[:-1] if edges[-1] == rows.shape[0] else edges  # reduceat sums the last one to the end by itself
-        return np.add.reduceat(rows.astype(np.int64), edges, axis=0)[::2]
-
-    raw = np.zeros((len(pieces) if timed else 0, 2, RAW_BINS), np.int64)
-    for used in (slice(*ledger.used), slice(RAW_BINS - 1, RAW_BINS)):
-        raw[:, :, used] = total(ledger.raw[:, :, used])
+    late, fine = _latencies(ledger, tuple(pieces)) if timed else _latencies_of(ledger, ())
     return Blocks(
         starts=np.array([piece[2] for piece in pieces], np.float64),
         ends=np.array([piece[3] for piece in pieces], np.float64),
@@ -165,6 +161,38 @@ def _collect(ledger: Ledger, pieces: Sequence[tuple[int, int, float, float, bool
         throttled=counts[:, :, THROTTLED],
         client=counts[:, :, CLIENT],
         timed=counts[:, :, OK] + counts[:, :, TIMEOUT],
-        late=total(ledger.late),
-        fine=(spread(raw[:, CANDIDATE]), spread(raw[:, STABLE])),
+        late=late,
+        fine=fine,
     )
+
+
+def _latencies(ledger: Ledger, pieces: Pieces) -> Latencies:
+    """Late answers and latencies of each piece; those whose cells did not change since the last look are kept."""
+    before, late, fine = ledger.kept or ((), *_latencies_of(ledger, ()))
+    same = 0
+    for piece, known in zip(pieces, before, strict=False):
+        if piece != known or float(ledger.starts[piece[1] - 1]) >= ledger.changed_from:
+            break
+        same += 1
+    more, finer = _latencies_of(ledger, pieces[same:])
+    late = np.concatenate([late[:same], more])
+    fine = (np.concatenate([fine[0][:same], finer[0]]), np.concatenate([fine[1][:same], finer[1]]))
+    ledger.kept, ledger.changed_from = (pieces, late, fine), math.inf
+    return late, fine
+
+
+def _latencies_of(ledger: Ledger, pieces: Pieces) -> Latencies:
+    edges = np.array([piece[:2] for piece in pieces], np.int64).reshape(-1, 2)
+    begin = int(edges[0, 0]) if pieces else 0
+    rows = slice(begin, int(edges[-1, 1]) if pieces else 0)
+    edges = (edges - begin).ravel()[:-1]  # reduceat sums the last one to the end by itself
+
+    def total(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+        if not pieces:
+            return np.zeros((0, *counts.shape[1:]), np.int64)
+        return np.add.reduceat(counts[rows].astype(np.int64), edges, axis=0)[::2]
+
+    raw = np.zeros((len(pieces), 2, RAW_BINS), np.int64)
+    for used in (slice(*ledger.used), slice(RAW_BINS - 1, RAW_BINS)):
+        raw[:, :, used] = total(ledger.raw[:, :, used])
+    return total(ledger.late), (spread(raw[:, CANDIDATE]), spread(raw[:, STABLE]))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deployer.gate import betting
 from deployer.gate.blocks import Blocks, least_s
@@ -83,9 +84,16 @@ def observed_only(gate: Gate, metric: str, rule: str) -> bool:
 
 def warm_arms(blocks: Blocks, gate: Gate, chance: float) -> Arms:
     """Latencies to be compared, for a decision with this chance of error."""
-    used = blocks.warm & blocks.paired
+    used = _run(blocks.warm & blocks.paired)
     candidate, stable = blocks.fine[CANDIDATE][used], blocks.fine[STABLE][used]
     return Arms(candidate, stable, betting.caps(blocks.length_s[used], least_s(gate), chance))
+
+
+def _run(used: NDArray[np.bool_]) -> NDArray[np.bool_] | slice:
+    """The same rows as a slice, if they follow each other: then nothing is copied."""
+    places = np.flatnonzero(used)
+    whole = places.size and int(places[-1] - places[0]) + 1 == places.size
+    return slice(int(places[0]), int(places[-1]) + 1) if whole else used
 
 
 def tolerated(gate: Gate, metric: str) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,12 @@ class Ledger:
     """Raw bins below the last one that hold anything: from, to."""
     timeout_ms: list[int] = field(default_factory=lambda: [0, 0])
     """The slowest time-out of each arm."""
+    changed_from: float = -np.inf
+    """Start of the earliest row that was added to since ``kept`` was."""
+    kept: Any = field(default=None, repr=False, compare=False)
+    """What ``blocks`` made of the rows at the last look, and makes again of those that did not change."""
+    _room: dict[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]], repr=False, compare=False)
+    """Arrays that the public ones are the beginning of: rows come at the end, and are not copied each time."""
 
     @classmethod
     def of(cls, samples: Samples, candidate: str, stable: str | None, limits_ms: tuple[float, ...]) -> Self:
@@ -78,6 +84,7 @@ class Ledger:
             self._make_rows(self.starts)
             return
         whole = np.floor(starts / self.cell_s + 1e-6) * self.cell_s
+        self.changed_from = min(self.changed_from, float(whole.min()))
         self._make_rows(np.union1d(self.starts, whole))
         rows = np.searchsorted(self.starts, whole - self.cell_s / 2)
         np.add.at(self.counts, (rows, arms, classes), n)
@@ -100,13 +107,16 @@ class Ledger:
         if starts.size == self.starts.size and self.late.shape[2] == len(self.limits_ms):
             return
         kept = np.searchsorted(starts, self.starts)
+        at_the_end = bool(kept.size) and kept[-1] == kept.size - 1
         shapes = {"counts": (2, 5), "late": (2, len(self.limits_ms)), "raw": (2, RAW_BINS)}
         for name, shape in shapes.items():
             before = getattr(self, name)
-            grown = np.zeros((starts.size, *shape), before.dtype)
-            if kept.size:
-                grown[kept] = before
-            setattr(self, name, grown)
+            room = self._room.get(name)
+            if room is None or not at_the_end or room.shape[0] < starts.size:
+                room = self._room[name] = np.zeros((starts.size + starts.size // 2, *shape), before.dtype)
+                if kept.size:
+                    room[kept] = before
+            setattr(self, name, room[: starts.size])
         self.starts = starts
 
     def served(self, arm: int) -> NDArray[np.int64]:

@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Key = tuple[int, int, int] | tuple[int, bytes]
+Key = tuple[int, bytes]
 
 EXACT_RANGE = 300
 """Up to so many values of k the hypergeometric sum is taken in full."""
 EXACT_WORK = 300
 """Up to this smaller arm x pool the rank polynomial is expanded in full."""
 _REMEMBERED = 5000
+_PACKED_BITS = 21
+_PACKED = 2**_PACKED_BITS - 1
+"""Blocks of up to two million answers are remembered, by three such numbers in one of 63 bits."""
 _NEWTON = 60
 _CLOSE = 1e-10
 
@@ -77,17 +80,41 @@ def hypergeometric_log_mgf(n: Ints, others: Ints, bad: Ints, tilt: Floats) -> Fl
         tilt: log odds ratios.
     """
     flat = (n.ravel(), others.ravel(), bad.ravel())
-    keys: list[Key] = list(zip(*(part.tolist() for part in flat), strict=True))
-
-    def compute(new: Ints) -> Floats:
-        return _hypergeometric(flat[0][new], flat[1][new], flat[2][new], tilt)
-
-    rows = _remembered(_HYPERGEOMETRIC, keys, tilt, compute)
+    if not n.size or max(int(part.max()) for part in flat) > _PACKED:
+        return _hypergeometric(*flat, tilt).reshape(*n.shape, tilt.size)
+    known = _HYPERGEOMETRIC.setdefault(tilt.tobytes(), _Table(tilt.size))
+    keys = (flat[0] << 2 * _PACKED_BITS) | (flat[1] << _PACKED_BITS) | flat[2]
+    rows = known.rows_of(keys, lambda new: _hypergeometric(flat[0][new], flat[1][new], flat[2][new], tilt))
     return rows.reshape(*n.shape, tilt.size)
 
 
+class _Table:
+    """Rows by a whole number, computed once: at the next look only the newest blocks are new. Results do not depend."""
+
+    def __init__(self, width: int) -> None:
+        self._keys = np.zeros(0, np.int64)  # rising
+        self._rows = np.zeros((0, width))
+
+    def rows_of(self, keys: Ints, compute: Callable[[Ints], Floats]) -> Floats:
+        """Rows of ``keys``; ``compute`` is given the places of those that are not known."""
+        places = self._keys.searchsorted(keys)
+        there = places < self._keys.size
+        there[there] = self._keys[places[there]] == keys[there]
+        out = np.empty((keys.size, self._rows.shape[1]))
+        out[there] = self._rows[places[there]]
+        new = np.flatnonzero(~there)
+        if new.size:
+            out[new] = found = compute(new)
+            if self._keys.size > _REMEMBERED:
+                self._keys, self._rows = self._keys[:0], self._rows[:0]
+            fresh, first = np.unique(keys[new], return_index=True)
+            at = self._keys.searchsorted(fresh)
+            self._keys, self._rows = np.insert(self._keys, at, fresh), np.insert(self._rows, at, found[first], axis=0)
+        return out
+
+
 Memory = dict[bytes, dict[Key, Floats]]
-_HYPERGEOMETRIC: Memory = {}
+_HYPERGEOMETRIC: dict[bytes, _Table] = {}
 _RANKS: Memory = {}
 
 

@@ -159,3 +159,30 @@ def test_answers_of_others_are_left_out():
 def test_cells_are_whole_parts_of_the_epoch():
     cells = [replace(cell, start=after(7.2)) for cell in traffic("stable", 5, 1)]
     assert (ledger(cells, block_s=5.0).starts == START + 5).all()
+
+
+@given(seed=st.integers(0, 10_000), late=st.floats(0, 0.5))
+def test_a_ledger_that_grows_look_by_look_gives_the_blocks_of_one_that_is_made_anew(seed, late):
+    rng = np.random.default_rng(seed)
+    limits = (8.0,)
+    rules = gate(warm_up="5s")
+    grown, rows = Ledger(1.0, limits), []
+    for now in (6, 13, 14, 25, 40):
+        n = int(rng.integers(0, 60))
+        starts = START + np.where(rng.random(n) < late, rng.integers(0, now, n), now - 1 - rng.integers(0, 4, n))
+        part = (
+            starts,
+            rng.integers(0, 2, n),
+            rng.integers(0, 3, n),
+            rng.integers(1, 400, n),
+            np.ones(n, np.int64),
+        )
+        rows.append(part)
+        grown.add(*part)
+        fresh = Ledger(1.0, limits)
+        fresh.add(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+        for until in (now - 5, now):
+            mine, theirs = (score_blocks(each, rules, moment(now), START + until) for each in (grown, fresh))
+            for name in ("starts", "ends", "n", "errors", "timed", "late"):
+                assert np.array_equal(getattr(mine, name), getattr(theirs, name)), name
+            assert all(np.array_equal(*arms) for arms in zip(mine.fine, theirs.fine, strict=True))

@@ -134,3 +134,32 @@ def test_memory_changes_no_result_and_is_emptied_when_full(monkeypatch):
     emptied = hypergeometric_log_mgf(*args, TILTS)
     assert np.array_equal(first, again)
     assert np.array_equal(first, emptied)
+
+
+@given(
+    looks=st.lists(
+        st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 80)), min_size=1, max_size=12),
+        min_size=1,
+        max_size=4,
+    ),
+    remembered=st.sampled_from([0, 3, 5000]),
+)
+def test_what_is_remembered_changes_no_result(looks, remembered):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(permutation, "_REMEMBERED", remembered)
+        permutation._HYPERGEOMETRIC.clear()
+        for look in looks:
+            n, others, bad = (np.array(column, np.int64) for column in zip(*look, strict=True))
+            bad = np.minimum(bad, n + others)
+            found = hypergeometric_log_mgf(n, others, bad, TILTS)
+            assert np.allclose(found, permutation._hypergeometric(n, others, bad, TILTS), rtol=1e-12, atol=1e-12)
+        permutation._HYPERGEOMETRIC.clear()
+
+
+def test_blocks_too_large_to_be_remembered_are_computed_each_time():
+    n, others, bad = ints(3_000_000, 50), ints(2_500_000, 60), ints(40, 7)
+    permutation._HYPERGEOMETRIC.clear()
+    found = hypergeometric_log_mgf(n, others, bad, TILTS)
+    assert not permutation._HYPERGEOMETRIC
+    assert np.allclose(found, permutation._hypergeometric(n, others, bad, TILTS))
+    assert np.allclose(found[1], hypergeometric_log_mgf(n[1:], others[1:], bad[1:], TILTS)[0], rtol=1e-9)
