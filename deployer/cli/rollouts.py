@@ -44,6 +44,7 @@ def rollout(
         from deployer.report.output import Output
         from deployer.report.records import ended_record, ended_text
         from deployer.wiring import sites
+        from deployer.wiring.notify import told
 
         if skip_gate and not reason:
             raise UsageError("--skip-gate needs --reason", hint="Say why: it is kept in the journal.")
@@ -53,7 +54,7 @@ def rollout(
             return _detach(as_json=json)
         _confirm(reached.platform, yes=yes)
         reached.signals.install()
-        with out.listener() as listener:
+        with told(out.listener(), reached) as (listener, reached):
             done = roll_out(
                 reached.site,
                 reached.job(listener.on_note),
@@ -142,12 +143,13 @@ def _ask(kind: str, target: str, reason: str, where: Where, *, json: bool, debug
         from deployer.report.records import ended_record, ended_text
         from deployer.rollout.model import Request, RequestKind
         from deployer.wiring import sites
+        from deployer.wiring.notify import told
 
         out = Output(as_json=json)
         reached = sites.reach(target, where=where).known()
         reached.signals.install()
         request = Request(RequestKind(kind), reached.site.actor, reason)
-        with out.listener() as listener:
+        with told(out.listener(), reached) as (listener, reached):
             done = ask(reached.site, request, reached.known_job(), listener)
         out.result(ended_record(done), ended_text(done), style(done.exit_code))
         return done.exit_code
@@ -210,12 +212,14 @@ def rollback(
         from deployer.report.output import Output
         from deployer.report.records import ended_record, ended_text
         from deployer.wiring import sites
+        from deployer.wiring.notify import told
 
         out = Output(as_json=json)
         reached = sites.reach(target, where=where)
         reached.signals.install()
-        with out.listener() as listener:
+        with told(out.listener(), reached) as (listener, reached):
             done = roll_back(reached.site, listener, to=to, reason=reason, force=force)
+            listener.on_done(done)
         out.result(ended_record(done), ended_text(done), style(done.exit_code))
         return done.exit_code
 

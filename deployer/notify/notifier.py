@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from time import monotonic
 from types import TracebackType
@@ -14,6 +14,7 @@ from deployer.notify.courier import Courier, Patience
 from deployer.notify.message import Message, by_hand, message_of, trouble
 from deployer.ports.clock import Clock
 from deployer.report.listeners import Quiet
+from deployer.rollout.ending import Ended
 from deployer.rollout.events import Event, Judged
 from deployer.rollout.model import Rollout
 
@@ -26,7 +27,7 @@ class Notifier(Quiet):
 
     def __init__(
         self,
-        webhooks: Sequence[Webhook],
+        webhooks: Callable[[], Sequence[Webhook]],
         *,
         endpoint: str,
         platform: str,
@@ -38,7 +39,8 @@ class Notifier(Quiet):
         """Say who is told.
 
         Args:
-            webhooks: as the manifest lists them; those without an address are left out.
+            webhooks: finds them as the manifest lists them, when there is something to tell and no sooner: a rollback
+                waits for nothing. Those without an address are left out.
             endpoint: that is rolled out to.
             platform: its platform's word.
             actor: who runs the command.
@@ -47,11 +49,8 @@ class Notifier(Quiet):
             patience: how long a message is tried.
         """
         self._endpoint, self._platform, self._actor, self._clock = endpoint, platform, actor, clock
-        self._couriers = [
-            Courier(f"notify[{place}] ({each.format.value})", each, clock, note, patience)
-            for place, each in enumerate(webhooks)
-            if each.is_on
-        ]
+        self._webhooks, self._note, self._patience = webhooks, note, patience
+        self._found: list[Courier] | None = None
         self._state: Rollout | None = None
         self._verdict: Verdict | None = None
 
@@ -60,7 +59,7 @@ class Notifier(Quiet):
         if isinstance(error, Exception):
             self._tell_error(error)
         until = monotonic() + FLUSH_S
-        for courier in self._couriers:
+        for courier in self._found or ():
             courier.close(until)
 
     def on_event(self, state: Rollout, event: Event, at: datetime) -> None:
@@ -72,15 +71,25 @@ class Notifier(Quiet):
         if message is not None:
             self.tell(message)
 
-    def rolled_back(self, text: str) -> None:
-        """Tell of a rollback by hand."""
-        self.tell(by_hand(text, self._clock.now(), endpoint=self._endpoint, platform=self._platform, actor=self._actor))
+    def on_done(self, done: Ended) -> None:
+        """Tell of a rollback by hand: it has no events."""
+        if done.state is None and done.exit_code is ExitCode.OK and done.text.startswith("rolled back"):
+            now = self._clock.now()
+            self.tell(by_hand(done.text, now, endpoint=self._endpoint, platform=self._platform, actor=self._actor))
 
     def tell(self, message: Message) -> None:
         """Hand ``message`` over to every courier whose receiver wants it."""
-        for courier in self._couriers:
+        if self._found is None:
+            self._found = list(self._couriers())
+        for courier in self._found:
             if courier.wants(message):
                 courier.hand(message)
+
+    def _couriers(self) -> Iterator[Courier]:
+        for place, each in enumerate(self._webhooks()):
+            if each.is_on:
+                name = f"notify[{place}] ({each.format.value})"
+                yield Courier(name, each, self._clock, self._note, self._patience)
 
     def _tell_error(self, error: Exception) -> None:
         is_known = isinstance(error, DeployerError)

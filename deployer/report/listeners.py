@@ -19,6 +19,7 @@ from deployer.report.tree import tree
 from deployer.report.verdicts import is_news
 from deployer.report.words import event_words, plain
 from deployer.rollout.actions import Action, Restore, SetWeight, StartStable, Wait
+from deployer.rollout.ending import Ended
 from deployer.rollout.endpoint import Endpoint
 from deployer.rollout.events import Event, Judged
 from deployer.rollout.model import Phase, Rollout
@@ -57,6 +58,9 @@ class Quiet:
 
     def on_usual(self, usual: Usual) -> None:
         """Ignore."""
+
+    def on_done(self, done: Ended) -> None:
+        """The command has done what it was asked; ignore."""
 
 
 class Lines(Quiet):
@@ -239,6 +243,12 @@ class Many(Quiet):
         self._first.on_usual(usual)
         for each in self._others:
             self._try(each, lambda each=each: each.on_usual(usual))
+
+    def on_done(self, done: Ended) -> None:
+        """Tell all."""
+        self._first.on_done(done)
+        for each in self._others:
+            self._try(each, lambda each=each: each.on_done(done))
 
     def _try(self, listener: Quiet, call: Callable[[], object]) -> None:
         """Call; nobody who only listens may stop a rollout."""

@@ -1,0 +1,68 @@
+"""Who else is told of what a command does: the manifest's webhooks, and OpenTelemetry where it is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from deployer.errors import ManifestError
+from deployer.manifest.notify import Webhook
+from deployer.notify.notifier import Notifier
+from deployer.report.listeners import Many, Quiet
+from deployer.wiring.checks import load
+from deployer.wiring.sites import Reached
+
+
+@contextmanager
+def told(shown: Quiet, reached: Reached, env: Mapping[str, str] = os.environ) -> Iterator[tuple[Quiet, Reached]]:
+    """Have ``shown``, the manifest's webhooks and the collectors that ``env`` names told of what happens inside.
+
+    Gives what to pass on: the listener, and the endpoint (its calls are measured where there is a collector). Neither
+    raises for what is wrong with a receiver; leaving waits a few seconds for what is not delivered yet.
+    """
+    site = reached.site
+    others: list[Quiet] = [
+        Notifier(
+            lambda: _webhooks(reached, shown),
+            endpoint=site.endpoint,
+            platform=reached.platform,
+            actor=site.actor,
+            clock=site.clock,
+            note=shown.on_note,
+        )
+    ]
+    if _has_collector(env):
+        from deployer.notify.otel import observing  # noqa: PLC0415 - slow to import, and mostly not asked for
+
+        watched = observing(site, reached.platform, shown.on_note, env)
+        if watched is not None:
+            observer, platform = watched
+            others.append(observer)
+            reached = replace(reached, site=replace(site, platform=platform))
+    with Many(shown, *others) as listener:
+        yield listener, reached
+
+
+def _has_collector(env: Mapping[str, str]) -> bool:
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "APPLICATIONINSIGHTS_CONNECTION_STRING")
+    return any(env.get(name) for name in names) and env.get("OTEL_SDK_DISABLED", "").lower() != "true"
+
+
+def _webhooks(reached: Reached, shown: Quiet) -> Sequence[Webhook]:
+    """Those of the manifest at hand, else of the one that the latest rollout was started with on this machine."""
+    if reached.spec is not None:
+        return reached.spec.manifest.notify
+    journal = reached.site.journal
+    for rollout_id in reversed(journal.rollouts()):
+        entries = journal.read(rollout_id)
+        path = entries[0].event.get("manifest") if entries else None
+        if isinstance(path, str):
+            try:
+                return load(Path(path)).manifest.notify
+            except ManifestError:
+                shown.on_note(f"nobody else is told: {path} cannot be read as a manifest any more")
+                return ()
+    return ()
