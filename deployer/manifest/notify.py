@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated, Any, Self, cast
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -24,6 +24,9 @@ SECRET_MIN = 16
 """Bytes of the shortest secret that may sign."""
 PREFIX = "whsec_"
 """What follows it is base64, as the specification of Standard Webhooks writes secrets."""
+_ADDRESS = re.compile(
+    r"(?P<scheme>https?)://(?P<user>[^/?#@]*@)?(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?][!-~]*)?"
+)
 
 
 class WebhookFormat(StrEnum):
@@ -106,19 +109,14 @@ class Webhook(Model):
 
 def _check_address(address: str) -> None:
     """Refuse what is no https address; the address itself is in no message."""
-    try:
-        url = urlsplit(address)
-        host, _ = url.hostname, url.port
-    except ValueError:
-        host = None
-        url = urlsplit("")
+    found = _ADDRESS.fullmatch(address)
     hint = "write https://host/path into the environment variable"
-    if not host or url.scheme not in ("http", "https") or not address.isascii() or " " in address:
+    if found is None:
         raise FieldError("webhook is no https address", hint=hint, at=("webhook",))
-    if url.scheme == "http" and not _is_loopback(host):
-        raise FieldError("webhook is not encrypted: http is for this machine alone", hint=hint, at=("webhook",))
-    if url.username is not None or url.password is not None:
+    if found["user"]:
         raise FieldError("webhook holds a user or a password", hint="use the receiver's own address", at=("webhook",))
+    if found["scheme"] == "http" and not _is_loopback(found["host"].strip("[]")):
+        raise FieldError("webhook is not encrypted: http is for this machine alone", hint=hint, at=("webhook",))
 
 
 def _is_loopback(host: str) -> bool:
