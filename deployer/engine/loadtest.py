@@ -1,26 +1,31 @@
-"""A load test: the right target, stopped when it is pointless, its figures kept whatever ends it."""
+"""A load test: the right target, asked once before, stopped when it is pointless, its figures kept whatever ends it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 
-from deployer.engine.http import DEPLOYMENT_HEADER
+from deployer.engine.http import DEPLOYMENT_HEADER, Answer, ScoringClient
 from deployer.engine.site import Site, no_endpoint
-from deployer.engine.status import look
-from deployer.errors import PlanError, UsageError
-from deployer.loadtest.figures import NO_ANSWER, Figures, Load
-from deployer.loadtest.verdict import is_callers
-from deployer.ports.loadgen import LoadTester, RunningTest
-from deployer.ports.platform import DeploymentState, ScoringTarget
+from deployer.errors import DeniedError, NotFoundError, PlanError, UsageError
+from deployer.loadtest.figures import NO_ANSWER, OVER_CAP, Figures, Load
+from deployer.loadtest.kinds import Kind, kind_of
+from deployer.ports.loadgen import LoadTester
+from deployer.ports.platform import DeploymentState, ScoringTarget, Traffic
+from deployer.rollout.tags import marks_of
 
-EARLY = 30
-"""Requests after which it is clear that every one is refused, or that nobody is there."""
+DEAD_S, DEAD = 10.0, 20
+"""Nobody is there when nothing was answered for this long, and of at least so many requests."""
+REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+EXCERPT = 200
+"""Characters of an answer that are quoted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Asked:
     """What is asked for."""
 
     load: Load
@@ -29,8 +34,17 @@ class Test:
     """Only this one gets the requests; None: as users' are split."""
 
 
-def target_of(site: Site, deployment: str | None, *, force: bool) -> ScoringTarget:
-    """Where the test sends its requests: the endpoint, or one of its deployments. Changes nothing.
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where a test sends its requests."""
+
+    target: ScoringTarget
+    traffic: Traffic
+    """As it is split now."""
+
+
+def aim(site: Site, deployment: str | None, *, during_rollout: bool) -> Aim:
+    """Find where the requests go: the endpoint, or one of its deployments. Changes nothing.
 
     Raises:
         UsageError: there is no such endpoint or deployment.
@@ -38,87 +52,137 @@ def target_of(site: Site, deployment: str | None, *, force: bool) -> ScoringTarg
     """
     endpoint = site.platform.observe()
     if endpoint is None:
-        raise no_endpoint(site)
-    runner = look(site).runner
-    if runner and not force:
+        raise no_endpoint(site, "Make it with `deployer rollout MANIFEST` first.")
+    marks = marks_of(endpoint.tags)
+    if marks is not None and marks.is_active and not during_rollout:
         raise PlanError(
-            f"a rollout of {endpoint.name} is under way ({runner}), and a load test would disturb its gate",
-            hint="Wait for it to end, or give --force.",
+            f"rollout {marks.rollout_id} of {endpoint.name} is under way, and its gate would judge this load too",
+            hint="Wait until it has ended, or give --during-rollout.",
         )
     if deployment is None:
         if not endpoint.traffic:
             raise PlanError(
-                f"no deployment of {endpoint.name} has traffic", hint="Roll one out, or name one: --deployment."
+                f"no deployment of {endpoint.name} has traffic",
+                hint="Give one traffic with `deployer rollout MANIFEST`, or name one: --deployment NAME.",
             )
-        return site.platform.scoring_target()
+        return Aim(site.platform.scoring_target(), endpoint.traffic)
     found = endpoint.deployments.get(deployment)
     if found is None:
-        there = ", ".join(sorted(endpoint.deployments)) or "none"
+        there = ", ".join(sorted(endpoint.deployments)) or "none yet: run `deployer rollout MANIFEST`"
         raise UsageError(f"{endpoint.name} has no deployment {deployment}", hint=f"Name one of: {there}.")
     if found.state not in (DeploymentState.READY, DeploymentState.DEGRADED):
         raise PlanError(
-            f"{deployment} is {found.state.value}: {found.message or 'it has no instance that answers'}",
-            hint="Wait until it is ready.",
+            f"{deployment} is {found.state.value}: {found.message or 'no instance of it answers'}",
+            hint="Wait until `deployer status` says that it is ready.",
         )
-    target = site.platform.scoring_target()
-    return replace(target, headers={**target.headers, DEPLOYMENT_HEADER: deployment})
+    return Aim(_to(site.platform.scoring_target(), deployment), endpoint.traffic)
+
+
+def _to(target: ScoringTarget, deployment: str | None) -> ScoringTarget:
+    return replace(target, headers={**target.headers, DEPLOYMENT_HEADER: deployment}) if deployment else target
+
+
+def first_request(
+    site: Site, aimed: Aim, asked: Asked, explain: Callable[[int], str], note: Callable[[str], None]
+) -> Aim:
+    """Send one request before any load, so that what can never work is said at once.
+
+    Args:
+        site: reads the key anew when it is refused.
+        aimed: where to.
+        asked: what.
+        explain: says what a status means on this platform; empty: nothing to say.
+        note: told of an answer that is a failure, and no reason to give up.
+
+    Returns:
+        Where to send the load: with a new key, when the old one was refused.
+
+    Raises:
+        TransientError: no answer.
+        DeniedError: the key is refused, or would travel unprotected.
+        NotFoundError: nothing is there.
+        UsageError: the request is rejected as wrong.
+    """
+    body = _first_body(asked.payload)
+    client, wait_s = ScoringClient(), asked.load.timeout_s
+    answer = client.score(aimed.target, body, request_id="deployer-load-first", total_s=wait_s)
+    if answer.status in REFUSED:
+        site.platform.invalidate()
+        aimed = replace(aimed, target=_to(site.platform.scoring_target(), asked.deployment))
+        answer = client.score(aimed.target, body, request_id="deployer-load-first", total_s=wait_s)
+    meaning = explain(answer.status)
+    said = f"the first request was answered with {answer.status}{f' ({meaning})' if meaning else ''}{_excerpt(answer)}"
+    if answer.status in REFUSED:
+        raise DeniedError(said, hint="Check the endpoint's key or your right to score it; no load was sent.")
+    if answer.status == HTTPStatus.NOT_FOUND:
+        raise NotFoundError(said, hint="Check with `deployer status` that a deployment has traffic; no load was sent.")
+    if kind_of(answer.status) is Kind.REJECTED:
+        raise UsageError(said, hint=f"Check what is sent ({asked.payload}), or give --payload; no load was sent.")
+    if kind_of(answer.status) is not Kind.OK:
+        note(said)
+    return aimed
+
+
+def _first_body(payload: Path) -> bytes:
+    content = payload.read_bytes()
+    if payload.suffix != ".jsonl":
+        return content
+    return next((line for line in content.splitlines() if line.strip()), b"")
+
+
+def _excerpt(answer: Answer) -> str:
+    text = " ".join(answer.body[: 4 * EXCERPT].decode(errors="replace").split())
+    return f": {text[:EXCERPT]}" if text else ""
 
 
 def run_test(
-    site: Site, tester: LoadTester, target: ScoringTarget, test: Test, on_progress: Callable[[Figures], None]
+    site: Site, tester: LoadTester, target: ScoringTarget, asked: Asked, on_progress: Callable[[Figures], None]
 ) -> Figures:
-    """Run ``test`` to its end, or until it is interrupted or pointless; nothing is left running.
+    """Run the load to its end, or until it is interrupted or pointless; nothing is left running.
 
     Args:
         site: tells of signals.
         tester: sends the load.
         target: where to.
-        test: what.
+        asked: what.
         on_progress: told about once a second.
 
     Raises:
         PlatformError: the generator does not start, or ended without a figure.
     """
-    with tester.start(target, test.load, test.payload) as running:
+    with tester.start(target, asked.load, asked.payload) as running:
         while not running.wait(1.0):
+            if (signal := site.signal()) is not None:
+                running.stop(f"interrupted by {signal}")
+                break
             seen = running.progress()
             on_progress(seen)
-            why = site.signal() or pointless(seen)
-            if why:
-                running.stop(f"interrupted by {why}" if why == site.signal() else why)
+            if (why := pointless(seen)) is not None:
+                running.stop(why)
                 break
-        return _ended(running)
-
-
-def _ended(running: RunningTest) -> Figures:
-    figures = running.figures()
-    why = pointless(figures)
-    return replace(figures, partial=why) if why and figures.partial is None else figures
+        return running.figures()
 
 
 def pointless(seen: Figures) -> str | None:
-    """Why there is no use in going on: nobody answers, or everybody is refused; None: go on."""
-    counts: dict[int, int] = {}
-    for window in seen.windows:
-        for status, n in window.statuses.items():
-            counts[status] = counts.get(status, 0) + n
-    total = sum(counts.values())
-    if total < min(EARLY, max(seen.load.rps, 5.0)):
+    """Why there is no use in going on: nobody answers any more, or the key is refused; None: go on."""
+    recent, since_s = _recent(seen)
+    total = sum(recent.values())
+    if total < DEAD:
         return None
-    if counts.get(NO_ANSWER, 0) == total:
-        return f"none of {total} requests got an answer: nobody answers at the scoring address"
-    if all(is_callers(status) for status in counts):
-        status = max(counts, key=lambda each: counts[each])
-        return f"all {total} requests were refused ({', '.join(map(str, sorted(counts)))}): {_meaning(status)}"
+    if all(status in (NO_ANSWER, OVER_CAP) for status in recent):
+        return f"the endpoint stopped answering {since_s:.0f}s after the start: no answer to the last {total} requests"
+    if all(status in REFUSED for status in recent):
+        return f"the endpoint refuses the key since {since_s:.0f}s after the start: it ran out or was changed"
     return None
 
 
-def _meaning(status: int) -> str:
-    return {
-        401: "the key or token is not accepted",
-        403: "the identity may not score",
-        404: "there is nothing at the scoring address",
-        400: "the model does not take the request that was sent",
-        413: "the request is too large",
-        422: "the model does not take the request that was sent",
-    }.get(status, "the request is not accepted")
+def _recent(seen: Figures) -> tuple[Mapping[int, int], float]:
+    """Requests by status of the last stretch that says enough, and its start."""
+    counts: Counter[int] = Counter()
+    seconds, start_s = 0.0, 0.0
+    for window in reversed(seen.windows):
+        if seconds >= DEAD_S and counts.total() >= DEAD:
+            break
+        counts.update(window.statuses)
+        seconds, start_s = seconds + window.seconds, window.start_s
+    return (counts if seconds >= DEAD_S else {}), start_s

@@ -13,8 +13,9 @@ from deployer.errors import ExitCode
 class Signals:
     """Remembers the first signal; installed by ``install``, asked by calling it."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], None], insisted: ExitCode = ExitCode.STUCK) -> None:
         self._wake = wake
+        self._insisted = insisted
         self._first: signal.Signals | None = None
 
     def install(self) -> None:
@@ -26,7 +27,8 @@ class Signals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._first == number:
             # The way back was under way and somebody insists: what traffic does is not verified, so this is "stuck".
-            os._exit(ExitCode.STUCK)
+            # (Where nothing has to be brought back, its maker says otherwise.)
+            os._exit(self._insisted)
         self._first = self._first or signal.Signals(number)
         self._wake()
 

@@ -62,10 +62,12 @@ class Site:
         return Lease(self.platform, self.clock, heartbeat_s=self.heartbeat_s)
 
 
-def no_endpoint(site: Site) -> UsageError:
-    """The error of a command about an endpoint that does not exist."""
+def no_endpoint(site: Site, make: str = "") -> UsageError:
+    """The error of a command about an endpoint that does not exist; ``make`` says how to get one."""
     is_local = site.platform.capabilities.platform == "local"
     where = "deployer local status lists them" if is_local else "and the workspace it is looked for in"
+    if make:
+        return UsageError(f"there is no endpoint {site.endpoint}", hint=make)
     return UsageError(f"there is no endpoint {site.endpoint}", hint=f"Check the name{':' if is_local else ''} {where}.")
 
 
@@ -84,6 +86,8 @@ class Job:
     """The user's tags for the endpoint."""
     check: Callable[[Plan], None] = lambda _: None
     """Raises PlanError for a plan that could never be decided at the known rate."""
+    specification: Callable[[Plan], Mapping[str, Any]] = lambda _: {}
+    """What a plan deploys, JSON-able and without secrets: ``candidate``, ``stable`` where it is known, ``cost``."""
     traffic: Callable[[], Rate | None] = lambda: None
     """Reads what the endpoint answered lately."""
 

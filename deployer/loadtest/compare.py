@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deployer.loadtest.statistics import Interval
+from deployer.loadtest.estimates import UNKNOWN, Estimate
 
 
 class Change(StrEnum):
@@ -19,22 +20,29 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One figure, lower being better."""
+    """One figure, before and now."""
 
     metric: str
-    before: Interval
-    now: Interval
+    before: Estimate
+    now: Estimate
+    difference: Estimate
+    """Now less before."""
     change: Change
 
 
-def compare(metric: str, before: Interval, now: Interval) -> Comparison:
-    """Say whether a figure moved further than both intervals reach."""
-    if now.estimate is None and before.estimate is not None and before.upper is not None:
-        return Comparison(metric, before, now, Change.WORSE)
-    ends = (before.lower, before.upper, now.lower, now.upper)
-    if any(end is None for end in ends):
-        return Comparison(metric, before, now, Change.UNKNOWN)
-    before_low, before_high, now_low, now_high = (end for end in ends if end is not None)
-    better = Change.BETTER if now_high < before_low else Change.SAME
-    change = Change.WORSE if now_low > before_high else better
-    return Comparison(metric, before, now, change)
+def compare(metric: str, before: Estimate, now: Estimate, *, more_is_better: bool = False) -> Comparison:
+    """Say whether a figure moved, by the interval of the difference: 90 %, from the intervals of both.
+
+    Source: Zou & Donner, Statistics in Medicine 27 (2008), "MOVER": half widths are added as squares.
+    """
+    if not (before.is_known and now.is_known) or math.isinf(before.value):
+        return Comparison(metric, before, now, UNKNOWN, Change.UNKNOWN)
+    if math.isinf(now.value):
+        return Comparison(metric, before, now, UNKNOWN, Change.BETTER if more_is_better else Change.WORSE)
+    moved = now.value - before.value
+    low = moved - math.hypot(now.value - now.low, before.high - before.value)
+    high = moved + math.hypot(now.high - now.value, before.value - before.low)
+    change = Change.SAME
+    if low > 0 or high < 0:
+        change = Change.BETTER if (low > 0) == more_is_better else Change.WORSE
+    return Comparison(metric, before, now, Estimate(moved, low, high), change)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deployer.loadtest.figures import OVER_CAP, Figures, Window
-from deployer.loadtest.statistics import (
-    Interval,
-    ended,
-    inflation,
-    needed,
-    quantile,
-    share_interval,
-    slower_than,
-)
-from deployer.manifest.quantities import format_duration
+from deployer.loadtest.estimates import Estimate, Latencies, failed_share
+from deployer.loadtest.figures import Figures, Window
+from deployer.loadtest.kinds import FAILED, WORDS, Kind, kinds_of
+from deployer.loadtest.proof import requests_to_prove
+from deployer.manifest.quantities import format_duration, format_share
 from deployer.manifest.schema import Slo
 
 LEVELS = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
-REFUSED_SHARE = 0.5
-"""More answers than this that blame the caller: the test asks wrongly, and says nothing of the endpoint."""
+REJECTED_SHARE = 0.5
+"""More requests than this were wrong themselves: the test says nothing of the endpoint."""
+ERROR_RATE = "error_rate"
 
 
 class Result(StrEnum):
@@ -35,19 +30,17 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One target."""
+    """One target and what was found of it."""
 
     metric: str
     result: Result
     limit: float
     """ms, or a share."""
-    value: Interval
+    value: Estimate
     """In the limit's unit."""
-    share: Interval
-    """Of requests that are over the limit (latency), or failed."""
-    allowed: float
-    """Share that may be."""
     text: str
+    needed: int | None = None
+    """Requests that would decide it; None: decided, or too close to the target to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,131 +49,141 @@ class Verdict:
 
     result: Result
     text: str
-    findings: tuple[Finding, ...]
-
-
-def is_error(status: int) -> bool:
-    """Whether an answer counts against the endpoint: no answer, 408, 424, 429 (it has no room) and 5xx.
-
-    Source: as the gate counts, but that a load test asks how much fits: 429 is an error here.
-    """
-    return status <= 0 or status in (408, 424, 429, 499) or status >= 500
-
-
-def is_callers(status: int) -> bool:
-    """Whether an answer says that the test asks wrongly: a redirect, or a 4xx that is nobody else's."""
-    return 300 <= status < 500 and not is_error(status)
-
-
-def errors(window: Window) -> int:
-    """Failed requests of a window."""
-    return sum(n for status, n in window.statuses.items() if is_error(status))
+    findings: tuple[Finding, ...] = ()
 
 
 def measured(figures: Figures) -> tuple[Window, ...]:
-    """Windows after the warm-up."""
-    return tuple(window for window in figures.windows if not window.is_warm_up)
+    """Windows after the warm-up; of a run that ended early, those in which requests came."""
+    windows = tuple(window for window in figures.windows if not window.is_warm_up and window.seconds > 0)
+    return windows if figures.partial is None else _without_tail(windows)
 
 
-def statuses(windows: Sequence[Window]) -> Counter[int]:
-    """Requests by status."""
-    total: Counter[int] = Counter()
-    for window in windows:
-        total.update(window.statuses)
-    return total
+def _without_tail(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    """Without the last second, whose requests were cut off."""
+    last = max((number for number, window in enumerate(windows) if window.statuses), default=-1)
+    return windows[: max(last, 1)] if last >= 0 else ()
 
 
 def judge(figures: Figures, slo: Slo) -> Verdict:
     """Judge a test against ``slo``. Figures that cannot be trusted prove nothing, good or bad."""
-    windows = measured(figures)
-    seen = statuses(windows)
-    total = sum(seen.values())
-    if not total:
-        return Verdict(Result.INCONCLUSIVE, "no request of the measured time has ended", ())
-    callers = sum(n for status, n in seen.items() if is_callers(status))
-    if callers > REFUSED_SHARE * total:
-        status = max((status for status in seen if is_callers(status)), key=lambda status: seen[status])
-        text = f"{callers} of {total} requests were refused as wrong ({status}): this says nothing of the endpoint"
-        return Verdict(Result.INCONCLUSIVE, text, ())
     if figures.health.problem:
-        text = f"thrown away, because the load generator cannot be trusted: {figures.health.problem}"
-        return Verdict(Result.INCONCLUSIVE, text, ())
-    findings = tuple(_findings(windows, slo, figures.load.rps))
-    return _whole(findings, figures.partial)
+        why = figures.health.problem
+        text = f"thrown away, because the figures would tell of the load generator and not of the endpoint: {why}"
+        return Verdict(Result.INCONCLUSIVE, text)
+    windows = measured(figures)
+    kinds = kinds_of(statuses(windows))
+    total = kinds.total()
+    if not total:
+        why = f" (it ended early: {figures.partial})" if figures.partial else ""
+        return Verdict(Result.INCONCLUSIVE, f"no request of the measured time was answered{why}")
+    if kinds[Kind.REJECTED] > REJECTED_SHARE * total:
+        wrong = kinds[Kind.REJECTED]
+        text = f"{wrong:,} of {total:,} requests were rejected as wrong: this says nothing of the endpoint"
+        return Verdict(Result.INCONCLUSIVE, f"{text}. {WORDS[Kind.REJECTED][1]}")
+    return _whole(tuple(_findings(windows, slo)), figures.partial)
 
 
-def _whole(findings: Sequence[Finding], partial: str | None) -> Verdict:
-    missed = [finding for finding in findings if finding.result is Result.MISSED]
-    open_ = [finding for finding in findings if finding.result is Result.INCONCLUSIVE]
-    said = "; ".join(finding.text for finding in (missed or open_ or findings))
-    if missed:
-        return Verdict(Result.MISSED, said, tuple(findings))
-    if partial:
-        return Verdict(Result.INCONCLUSIVE, f"ended early: {partial}; so far: {said}", tuple(findings))
-    result = Result.INCONCLUSIVE if open_ else Result.PASSED
-    return Verdict(result, said, tuple(findings))
-
-
-def _findings(windows: Sequence[Window], slo: Slo, rps: float) -> list[Finding]:
-    found: list[Finding] = []
-    if slo.latency is not None:
-        for metric, limit_s in slo.latency.targets():
-            if limit_s is not None:
-                found.append(_latency(windows, metric, limit_s * 1000, rps))
-    if slo.error_rate is not None:
-        n, bad = sum(map(ended, windows)), sum(map(errors, windows))
-        worth = inflation(windows, errors)
-        share = share_interval(bad, n, worth)
-        result = _result(share, slo.error_rate)
-        text = f"errors {_percent(share)}, at most {100 * slo.error_rate:.3g} % allowed"
-        text += _missing(result, slo.error_rate, share, worth, rps)
-        found.append(Finding("error_rate", result, slo.error_rate, share, share, slo.error_rate, text))
+def statuses(windows: Sequence[Window]) -> dict[int, int]:
+    """Requests by status."""
+    found: dict[int, int] = {}
+    for window in windows:
+        for status, n in window.statuses.items():
+            found[status] = found.get(status, 0) + n
     return found
 
 
-def _latency(windows: Sequence[Window], metric: str, limit_ms: float, rps: float) -> Finding:
+def _whole(findings: tuple[Finding, ...], partial: str | None) -> Verdict:
+    missed = [finding for finding in findings if finding.result is Result.MISSED]
+    unproven = [finding for finding in findings if finding.result is Result.INCONCLUSIVE]
+    said = "; ".join(finding.text for finding in (missed or unproven or findings))
+    early = f" (ended early: {partial})" if partial else ""
+    if missed:
+        return Verdict(Result.MISSED, said + early, findings)
+    if partial:
+        return Verdict(Result.INCONCLUSIVE, f"ended early: {partial}; so far: {said}", findings)
+    return Verdict(Result.INCONCLUSIVE if unproven else Result.PASSED, said, findings)
+
+
+def _findings(windows: Sequence[Window], slo: Slo) -> list[Finding]:
+    seconds = sum(window.seconds for window in windows)
+    rps = sum(window.sent for window in windows) / seconds if seconds else 0.0
+    found: list[Finding] = []
+    if slo.latency is not None:
+        latencies = Latencies(windows)
+        given = [(metric, limit_s) for metric, limit_s in slo.latency.targets() if limit_s is not None]
+        found += [_latency(latencies, metric, 1000 * limit_s, rps) for metric, limit_s in given]
+    if slo.error_rate is not None:
+        found.append(_errors(windows, slo.error_rate, rps))
+    return found
+
+
+def _latency(latencies: Latencies, metric: str, limit_ms: float, rps: float) -> Finding:
     level = LEVELS[metric]
-    late = slower_than(limit_ms)
-    n, bad = sum(map(ended, windows)), sum(map(late, windows))
-    worth = inflation(windows, late)
-    share = share_interval(bad, n, worth)
-    allowed = round(1 - level, 6)
-    result = _result(share, allowed)
-    value = quantile(windows, level)
-    text = f"{metric} {_ms(value)}, at most {limit_ms:g} ms allowed" + _missing(result, allowed, share, worth, rps)
-    return Finding(metric, result, limit_ms, value, share, allowed, text)
+    value = latencies.quantile(level)
+    if not value.is_known:
+        text = f"{metric} is unknown: no request was answered well"
+        return Finding(metric, Result.INCONCLUSIVE, limit_ms, value, text)
+    result = _result(value, limit_ms)
+    seen = f"{metric} is {ms(value.value)}"
+    allowed = f"at most {ms(limit_ms)}"
+    if result is Result.PASSED:
+        return Finding(metric, result, limit_ms, value, f"{seen}, shown to be at most {ms(value.high)} ({allowed})")
+    if result is Result.MISSED:
+        return Finding(metric, result, limit_ms, value, f"{seen}, shown to be at least {ms(value.low)} ({allowed})")
+    inflation = latencies.n / latencies.effective(limit_ms)
+    needed = requests_to_prove(round(1 - level, 9), latencies.share_above(limit_ms), inflation)
+    bound = "not bounded by so few requests" if math.isinf(value.high) else f"it may be up to {ms(value.high)}"
+    text = f"{seen}, {bound} ({allowed}){_missing(needed, rps)}"
+    return Finding(metric, result, limit_ms, value, text, needed)
 
 
-def _result(share: Interval, allowed: float) -> Result:
-    if share.upper is not None and share.upper <= allowed:
+def _errors(windows: Sequence[Window], allowed: float, rps: float) -> Finding:
+    value, n, clustered = failed_share(windows)
+    if not value.is_known:
+        return Finding(ERROR_RATE, Result.INCONCLUSIVE, allowed, value, "errors are unknown: no request ended")
+    result = _result(value, allowed)
+    bad = round(value.value * n)
+    seen = f"{bad:,} of {n:,} requests failed" if bad else f"none of {n:,} requests failed"
+    seen += _causes(windows) if bad else ""
+    limit = f"at most {format_share(allowed)}"
+    if result is Result.MISSED:
+        text = f"{seen}: shown to be at least {percent(value.low)} ({limit})"
+        return Finding(ERROR_RATE, result, allowed, value, text)
+    text = f"{seen}: shown to be at most {percent(value.high)} ({limit})"
+    if result is Result.PASSED:
+        return Finding(ERROR_RATE, result, allowed, value, text)
+    needed = requests_to_prove(allowed, value.value, clustered.inflation)
+    return Finding(ERROR_RATE, result, allowed, value, text + _missing(needed, rps), needed)
+
+
+def _causes(windows: Sequence[Window]) -> str:
+    kinds = kinds_of(statuses(windows))
+    seen = sorted(((n, kind) for kind, n in kinds.items() if kind in FAILED and n), reverse=True)
+    return f" ({', '.join(f'{n:,} {WORDS[kind][0]}' for n, kind in seen)})"
+
+
+def _result(value: Estimate, limit: float) -> Result:
+    if value.high <= limit:
         return Result.PASSED
-    if share.lower is not None and share.lower > allowed:
-        return Result.MISSED
-    return Result.INCONCLUSIVE
+    return Result.MISSED if value.low > limit else Result.INCONCLUSIVE
 
 
-def _missing(result: Result, allowed: float, share: Interval, worth: float, rps: float) -> str:
+def _missing(needed: int | None, rps: float) -> str:
     """Say what would have decided it."""
-    if result is not Result.INCONCLUSIVE or share.estimate is None:
-        return ""
-    more = needed(allowed, share.estimate, worth)
-    if more is None:
-        return ": too close to the target to tell"
-    return f": not proven; about {more:,} requests would" + (f" ({format_duration(more / rps)})" if rps > 0 else "")
+    if needed is None:
+        return ": too close to the target to tell, however long the run"
+    rounded = round(needed, -max(len(str(needed)) - 2, 0))
+    took = f", {format_duration(max(needed / rps, 1.0))} at this rate" if rps > 0 else ""
+    return f": about {rounded:,} requests would decide it{took}"
 
 
-def _ms(value: Interval) -> str:
-    shown = "no answer" if value.estimate is None else f"{value.estimate:g} ms"
-    low = "?" if value.lower is None else f"{value.lower:g}"
-    return f"{shown} [{low}-{'?' if value.upper is None else f'{value.upper:g}'}]"
+def ms(value: float) -> str:
+    """Write a latency."""
+    if math.isinf(value):
+        return "longer than anything measured"
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
-def _percent(share: Interval) -> str:
-    if share.estimate is None or share.upper is None or share.lower is None:
-        return "unknown"
-    return f"{100 * share.estimate:.3g} % [{100 * share.lower:.2g}-{100 * share.upper:.2g}]"
-
-
-def over_cap(windows: Sequence[Window]) -> int:
-    """Arrivals that found all slots taken."""
-    return statuses(windows)[OVER_CAP]
+def percent(share: float) -> str:
+    """Write a share with two digits, in percent."""
+    return f"{100 * share:.2g}%"

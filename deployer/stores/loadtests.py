@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,23 +17,21 @@ class TestResults:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, test_id: str, record: dict[str, Any]) -> Path:
-        """Keep a result, whole or not at all; return its file."""
-        path = self._folder / f"{test_id}.json"
-        fresh = path.with_suffix(".new")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                json.dump(record, file, allow_nan=False)
-            fresh.replace(path)
-        except OSError as exc:
-            raise StoreError(
-                f"cannot keep the result {path}: {exc.strerror or exc}",
-                hint="Free disk space or set DEPLOYER_HOME to a writable folder.",
-            ) from exc
+    def path(self, test_id: str, suffix: str) -> Path:
+        """File of a result."""
+        return self._folder / f"{test_id}{suffix}"
+
+    def keep(self, test_id: str, record: Mapping[str, Any]) -> Path:
+        """Keep a result, whole or not at all; return its file.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        path = self.path(test_id, ".json")
+        write(path, json.dumps(record, allow_nan=False))
         return path
 
-    def previous(self, like: dict[str, Any]) -> dict[str, Any] | None:
+    def previous(self, like: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the latest whole result of the same test (``record["test"]``); unreadable files are passed over."""
         for path in sorted(self._folder.glob("*.json"), reverse=True):
             try:
@@ -43,3 +42,22 @@ class TestResults:
             if record.get("test") == like and record.get("partial") is None and record.get("trusted"):
                 return record
         return None
+
+
+def write(path: Path, content: str) -> None:
+    """Write a file whole or not at all, for its owner alone.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(content)
+        fresh.replace(path)
+    except OSError as exc:
+        raise StoreError(
+            f"cannot write {path}: {exc.strerror or exc}",
+            hint="Free disk space, or choose another place (--report, DEPLOYER_HOME).",
+        ) from exc

@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from deployer.engine.loadtest import Test, run_test, target_of
-from deployer.errors import StoreError, UsageError
+from deployer.engine.loadtest import Asked, aim, first_request, run_test
+from deployer.engine.signals import Signals
+from deployer.errors import ExitCode, UsageError
+from deployer.loadtest.advice import unprovable
 from deployer.loadtest.figures import Figures, Load
+from deployer.loadtest.shapes import arrivals as arrivals_of
+from deployer.loadtest.shapes import lasts_s, peak_rps
 from deployer.loadtest.verdict import judge
 from deployer.manifest.load import RolloutSpec
+from deployer.manifest.schema import PlatformType
+from deployer.platforms.diagnosis.diagnose import meaning_of
 from deployer.ports.loadgen import LoadTester
+from deployer.report.loadtest.junit import junit_of
 from deployer.report.loadtest.page import page_of
 from deployer.report.loadtest.record import Outcome, record_of
 from deployer.report.loadtest.text import markdown_of
-from deployer.stores.loadtests import TestResults
+from deployer.report.output import document
+from deployer.stores.loadtests import TestResults, write
 from deployer.wiring.sites import Reached, home
 
-ENDPOINT_RPS = 500.0
-"""Requests a second that a managed endpoint admits by default. Source: Azure ML, limits of online endpoints."""
+ENDPOINT_RPS, ENDPOINT_CONNECTIONS, ENDPOINT_BYTES = 500.0, 500, 5_000_000.0
+"""Requests a second, connections at once and bytes a second that a managed endpoint admits by default.
+
+Source: learn.microsoft.com/azure/machine-learning/how-to-manage-quotas, online endpoints (read 2026-11-22)."""
+USUAL_S = 120.0
+"""How long is measured when nobody says."""
+FORMATS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    ".html": page_of,
+    ".json": document,
+    ".xml": junit_of,
+    ".md": markdown_of,
+}
+"""How a report is written, by the end of its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
     """A finished test with its record."""
 
-    outcome: Outcome
-    record: dict[str, object]
+    exit_code: ExitCode
+    record: dict[str, Any]
 
 
 def payload_of(spec: RolloutSpec, given: Path | None) -> Path:
@@ -54,75 +77,47 @@ def payload_of(spec: RolloutSpec, given: Path | None) -> Path:
     return path
 
 
-def rate_of(spec: RolloutSpec, given: float | None) -> float:
-    """Requests a second: as given, else the manifest's load.
+def load_of(
+    spec: RolloutSpec,
+    *,
+    rps: float | None,
+    seconds: float | None,
+    warm_up_s: float,
+    shape: str,
+    arrivals: str,
+    replay: Path | None,
+) -> Load:
+    """What is to be sent, from the command line and the manifest.
 
     Raises:
-        UsageError: neither says.
+        UsageError: it makes no sense, or nobody says how much.
     """
+    if replay is not None:
+        recorded_s = _recorded_s(replay)
+        warm_up_s = warm_up_s if warm_up_s < recorded_s else 0.0
+        left_s = recorded_s - warm_up_s
+        measured_s = left_s if seconds is None else min(seconds, left_s)
+        return Load("replay", "constant", 0.0, measured_s, warm_up_s=warm_up_s, replay=str(replay.absolute()))
+    by_itself_s = lasts_s(shape)
+    rate = 0.0 if by_itself_s is not None else _rate_of(spec, rps)
+    return Load(arrivals, shape, rate, seconds or by_itself_s or USUAL_S, warm_up_s=warm_up_s)
+
+
+def _recorded_s(replay: Path) -> float:
+    """How long a recording lasts: up to its last arrival, at least a second."""
+    from deployer.loadgen.replay import recorded_times  # noqa: PLC0415 - adapters: when they are wired
+
+    with tempfile.TemporaryDirectory(prefix="deployer-replay-") as folder:
+        text = recorded_times(replay, Path(folder)).read_text(encoding="utf-8", errors="replace")
+    return max(arrivals_of(text, replay.name)[-1] + 0.001, 1.0)
+
+
+def _rate_of(spec: RolloutSpec, given: float | None) -> float:
     if given is not None:
         return given
     if spec.manifest.load is None:
         raise UsageError("how many requests a second?", hint="Give --rps, or add `load:` to the manifest.")
     return spec.manifest.load.rps
-
-
-def warnings(reached: Reached, load: Load) -> list[str]:
-    """What the service's own limits will do to this load."""
-    if reached.platform == "local" or load.rps <= ENDPOINT_RPS:
-        return []
-    return [f"{load.rps:g} requests/s are over the {ENDPOINT_RPS:g} that an endpoint admits by default: expect 429"]
-
-
-def run(
-    reached: Reached,
-    tester: LoadTester,
-    engine: str,
-    test: Test,
-    on_progress: Callable[[Figures], None],
-    *,
-    force: bool,
-    report: Path | None,
-) -> Ran:
-    """Run a test, judge it, compare it, keep it and write its report."""
-    site, spec = reached.site, reached.the_spec
-    target = target_of(site, test.deployment, force=force)
-    test_id = f"{site.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-    figures = run_test(site, tester, target, test, on_progress)
-    verdict = judge(figures, spec.manifest.slo)
-    interrupted = site.signal() is not None
-    name = test.payload.name
-    outcome = Outcome(test_id, site.endpoint, test.deployment, engine, name, figures, verdict, interrupted)
-    place = spec.manifest.platform
-    results = TestResults(home().joinpath("loadtests", place.type.value, place.workspace or "local", site.endpoint))
-    record = record_of(outcome, results.previous(outcome.test))
-    path = report or home().joinpath("reports", f"loadtest-{test_id}.html")
-    record["report"] = str(path)
-    results.keep(test_id, record)
-    _write(path, page_of(record))
-    _append_summary(record)
-    return Ran(outcome, record)
-
-
-def _write(path: Path, page: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(page, encoding="utf-8")
-    except OSError as exc:
-        raise StoreError(
-            f"cannot write the report {path}: {exc.strerror or exc}", hint="Give another --report."
-        ) from exc
-
-
-def _append_summary(record: dict[str, object]) -> None:
-    """Show the result in the CI run, where there is one; that it cannot be written changes nothing."""
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        try:
-            with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(markdown_of(record))
-        except OSError:
-            return
 
 
 def tester_of(engine: str) -> LoadTester:
@@ -136,3 +131,111 @@ def tester_of(engine: str) -> LoadTester:
     if engine == "local":
         return LocalLoad()
     raise UsageError(f"there is no engine {engine}", hint="Choose local.")
+
+
+def interruptible(reached: Reached) -> Reached:
+    """The same endpoint; a signal ends the test, and the same one again leaves at once with code 12."""
+    signals = Signals(lambda: None, insisted=ExitCode.ABORTED)
+    return replace(reached, signals=signals, site=replace(reached.site, signal=signals))
+
+
+def warnings(reached: Reached, asked: Asked) -> list[str]:
+    """What is known before: targets that this run cannot prove, and limits of the service that it will meet."""
+    load, found = asked.load, list(unprovable(asked.load, reached.the_spec.manifest.slo))
+    peak = peak_rps(load)
+    if reached.type is not PlatformType.MANAGED:
+        return found
+    if peak is not None and peak > ENDPOINT_RPS:
+        found.append(
+            f"{peak:g} requests/s are over the {ENDPOINT_RPS:g} that an endpoint admits by default: expect 429"
+        )
+    connections = max(load.in_flight, load.concurrency) * load.processes
+    if connections > ENDPOINT_CONNECTIONS:
+        found.append(
+            f"up to {connections} connections may be open, over the {ENDPOINT_CONNECTIONS} that an endpoint admits by "
+            "default: lower --in-flight"
+        )
+    size = _largest_body(asked.payload)
+    if peak is not None and peak * size > ENDPOINT_BYTES:
+        found.append(
+            f"{peak:g} requests/s of {size:,} bytes are {peak * size / 1e6:.1f} MB/s, over the "
+            f"{ENDPOINT_BYTES / 1e6:g} MB/s that an endpoint admits by default"
+        )
+    return found
+
+
+def _largest_body(payload: Path) -> int:
+    content = payload.read_bytes()
+    return max(map(len, content.splitlines()), default=0) if payload.suffix == ".jsonl" else len(content)
+
+
+def run(
+    reached: Reached,
+    tester: LoadTester,
+    engine: str,
+    asked: Asked,
+    show: Callable[[Figures], None],
+    note: Callable[[str], None],
+    *,
+    during_rollout: bool,
+    reports: Sequence[Path],
+) -> Ran:
+    """Run a test, judge it, compare it, keep it and write its reports.
+
+    Raises:
+        UsageError: a report's name has an unknown end; nothing was sent.
+    """
+    site, spec = reached.site, reached.the_spec
+    for path in reports:
+        _format_of(path)
+    said = warnings(reached, asked)
+    for warning in said:
+        note(warning)
+    aimed = aim(site, asked.deployment, during_rollout=during_rollout)
+    aimed = first_request(site, aimed, asked, lambda status: meaning_of(status, reached.platform), note)
+    test_id = f"{site.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    figures = run_test(site, tester, aimed.target, asked, show)
+    outcome = Outcome(
+        id=test_id,
+        endpoint=site.endpoint,
+        platform=reached.platform,
+        deployment=asked.deployment,
+        engine=engine,
+        payload=asked.payload.name,
+        payload_sha256=hashlib.sha256(asked.payload.read_bytes()).hexdigest(),
+        figures=figures,
+        verdict=judge(figures, spec.manifest.slo),
+        interrupted=site.signal() is not None and figures.partial is not None,
+        traffic=aimed.traffic,
+        actor=site.actor,
+        warnings=said,
+    )
+    results = TestResults(home().joinpath("loadtests", *_folder(reached)))
+    record = record_of(outcome, results.previous(outcome.test))
+    pages = list(reports) or [results.path(test_id, ".html")]
+    record["report"] = str(pages[0])
+    results.keep(test_id, record)
+    for path in pages:
+        write(path, _format_of(path)(record))
+    _append_summary(record)
+    return Ran(outcome.exit_code, record)
+
+
+def _folder(reached: Reached) -> tuple[str, ...]:
+    workspace = reached.the_spec.manifest.platform.workspace
+    return (reached.platform, *([workspace] if workspace else []), reached.site.endpoint)
+
+
+def _format_of(path: Path) -> Callable[[Mapping[str, Any]], str]:
+    found = FORMATS.get(path.suffix)
+    if found is None:
+        raise UsageError(f"--report {path}: unknown format", hint=f"Let its name end in {', '.join(FORMATS)}.")
+    return found
+
+
+def _append_summary(record: Mapping[str, Any]) -> None:
+    """Show the result in the CI run, where there is one; that it cannot be written changes nothing."""
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with suppress(OSError), Path(summary).open("a", encoding="utf-8") as file:
+            file.write(markdown_of(record))

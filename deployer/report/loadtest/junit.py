@@ -5,26 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
+from deployer.report.loadtest.text import text_of
 from deployer.report.words import plain
 
 
 def junit_of(record: Mapping[str, Any]) -> str:
-    """Write the XML: a missed target is a failure, one that is not shown is skipped, a run to throw away an error."""
-    suite = TestSuite(f"load test of {record['test']['endpoint']}")
+    """Write the XML: a missed target is a failure, one that is not shown an error, since neither lets a build pass.
+
+    A run that was interrupted or thrown away is an error of its own.
+    """
+    test = record["test"]
+    name = test["endpoint"] + (f"/{test['deployment']}" if test["deployment"] else "")
+    suite = TestSuite(f"load test of {name}")
     for target in record["targets"]:
-        case = TestCase(target["metric"], classname=record["test"]["endpoint"])
-        if target["result"] == "missed":
-            case.result = [Failure(plain(target["text"]))]
-        elif target["result"] != "passed":
-            case.result = [Skipped(plain(target["text"]))]
-        suite.add_testcase(case)
-    if not record["targets"]:
-        case = TestCase("load test", classname=record["test"]["endpoint"])
-        case.result = [Error(plain(record["text"]))]
-        suite.add_testcase(case)
+        suite.add_testcase(_case(target["metric"], name, target["result"], target["text"], record))
+    if not record["targets"] or (record["partial"] and record["result"] != "missed"):
+        suite.add_testcase(_case("load test", name, "inconclusive", record["text"], record))
+    suite.add_property("summary", plain(text_of(record)))
     whole = JUnitXml()
     whole.add_testsuite(suite)
     whole.update_statistics()
     return cast("bytes", whole.tostring()).decode()
+
+
+def _case(metric: str, name: str, result: str, text: str, record: Mapping[str, Any]) -> TestCase:
+    case = TestCase(metric, classname=f"loadtest.{name}", time=record["seconds_measured"])
+    if result != "passed":
+        case.result = [(Failure if result == "missed" else Error)(plain(text))]
+    return case

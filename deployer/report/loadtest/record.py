@@ -1,19 +1,30 @@
-"""A load test's result as JSON-able data: what is kept, compared with the next run, and shown in every format."""
+"""A load test's result as JSON-able data: what is kept, compared with the next run, and shown in every format.
+
+``SCHEMA`` counts up when a field changes its meaning or goes; new fields may come.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from deployer.errors import ExitCode
 from deployer.loadtest.compare import Comparison, compare
-from deployer.loadtest.figures import NO_ANSWER, OVER_CAP, Figures
-from deployer.loadtest.statistics import Interval, ended, inflation, quantile, share_interval
-from deployer.loadtest.verdict import LEVELS, Result, Verdict, errors, measured, statuses
+from deployer.loadtest.estimates import Estimate, Latencies, failed_share, rate
+from deployer.loadtest.figures import NO_ANSWER, OVER_CAP, Figures, Window
+from deployer.loadtest.kinds import FAILED, RATE_LIMITED, kinds_of
+from deployer.loadtest.merge import thinned
+from deployer.loadtest.verdict import ERROR_RATE, Result, Verdict, measured, statuses
 
-VERSION = 1
-KINDS = {NO_ANSWER: "no answer", OVER_CAP: "no free slot", 429: "429 no room", 408: "408 too slow"}
+SCHEMA = 1
+LEVELS = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+RATE = "good_per_second"
+MOST_POINTS = 600
+"""Of the figures over time: longer runs are told in longer steps."""
+STATUS_NAMES = {NO_ANSWER: "no answer", OVER_CAP: "not sent", RATE_LIMITED: "429 rate limit"}
+_SAME = ("arrivals", "shape", "rps", "concurrency", "in_flight", "timeout_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +33,21 @@ class Outcome:
 
     id: str
     endpoint: str
+    platform: str
     deployment: str | None
+    """That alone was asked; None: as users' traffic is split."""
     engine: str
     payload: str
+    """Name of the file."""
+    payload_sha256: str
     figures: Figures
     verdict: Verdict
     interrupted: bool
+    traffic: Mapping[str, int] = field(default_factory=dict[str, int])
+    """As it was split when the test began."""
+    actor: str = ""
+    warnings: Sequence[str] = ()
+    """What was said before it began."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -40,92 +60,142 @@ class Outcome:
     @property
     def test(self) -> dict[str, Any]:
         """What two runs have in common when they can be compared."""
-        load = self.figures.load
-        kept = {"arrivals", "shape", "rps", "concurrency", "seconds", "warm_up_s", "in_flight", "timeout_s", "replay"}
-        asked = {key: value for key, value in asdict(load).items() if key in kept}
-        return {"endpoint": self.endpoint, "deployment": self.deployment, "payload": self.payload, **asked}
+        load = asdict(self.figures.load)
+        asked = {key: load[key] for key in _SAME}
+        if load["shape"] not in ("constant", "soak"):
+            asked["seconds"] = load["seconds"]
+        where = {"endpoint": self.endpoint, "platform": self.platform, "deployment": self.deployment}
+        return {**where, "payload_sha256": self.payload_sha256, **asked}
 
 
 def record_of(outcome: Outcome, previous: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Write a result; ``previous`` is the record that it is compared with."""
+    """Write a result; ``previous`` is the record that it is compared with.
+
+    Of a run whose generator cannot be trusted there are no figures of the endpoint.
+    """
     figures, verdict = outcome.figures, outcome.verdict
-    windows = measured(figures)
-    total = sum(map(ended, windows))
-    found = {name: quantile(windows, level) for name, level in LEVELS.items()}
-    bad = sum(map(errors, windows))
-    share = share_interval(bad, total, inflation(windows, errors))
+    trusted = figures.health.problem is None
+    windows = measured(figures) if trusted else ()
+    latencies = Latencies(windows)
+    share, ended, clustered = failed_share(windows)
     record: dict[str, Any] = {
-        "version": VERSION,
+        "schema": SCHEMA,
         "id": outcome.id,
-        "test": outcome.test,
-        "engine": outcome.engine,
-        "started_at": figures.started_at.isoformat(),
         "result": verdict.result.value,
         "text": verdict.text,
         "exit_code": int(outcome.exit_code),
+        "started_at": figures.started_at.isoformat(),
+        "seconds_measured": round(sum(window.seconds for window in windows), 3),
+        "actor": outcome.actor,
+        "test": outcome.test,
+        "load": _finite(asdict(figures.load)),
+        "payload": outcome.payload,
+        "engine": outcome.engine,
+        "traffic": dict(outcome.traffic),
         "partial": figures.partial,
-        "trusted": figures.health.problem is None,
-        "generator": asdict(figures.health),
-        "requests": {
-            "sent": sum(window.sent for window in windows),
-            "ended": total,
-            "failed": bad,
-            "warm_up": sum(window.sent for window in figures.windows if window.is_warm_up),
-            "per_second": round(sum(window.sent for window in windows) / max(len(windows), 1), 3),
-            "by_status": {KINDS.get(status, str(status)): n for status, n in sorted(statuses(windows).items())},
-        },
-        "latency_ms": {name: interval_record(value) for name, value in found.items()},
-        "error_rate": interval_record(share),
+        "interrupted": outcome.interrupted,
+        "trusted": trusted,
+        "generator": _finite(asdict(figures.health)),
+        "requests": _requests(figures, windows),
+        RATE: estimate_record(rate(windows)),
+        "latency_ms": {name: estimate_record(latencies.quantile(level)) for name, level in LEVELS.items()},
+        "longest_ms": _number(latencies.longest_ms),
+        ERROR_RATE: {**estimate_record(share), "requests": ended},
+        "intervals": {"confidence": 0.9, "batch_s": clustered.batch_s, "error_inflation": clustered.inflation},
         "targets": [
             {
                 "metric": finding.metric,
                 "result": finding.result.value,
                 "limit": finding.limit,
-                **interval_record(finding.value),
+                **estimate_record(finding.value),
                 "text": finding.text,
+                "requests_needed": finding.needed,
             }
             for finding in verdict.findings
         ],
-        "seconds": [_second(window_number, figures) for window_number in range(len(figures.windows))],
+        "over_time": [_point(window) for window in thinned(figures.windows if trusted else (), MOST_POINTS)],
+        "warnings": list(outcome.warnings),
         "previous": None,
         "report": None,
     }
-    if previous is not None:
+    if previous is not None and trusted:
         record["previous"] = {
             "id": previous.get("id"),
-            "changes": [change_record(each) for each in _changes(record, previous)],
+            "started_at": previous.get("started_at"),
+            "traffic": previous.get("traffic", {}),
+            "changes": [_change_record(each) for each in _changes(record, previous)],
         }
     return record
 
 
-def interval_record(value: Interval) -> dict[str, float | None]:
-    """Write an estimate; None: beyond everything that was measured."""
-    return {"estimate": value.estimate, "lower": value.lower, "upper": value.upper}
+def _requests(figures: Figures, windows: Sequence[Window]) -> dict[str, Any]:
+    found = statuses(windows)
+    kinds = kinds_of(found)
+    seconds = sum(window.seconds for window in windows)
+    sent = sum(window.sent for window in windows)
+    return {
+        "sent": sent,
+        "ended": kinds.total(),
+        "failed": sum(kinds[kind] for kind in FAILED),
+        "warm_up": sum(window.sent for window in figures.windows if window.is_warm_up),
+        "per_second": round(sent / seconds, 3) if seconds else 0.0,
+        "by_kind": {kind.value: n for kind, n in sorted(kinds.items()) if n},
+        "by_status": {STATUS_NAMES.get(status, str(status)): n for status, n in sorted(found.items())},
+    }
 
 
-def change_record(change: Comparison) -> dict[str, Any]:
-    """Write one comparison."""
+def estimate_record(value: Estimate) -> dict[str, float | None]:
+    """Write an estimate; null: beyond everything measured (or, all three, unknown)."""
+    return {"estimate": _number(value.value), "lower": _number(value.low), "upper": _number(value.high)}
+
+
+def estimate_of(record: Mapping[str, Any]) -> Estimate:
+    """Read what ``estimate_record`` wrote."""
+    value, low, high = (record.get(name) for name in ("estimate", "lower", "upper"))
+    missing = math.nan if low is None else math.inf
+    return Estimate(*(missing if each is None else float(each) for each in (value, low, high)))
+
+
+def _number(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _number(value) if isinstance(value, float) else value for key, value in record.items()}
+
+
+def _change_record(change: Comparison) -> dict[str, Any]:
     return {
         "metric": change.metric,
-        "before": interval_record(change.before),
-        "now": interval_record(change.now),
+        "before": estimate_record(change.before),
+        "now": estimate_record(change.now),
+        "difference": estimate_record(change.difference),
         "change": change.change.value,
     }
 
 
-def _second(number: int, figures: Figures) -> dict[str, Any]:
-    window = figures.windows[number]
-    one = (window,)
+def _point(window: Window) -> dict[str, Any]:
+    latencies, kinds = Latencies((window,)), kinds_of(window.statuses)
+    seconds = max(window.seconds, 0.001)
     return {
-        "at_s": window.start_s,
+        "at_s": round(window.start_s, 3),
         "warm_up": window.is_warm_up,
-        "sent": window.sent,
-        "failed": errors(window),
-        **{name: quantile(one, level).estimate for name, level in LEVELS.items()},
+        "sent_per_second": round(window.sent / seconds, 3),
+        "failed_per_second": round(sum(kinds[kind] for kind in FAILED) / seconds, 3),
+        **{name: _number(latencies.at(LEVELS[name])) for name in ("p50", "p95", "p99")},
     }
 
 
 def _changes(record: Mapping[str, Any], previous: Mapping[str, Any]) -> list[Comparison]:
-    rows = [(name, previous["latency_ms"].get(name), record["latency_ms"][name]) for name in LEVELS]
-    rows.append(("error_rate", previous.get("error_rate"), record["error_rate"]))
-    return [compare(name, Interval(**before), Interval(**now)) for name, before, now in rows if before]
+    """What both runs have; a record of another make has fewer."""
+    before: Mapping[str, Any] = previous.get("latency_ms") or {}
+    found = [
+        compare(name, estimate_of(before[name]), estimate_of(record["latency_ms"][name]))
+        for name in LEVELS
+        if name in before
+    ]
+    for name, more_is_better in ((ERROR_RATE, False), (RATE, True)):
+        if previous.get(name):
+            then, now = estimate_of(previous[name]), estimate_of(record[name])
+            found.append(compare(name, then, now, more_is_better=more_is_better))
+    return [each for each in found if each.before.is_known and each.now.is_known]

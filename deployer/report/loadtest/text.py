@@ -1,113 +1,162 @@
-"""A load test in words: for the terminal, for Markdown, and while it runs."""
+"""A load test's record in words: for the terminal and for Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from deployer.loadtest.figures import Figures
-from deployer.loadtest.statistics import ended, quantile
-from deployer.loadtest.verdict import errors, statuses
+from deployer.loadtest.kinds import WORDS, Kind
+from deployer.loadtest.verdict import ERROR_RATE
 from deployer.manifest.quantities import format_duration
 from deployer.report.words import plain
 
 HEADLINES = {"passed": "TARGETS MET", "missed": "TARGET MISSED", "inconclusive": "NOT SHOWN"}
-RECENT_S = 5
-"""Seconds that the running figures cover."""
+CHANGES = {"better": "faster", "worse": "slower"}
 
 
 def headline(record: Mapping[str, Any]) -> str:
     """The verdict in a few words."""
     test = record["test"]
     where = test["endpoint"] + (f"/{test['deployment']}" if test["deployment"] else "")
-    return f"{HEADLINES[record['result']]}: {where} at {record['requests']['per_second']:g} requests/s"
+    if not record["trusted"]:
+        return f"THROWN AWAY: {where}, the load generator could not keep up"
+    early = ", ended early" if record["partial"] else ""
+    return f"{HEADLINES[record['result']]}: {where} at {record['requests']['per_second']:g} requests/s{early}"
+
+
+def load_words(record: Mapping[str, Any]) -> str:
+    """What was sent."""
+    load = record["load"]
+    if load["arrivals"] == "replay":
+        what = f"recorded arrivals of {load['replay']}"
+    elif load["arrivals"] == "closed":
+        what = f"{load['concurrency']} requests always in flight"
+    else:
+        rate = "" if load["shape"].startswith("stages") else f"{load['rps']:g} requests/s, "
+        what = f"{rate}{load['shape']}, {load['arrivals']} arrivals"
+    lasting = "" if load["seconds"] is None else f" for {format_duration(load['seconds'])}"
+    warm_up = f" after {format_duration(load['warm_up_s'])} of warm-up" if load["warm_up_s"] else ""
+    return f"{what}{lasting}{warm_up}"
 
 
 def text_of(record: Mapping[str, Any]) -> str:
     """The whole result as plain text."""
-    requests, generator = record["requests"], record["generator"]
     lines = [headline(record)]
-    lines += [f"  {target['result']:<12} {target['text']}" for target in record["targets"]] or [f"  {record['text']}"]
+    lines += [f"  {target['result']:<12}  {target['text']}" for target in record["targets"]]
+    if not record["targets"]:
+        lines.append(f"  {'inconclusive':<12}  {record['text']}")
     if record["partial"]:
-        lines.append(f"  partial      {record['partial']}")
-    if not record["trusted"]:
-        lines.append(f"  thrown away  {generator['problem']}")
-    counts = ", ".join(f"{kind}: {n:,}" for kind, n in requests["by_status"].items()) or "none"
-    lines.append(f"  requests     {requests['ended']:,} measured ({counts}), {requests['warm_up']:,} to warm up")
-    lines.append("  latency      " + ", ".join(_quantile(*item) for item in record["latency_ms"].items()))
-    lines.append(
-        f"  generator    sent {generator['lag_p99_ms']:.1f} ms late (p99), {generator['cpu_pct']:.0f} % of a core"
-    )
-    lines += [f"  previous     {line}" for line in changes(record)]
+        lines.append(f"  {'partial':<12}  {record['partial']}; what was seen until then is kept")
+    if record["trusted"]:
+        lines += [f"  {label:<12}  {text}" for label, text in _figures(record)]
+    generator = record["generator"]
+    lag = f"sent {generator['lag_p99_ms']:.1f} ms late (p99), {generator['cpu_pct']:.0f}% of a core"
+    lines.append(f"  {'generator':<12}  {lag}")
+    lines += [f"  {'before':<12}  {line}" for line in changes(record)]
     if record["report"]:
-        lines.append(f"  report       {record['report']}")
+        lines.append(f"  {'report':<12}  {record['report']}")
     return "\n".join(lines)
+
+
+def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    requests = record["requests"]
+    counts = f"{requests['ended']:,} measured, {requests['failed']:,} failed; {requests['warm_up']:,} to warm up"
+    found = [("requests", counts)]
+    shown = [quantile_words(name, value) for name, value in record["latency_ms"].items() if value["lower"] is not None]
+    found.append(("latency", ", ".join(shown) or "no request was answered well"))
+    for kind, n in requests["by_kind"].items():
+        if kind != Kind.OK:
+            words, advice = WORDS[Kind(kind)]
+            found.append(("failures", f"{n:,} {words}. {advice}"))
+    return found
 
 
 def changes(record: Mapping[str, Any]) -> list[str]:
     """This run beside the previous one, a line a figure that both have."""
-    if not record["previous"]:
+    previous = record["previous"]
+    if not previous:
         return []
-    return [
-        f"{change['metric']} {_shown(change, 'before')} -> {_shown(change, 'now')}: {change['change']}"
-        for change in record["previous"]["changes"]
-    ]
+    rows = [change_row(change) for change in previous["changes"]]
+    when = f"{datetime.fromisoformat(previous['started_at']):%Y-%m-%d %H:%M} UTC" if previous["started_at"] else ""
+    moved = [f"{metric} {before} -> {now}: {word}" for metric, before, now, word in rows]
+    return [f"compared with {previous['id']} ({when}{_other_traffic(record)})", *moved]
+
+
+def _other_traffic(record: Mapping[str, Any]) -> str:
+    then, now = record["previous"]["traffic"], record["traffic"]
+    if record["test"]["deployment"] or then == now:
+        return ""
+    return f"; then {_split(then)}, now {_split(now)}"
+
+
+def _split(traffic: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {weight}%" for name, weight in sorted(traffic.items())) or "nothing"
+
+
+def change_row(change: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Metric, before, now, and what is shown."""
+    metric, word = str(change["metric"]), str(change["change"])
+    if metric.startswith("p"):
+        word = CHANGES.get(word, word)
+    return metric_words(metric), shown(metric, change["before"]), shown(metric, change["now"]), word
+
+
+def metric_words(metric: str) -> str:
+    """A metric as people call it."""
+    return {ERROR_RATE: "errors", "good_per_second": "good answers/s"}.get(metric, metric)
 
 
 def markdown_of(record: Mapping[str, Any]) -> str:
     """The result as Markdown, for a step summary or a comment."""
     lines = [
-        f"### Load test: {_cell(headline(record))}",
+        f"### Load test: {cell(headline(record))}",
         "",
-        "| target | allowed | measured | result |",
-        "|---|---|---|---|",
+        cell(load_words(record)) + ". All figures are measured.",
+        "",
     ]
+    if record["targets"]:
+        lines += ["| target | allowed | measured [90 % interval] | result |", "|---|---|---|---|"]
     for target in record["targets"]:
-        is_share = target["metric"] == "error_rate"
-        limit = f"{100 * target['limit']:.3g} %" if is_share else f"{target['limit']:g} ms"
-        lines.append(f"| {target['metric']} | {limit} | {_cell(target['text'])} | {target['result']} |")
-    if record["partial"] or not record["trusted"]:
-        lines += ["", _cell(record["text"])]
-    lines += ["", f"{record['requests']['ended']:,} requests, {_cell(str(record['requests']['by_status']))}"]
-    lines += [f"- {_cell(line)}" for line in changes(record)]
-    return "\n".join(lines) + "\n"
+        row = (target["metric"], limit(target), shown(target["metric"], target), target["result"])
+        lines.append(f"| {' | '.join(cell(each) for each in row)} |")
+    lines += ["", cell(record["text"])]
+    if record["trusted"]:
+        lines += ["", *(f"- {label}: {cell(text)}" for label, text in _figures(record))]
+    lines += [f"- {cell(line)}" for line in changes(record)]
+    return "\n".join(lines) + "\n\n"
 
 
-def progress_text(seen: Figures, elapsed_s: float) -> str:
-    """One line while it runs."""
-    recent = seen.windows[-RECENT_S:]
-    total_s = seen.load.warm_up_s + seen.load.seconds
-    phase = "warming up" if elapsed_s < seen.load.warm_up_s else "measuring"
-    sent = sum(window.sent for window in recent) / max(len(recent), 1)
-    shown = ", ".join(
-        f"{name} {'-' if (value := quantile(recent, level).estimate) is None else f'{value:g} ms'}"
-        for name, level in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-    )
-    bad, all_ended = sum(map(errors, seen.windows)), sum(map(ended, seen.windows))
-    wrong = ", ".join(
-        f"{n} x {status}" for status, n in sorted(statuses(seen.windows).items()) if not 200 <= status < 300
-    )
-    left = format_duration(max(total_s - elapsed_s, 0.0))
-    return (
-        f"{phase}: {sent:.1f} requests/s, {shown}, {bad:,} of {all_ended:,} failed"
-        f"{f' ({wrong})' if wrong else ''}, lag {seen.health.lag_p99_ms:.0f} ms, {left} left"
-    )
+def quantile_words(name: str, value: Mapping[str, float | None]) -> str:
+    """A percentile with its interval."""
+    return f"{name} {shown(name, value)}"
 
 
-def _quantile(name: str, value: Mapping[str, float | None]) -> str:
-    shown = "no answer" if value["estimate"] is None else f"{value['estimate']:g} ms"
-    low, high = (("?" if value[end] is None else f"{value[end]:g}") for end in ("lower", "upper"))
-    return f"{name} {shown} [{low}-{high}]"
+def limit(target: Mapping[str, Any]) -> str:
+    """What a target allows."""
+    return f"{100 * target['limit']:.10g}%" if target["metric"] == ERROR_RATE else ms(target["limit"])
 
 
-def _shown(change: Mapping[str, Any], when: str) -> str:
-    value = change[when]["estimate"]
+def shown(metric: str, value: Mapping[str, float | None]) -> str:
+    """An estimate with its interval, in the metric's unit."""
+    estimate, lower, upper = value["estimate"], value["lower"], value["upper"]
+    if lower is None:
+        return "unknown"
+    if metric == ERROR_RATE:
+        return f"{100 * (estimate or 0.0):.2g}% [{100 * lower:.2g}-{100 * (1.0 if upper is None else upper):.2g}%]"
+    if metric == "good_per_second":
+        return f"{estimate:.4g} [{lower:.4g}-{upper:.4g}]"
+    return f"{ms(estimate)} [{ms(lower).removesuffix(' ms')}-{'?' if upper is None else ms(upper)}]"
+
+
+def ms(value: float | None) -> str:
+    """A latency; None: longer than anything measured."""
     if value is None:
-        return "no answer"
-    return f"{100 * value:.3g} %" if change["metric"] == "error_rate" else f"{value:g} ms"
+        return "no end"
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A text that a Markdown table shows as it is."""
     harmless = plain(text).replace("\\", "\\\\").replace("\n", " ")
     for mark in "|*_`[]<>#":

@@ -1,0 +1,42 @@
+"""How many requests, and how long a run, would prove a target."""
+
+from __future__ import annotations
+
+import math
+
+from deployer.loadtest.chance import lower_share, upper_share
+
+CLOSE = 0.98
+"""A share this near to what is allowed is not told apart from it by any run that people wait for."""
+
+
+def shown_by(clean: int) -> float:
+    """Upper bound of the failed share that ``clean`` requests without one failure show."""
+    return upper_share(0, clean) if clean else 1.0
+
+
+def requests_to_prove(allowed: float, share: float = 0.0, inflation: float = 1.0) -> int | None:
+    """Requests after which ``share`` is proven to be at most ``allowed``, or above it; None: too close to tell.
+
+    Args:
+        allowed: share that may be bad, in (0, 1).
+        share: that is seen.
+        inflation: requests that say as much as one independent one.
+    """
+    if CLOSE * allowed < share <= allowed / CLOSE:
+        return None
+    low, high = 1.0, 2.0
+    while not _is_proven(allowed, share, high):
+        low, high = high, 2 * high
+        if high > 1e12:
+            return None
+    while high - low > max(0.001 * high, 0.5):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _is_proven(allowed, share, middle) else (middle, high)
+    return math.ceil(high * inflation)
+
+
+def _is_proven(allowed: float, share: float, n: float) -> bool:
+    if share <= allowed:
+        return upper_share(share * n, n) <= allowed
+    return lower_share(share * n, n) > allowed
