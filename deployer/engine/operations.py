@@ -52,7 +52,7 @@ def preview(
     Raises:
         PlanError: it would be refused.
     """
-    marks = _active(endpoint)
+    marks = active(endpoint)
     if marks is not None and endpoint is not None:
         wanted = named_like(job.wanted, marks) if marks.digest == job.wanted.digest else job.wanted
         before = before_it(endpoint, marks)
@@ -66,7 +66,7 @@ def preview(
 
 def under_way(job: Job, endpoint: Endpoint | None) -> str | None:
     """Say which rollout is under way and what ``rollout`` would do with it; None: there is none."""
-    marks = _active(endpoint)
+    marks = active(endpoint)
     if marks is None or endpoint is None:
         return None
     phase = f"{marks.phase.value.replace('_', ' ')} at step {marks.position + 1}, {in_words(endpoint.traffic)}"
@@ -107,7 +107,7 @@ def roll_out(
     """
     site.notes.lead(listener.on_note)
     endpoint = site.platform.observe()
-    if _active(endpoint) is None:
+    if active(endpoint) is None:
         found = _sound_plan(site, job, endpoint, rollout_id=rollout_id, skip_gate=skip_gate)
         if isinstance(found, str):
             return Ended(ExitCode.OK, f"nothing to do: {found} already serves this version with 100%")
@@ -125,14 +125,14 @@ def _with_lease(
     site: Site, job: Job, lease: Lease, listener: Listener, *, rollout_id: str, skip_gate: str | None
 ) -> Ended:
     endpoint = site.platform.observe()
-    marks = _active(endpoint)
+    marks = active(endpoint)
     if endpoint is not None and marks is not None:
         if marks.digest == job.wanted.digest:
             listener.on_note(f"resuming rollout {marks.rollout_id} ({marks.phase.value})")
-            return ended(_resume(site, job, marks, endpoint, lease, listener, None))
+            return ended(resume(site, job, marks, endpoint, lease, listener, None))
         listener.on_note(f"rollout {marks.rollout_id} was left half-way with another version: bringing it back first")
         superseded = Request(RequestKind.ABORT, site.actor, "superseded by a new version")
-        old = _resume(site, None, marks, endpoint, lease, listener, superseded)
+        old = resume(site, None, marks, endpoint, lease, listener, superseded)
         if old.phase not in (Phase.ROLLED_BACK, Phase.PROMOTED):
             return ended(old)
         endpoint = site.platform.observe()
@@ -153,7 +153,8 @@ def _usual(journal: Journal) -> Usual:
         return Usual()  # a damaged journal is told of where it matters
 
 
-def _active(endpoint: Endpoint | None) -> Marks | None:
+def active(endpoint: Endpoint | None) -> Marks | None:
+    """The rollout that the endpoint's tags tell of, if it has not ended."""
     marks = marks_of(endpoint.tags) if endpoint else None
     return marks if marks is not None and marks.is_active else None
 
@@ -184,7 +185,7 @@ def _runner(
     )
 
 
-def _resume(
+def resume(
     site: Site,
     job: Job | None,
     marks: Marks,
@@ -194,7 +195,7 @@ def _resume(
     request: Request | None,
 ) -> Rollout:
     """Go on with the rollout that the tags tell of, from its journal or, without one, from the tags alone."""
-    state = _journalled(site, marks, listener)
+    state = journalled(site, marks, listener)
     if state is not None:
         runner = _runner(site, job, state.plan, lease, listener, request)
         if not state.is_final:
@@ -206,7 +207,7 @@ def _resume(
     return runner.run(runner.start(adopted))
 
 
-def _journalled(site: Site, marks: Marks, listener: Listener) -> Rollout | None:
+def journalled(site: Site, marks: Marks, listener: Listener) -> Rollout | None:
     """The state that the journal tells; None: believe the tags, because it is absent, damaged, or behind them."""
     try:
         state = fold((from_record(entry.event), entry.at) for entry in site.journal.read(marks.rollout_id))
@@ -220,7 +221,7 @@ def _journalled(site: Site, marks: Marks, listener: Listener) -> Rollout | None:
 
 def manifest_of(site: Site) -> str | None:
     """Path of the manifest that the rollout under way was started from; None: unknown on this machine."""
-    marks = _active(site.platform.observe())
+    marks = active(site.platform.observe())
     entries = site.journal.read(marks.rollout_id) if marks else ()
     first = from_record(entries[0].event) if entries else None
     return first.manifest if isinstance(first, Started) else None
@@ -270,7 +271,7 @@ def _ask_here(site: Site, request: Request, job: Job | None, listener: Listener)
         if endpoint is None:
             return _deleted(site)
         idle = _nothing_to_ask(endpoint, request)
-        marks = _active(endpoint)
+        marks = active(endpoint)
         if idle is not None or marks is None:
             return idle or _deleted(site)
         job = job if job is not None and job.wanted.digest == marks.digest else None
@@ -278,7 +279,7 @@ def _ask_here(site: Site, request: Request, job: Job | None, listener: Listener)
         if needs_manifest and job is None:
             lease.write({REQUEST: tag_for(_numbered(request))})
             return Ended(ExitCode.PAUSED, "noted on the endpoint; to carry on, run deployer rollout MANIFEST")
-        state = _resume(site, job, marks, endpoint, lease, listener, request)
+        state = resume(site, job, marks, endpoint, lease, listener, request)
     finally:
         lease.release()
     done = ended(state)
