@@ -19,6 +19,7 @@ from doubles.telemetry import ManualClock, MemoryTelemetry
 from deployer.engine.effects import Deployable
 from deployer.engine.operations import Job, Site, ask, roll_out
 from deployer.engine.probe import Probed
+from deployer.engine.recover import Recovered, recover
 from deployer.engine.rollback import roll_back
 from deployer.errors import StoreError
 from deployer.gate.record import Record
@@ -144,6 +145,10 @@ class World:
     def roll_back(self, to: str | None = None, *, force: bool = False) -> Ended:
         self.revive()
         return roll_back(self.site(), _Notes(self), to=to, reason="by hand", force=force)
+
+    def recover(self, *, with_manifest: bool = False) -> Recovered:
+        self.revive()
+        return recover(self.site(), self.job() if with_manifest else None, _Notes(self))
 
     # ---- faults
 
