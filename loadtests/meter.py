@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 
 LAG_WINDOW_S = 10
 """Seconds over which the scheduling lag of the running figures is taken."""
@@ -31,6 +31,8 @@ class Meter:
 
     cap: int
     """Requests that may be in flight at once."""
+    warm_up_s: float = 0.0
+    """Arrivals that are due before it say nothing of how late requests were sent."""
     sent: int = 0
     """Arrivals, those over the cap among them."""
     answered: int = 0
@@ -45,14 +47,16 @@ class Meter:
     """Answers by time from the intended arrival to the last byte, in steps of 0.1 ms, whatever their status."""
     lags_ms: Counter[float] = field(default_factory=Counter[float])
     """Arrivals by how late they were sent, in steps of 0.1 ms."""
+    _new_latencies_ms: Counter[float] = field(default_factory=Counter[float])
     _recent_lags_ms: deque[list[float]] = field(default_factory=lambda: deque([[]], maxlen=LAG_WINDOW_S))
 
-    def admit(self, lag_s: float) -> bool:
+    def admit(self, lag_s: float, due_s: float = math.inf) -> bool:
         """Count an arrival that is handled ``lag_s`` late; False: it is over the cap, counted as failed."""
         lag_ms = tenths(lag_s * 1000)
         self.sent += 1
-        self.lags_ms[lag_ms] += 1
-        self._recent_lags_ms[-1].append(lag_ms)
+        if due_s >= self.warm_up_s:
+            self.lags_ms[lag_ms] += 1
+            self._recent_lags_ms[-1].append(lag_ms)
         if self.in_flight >= self.cap:
             self.over_cap += 1
             self.unanswered += 1
@@ -68,8 +72,14 @@ class Meter:
         self.failed += not 200 <= status < 300
         if status:
             self.latencies_ms[tenths(latency_ms)] += 1
+            self._new_latencies_ms[tenths(latency_ms)] += 1
         else:
             self.unanswered += 1
+
+    def take_new_latencies(self) -> Counter[float]:
+        """Return what was added to ``latencies_ms`` since the last call."""
+        taken, self._new_latencies_ms = self._new_latencies_ms, Counter()
+        return taken
 
     def line(self, t_s: float, cpu_pct: float) -> dict[str, object]:
         """Figures so far, for one line of JSON; call it once a second. Latencies cover the whole run, lag 10 s."""
@@ -85,6 +95,7 @@ class Meter:
             "p50_ms": self.latency_ms(0.50),
             "p95_ms": self.latency_ms(0.95),
             "lag_p99_ms": lag,
+            "run_lag_p99_ms": quantile(self.lags_ms.items(), 0.99),
             "cpu_pct": round(cpu_pct, 1),
         }
 
@@ -112,7 +123,7 @@ def quantile(counts: Iterable[tuple[float, int]], q: float, *, beyond: int = 0) 
     None when there is nothing, or when it lies beyond.
     """
     rows: Sequence[tuple[float, int]] = sorted(counts)
-    rank = ceil(q * (sum(n for _, n in rows) + beyond))
+    rank = math.ceil(q * (sum(n for _, n in rows) + beyond))
     for value, n in rows:
         rank -= n
         if rank <= 0:

@@ -5,11 +5,13 @@ Everything here is arithmetic on the standard library; nothing sleeps and nothin
 
 from __future__ import annotations
 
+import csv
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -85,31 +87,42 @@ def evenly(stages: Sequence[Stage], *, lane: int = 0, lanes: int = 1) -> Iterato
     return _laid(stages, lambda: 1.0, (lane + 1) / lanes, 1 / lanes)
 
 
-def recorded(path: Path, *, lane: int = 0, lanes: int = 1) -> Iterator[float]:
-    """Yield arrivals as they were recorded, from the first on: one a line, in seconds or as ISO 8601 instants.
+def recorded(path: Path) -> list[float]:
+    """Read recorded arrivals, in seconds from the first on: one a line, in seconds or as ISO 8601 instants.
 
-    A CSV file with a header gives its column ``timestamp``.
+    A CSV file with a header gives its column ``timestamp``, a JSON Lines file its member of that name.
 
     Raises:
         ValueError: a line is neither, or there is none.
     """
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    column = lines[0].split(",").index("timestamp") if lines and "timestamp" in lines[0].split(",") else None
-    if column is not None:
-        lines = [line.split(",")[column] for line in lines[1:]]
-    times = sorted(_seconds(line, path) for line in lines)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [line for line in file if line.strip()]
+    if rows and rows[0].lstrip().startswith("{"):
+        texts = [str(json.loads(row).get("timestamp", "")) for row in rows]
+    elif rows and "timestamp" in next(csv.reader(rows[:1])):
+        texts = [row["timestamp"] or "" for row in csv.DictReader(rows)]
+    else:
+        texts = rows
+    times = sorted(_seconds(text.strip(), path) for text in texts)
     if not times:
         raise ValueError(f"{path} holds no arrivals: write one a line")
-    return iter([at - times[0] for at in times][lane::lanes])
+    return [at - times[0] for at in times]
+
+
+def spread(times: Sequence[float], *, lane: int = 0, lanes: int = 1) -> Iterator[float]:
+    """Yield every ``lanes``-th of recorded arrivals."""
+    return iter(times[lane::lanes])
 
 
 def _seconds(text: str, path: Path) -> float:
     try:
-        return float(text)
+        if math.isfinite(seconds := float(text)):
+            return seconds
     except ValueError:
         pass
     try:
-        return datetime.fromisoformat(text).timestamp()
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except ValueError as exc:
         raise ValueError(f"{path}: {text[:40]!r} is neither seconds nor an instant") from exc
 

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,8 @@ class LocustLoad:
         arguments += ["--in-flight", str(self.in_flight)]
         arguments += ["--seed", str(self.seed)] if self.seed is not None else []
         arguments += ["--users", "1", "--spawn-rate", "1", *HEADLESS]
-        process = start_locust(find_locustfile(), arguments, target.headers)
+        with contextlib.closing(SecretFile(target)) as secret:
+            process = start_locust(find_locustfile(), arguments, secret)
         running = RunningLocust(process, rps, tuple(target.headers.values()))
         try:
             running.wait_until_started(self.start_s)
@@ -197,22 +199,41 @@ def find_locustfile() -> Path:
     )
 
 
-def start_locust(locustfile: Path, arguments: Sequence[str], headers: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start Locust with ``headers`` in a file without a name.
+class SecretFile:
+    """An open file without a name that holds a target's headers: every process of a test reads it, again and again."""
+
+    def __init__(self, target: ScoringTarget) -> None:
+        with tempfile.TemporaryFile(buffering=0) as file:
+            self.descriptor = os.dup(file.fileno())
+        self.write(target)
+
+    def write(self, target: ScoringTarget) -> None:
+        """Replace what is there. A reader that meets it half written keeps what it has (``loadtests/auth.py``)."""
+        content = json.dumps({"headers": dict(target.headers), "in_clear": target.in_clear}).encode()
+        os.pwrite(self.descriptor, b"%08x\n%s\n" % (zlib.crc32(content), content), 0)
+
+    def close(self) -> None:
+        """Give it up; idempotent."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def start_locust(locustfile: Path, arguments: Sequence[str], secret: SecretFile) -> subprocess.Popen[str]:
+    """Start Locust, which reads its headers from ``secret``.
 
     Raises:
         PlatformError: the operating system does not start it.
     """
-    shared = _shared(json.dumps(dict(headers)).encode())
     try:
         return subprocess.Popen(
             [sys.executable, "-P", "-c", _CHILD, str(os.getpid()), "-f", str(locustfile), *arguments],
             cwd=locustfile.parent,  # Locust imports from, and reads settings in, its working directory
-            env={**_environment(), "DEPLOYER_LOAD_HEADERS_FD": str(shared)},
+            env={**_environment(), "DEPLOYER_LOAD_HEADERS_FD": str(secret.descriptor)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(shared,),
+            pass_fds=(secret.descriptor,),
             start_new_session=True,
             text=True,
             encoding="utf-8",
@@ -223,15 +244,6 @@ def start_locust(locustfile: Path, arguments: Sequence[str], headers: Mapping[st
             f"the load generator cannot be started: {exc.strerror} ({exc.filename})",
             hint="Check limits on processes, open files and memory.",
         ) from exc
-    finally:
-        os.close(shared)
-
-
-def _shared(content: bytes) -> int:
-    """Open a file without a name that holds ``content``: every process of a test reads it from its beginning."""
-    with tempfile.TemporaryFile(buffering=0) as file:
-        file.write(content)
-        return os.dup(file.fileno())
 
 
 HEADLESS = ("--headless", "--only-summary", "--loglevel", "WARNING")

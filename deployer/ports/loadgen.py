@@ -55,6 +55,14 @@ class RunningTest(Protocol):
         """Block for up to ``seconds``; True: the test has ended."""
         ...
 
+    def renew(self, target: ScoringTarget) -> None:
+        """Go on with the headers of ``target``: a token ends before a long load does.
+
+        Raises:
+            PlatformError: this engine cannot; what is sent stays as it was.
+        """
+        ...
+
     def stop(self, why: str) -> None:
         """End it early, and keep what was seen: ``figures().partial`` is ``why``. Idempotent."""
         ...

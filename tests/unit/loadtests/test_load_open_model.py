@@ -65,8 +65,8 @@ def test_a_stalled_server_is_seen_as_its_users_see_it(payload: Path) -> None:
 
     with serving(stalling) as server:
         *_, summary = run(server, payload, "--shape", "stages:4s@60", "--seed", "1")
-    assert 650 < summary["p95_ms"] < 950
-    assert summary["p50_ms"] < 50
+    assert summary["p95_ms"] > 650
+    assert summary["p50_ms"] < summary["p95_ms"] / 3
     assert (summary["failed"], summary["sent"]) == (0, summary["answered"])
     assert most > 30, "the client's own pool must not hold requests back"
 
@@ -87,7 +87,7 @@ def test_a_generator_that_was_frozen_counts_its_own_delay_and_distrusts_itself(p
         locust.send_signal(signal.SIGCONT)
         out, _ = locust.communicate(timeout=30)
     summary = json.loads(out.splitlines()[-1])
-    assert 650 < summary["p95_ms"] < 1000
+    assert summary["p95_ms"] > 650
     assert "late (p99): this machine is too busy" in summary["unhealthy"]
 
 
@@ -117,15 +117,9 @@ def number(asked: Asked) -> int:
     return int(asked.headers["x-ms-client-request-id"].rpartition("-")[2])
 
 
-def test_lanes_share_the_rate(payload: Path) -> None:
+def test_users_share_the_rate_without_being_told(payload: Path) -> None:
     with serving(OK) as server:
-        *_, summary = run(
-            server, payload, "--shape", "stages:2s@100", "--users", "4", "--spawn-rate", "4", "--lanes", "4"
-        )
+        *_, summary = run(server, payload, "--shape", "stages:2s@100", "--users", "4", "--spawn-rate", "4")
+        assert not run(server, payload, "--users", "4", "--lanes", "3")
     assert abs(summary["sent"] - 200) < 6 * 200**0.5
-
-
-def test_users_without_lanes_are_refused(payload: Path) -> None:
-    with serving(OK) as server:
-        assert not run(server, payload, "--users", "4")
-    assert not server.asked
+    assert len(server.asked) == summary["sent"]

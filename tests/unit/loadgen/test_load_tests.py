@@ -1,0 +1,289 @@
+"""Load tests as ``deployer`` runs them: real Locust processes against a server that counts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployer.errors import PlatformError
+from deployer.loadgen import process
+from deployer.loadgen.distributed import DistributedLoad
+from deployer.loadgen.local import LocalLoad
+from deployer.loadgen.process import LocustTest
+from deployer.loadtest.figures import Figures, Load
+from deployer.ports.loadgen import LoadTester
+from deployer.ports.platform import ScoringTarget
+from tests.unit.engine.scripted import Asked, reply, saying, serving
+
+KEY = "canary-secret-" + "7f3a"
+OK = saying(reply(200, {"predictions": [3]}))
+NOBODY = "http://127.0.0.1:9/score"
+
+pytestmark = pytest.mark.local
+
+
+@pytest.fixture
+def payload(tmp_path: Path) -> Path:
+    file = tmp_path / "one.json"
+    file.write_bytes(b'{"data": [[1]]}')
+    return file
+
+
+def target(url: str, key: str = KEY) -> ScoringTarget:
+    return ScoringTarget(url, {"Authorization": f"Bearer {key}"})
+
+
+def poisson(seconds: float, *, rps: float = 40, warm_up_s: float = 0, processes: int = 1) -> Load:
+    return Load("poisson", "constant", rps, seconds, warm_up_s=warm_up_s, processes=processes, seed=1, timeout_s=5)
+
+
+def statuses(figures: Figures) -> Counter[int]:
+    return sum((Counter(dict(window.statuses)) for window in figures.windows), Counter[int]())
+
+
+def begun(running: LocustTest) -> list[psutil.Process]:
+    parents = [psutil.Process(each.pid) for each in (running._process, *running._workers)]
+    return [each for parent in parents for each in (parent, *parent.children(True))]
+
+
+def are_gone(processes: list[psutil.Process]) -> bool:
+    return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes)
+
+
+def until(true: Callable[[], bool], within_s: float = 20.0) -> None:
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.05)
+
+
+def test_the_engines_are_load_testers() -> None:
+    testers: list[LoadTester] = [LocalLoad(), DistributedLoad()]
+    assert testers
+
+
+def test_two_processes_are_merged_request_by_request_and_the_warm_up_is_kept_apart(payload: Path) -> None:
+    with serving(OK) as server:
+        load = poisson(2, rps=60, warm_up_s=1, processes=2)
+        with LocalLoad().start(target(server.url), load, payload, keep_requests=True) as running:
+            processes = begun(running)
+            assert len(processes) == 3
+            assert not any(KEY in f"{each.cmdline()} {each.environ()}" for each in processes)
+            figures = running.figures()
+        assert are_gone(processes)
+    assert figures.partial is None
+    assert sum(window.sent for window in figures.windows) == len(server.asked)
+    assert statuses(figures) == {200: len(server.asked)}
+    assert [(window.start_s, window.is_warm_up) for window in figures.windows] == [(0, True), (1, False), (2, False)]
+    assert figures.requests is not None
+    measured = [window for window in figures.windows if not window.is_warm_up]
+    assert len(figures.requests.status) == sum(window.sent for window in measured)
+    exact = Counter(round(float(each), 1) for each in figures.requests.latency_ms)
+    assert exact == sum((Counter(dict(window.latencies_ms)) for window in measured), Counter[float]())
+    assert {asked.headers["authorization"] for asked in server.asked} == {f"Bearer {KEY}"}
+
+
+def test_a_lost_worker_makes_the_test_partial_and_the_others_go_on(payload: Path) -> None:
+    with serving(OK) as server:
+        load = Load("constant", "constant", 40, 6, seed=1)
+        with DistributedLoad(workers=2).start(target(server.url), load, payload) as running:
+            processes = begun(running)
+            running.wait(1.5)
+            os.kill(running._workers[0].pid, signal.SIGKILL)
+            figures = running.figures()
+        assert are_gone(processes)
+    assert figures.partial == "1 of the load generator's workers were lost"
+    assert 19 <= figures.windows[-1].sent <= 21, "half the rate is left"
+
+
+@pytest.mark.slow
+def test_the_master_listens_where_it_is_told_to_alone(payload: Path) -> None:
+    with serving(OK) as server, DistributedLoad(workers=1).start(target(server.url), poisson(30), payload) as running:
+        listening = [
+            connection.laddr
+            for each in begun(running)
+            for connection in each.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert {address.ip for address in listening} == {"127.0.0.1"}
+        running.stop("enough")
+        assert running.figures().partial == "enough"
+
+
+@pytest.mark.slow
+def test_workers_that_do_not_join_are_not_waited_for_without_end(payload: Path) -> None:
+    children = set(psutil.Process().children())
+    engine = DistributedLoad(workers=2, local_workers=1, join_s=4)
+    with (
+        pytest.raises(PlatformError, match="Gave up waiting for workers"),
+        engine.start(target(NOBODY), poisson(5), payload),
+    ):
+        pytest.fail("it started")
+    assert set(psutil.Process().children()) <= children
+
+
+@pytest.mark.slow
+def test_every_kind_of_failure_has_its_number(payload: Path) -> None:
+    answers = [
+        reply(200, {}),
+        reply(401, {}),
+        reply(429, {"error": "Too many pending requests"}),
+        reply(429, {"error": "Rate-limiting: too many requests a second"}),
+        reply(503, {}),
+        b"",
+    ]
+    turn = iter(range(10**6))
+    with serving(lambda sock, _: sock.sendall(answers[next(turn) % 6])) as server:
+        with LocalLoad().start(target(server.url), poisson(3), payload) as running:
+            figures = running.figures()
+        found = statuses(figures)
+    assert figures.partial is None
+    assert set(found) == {200, 401, 429, 1429, 503, 0}
+    assert max(found.values()) - min(found.values()) <= 1
+    assert sum(found.values()) == len(server.asked)
+
+
+@pytest.mark.slow
+def test_nobody_answers(payload: Path) -> None:
+    with LocalLoad().start(target(NOBODY), poisson(2), payload) as running:
+        figures = running.figures()
+    assert set(statuses(figures)) == {0}
+    assert not any(window.latencies_ms for window in figures.windows)
+
+
+@pytest.mark.slow
+def test_a_target_that_dies_in_the_middle_leaves_its_answers_and_then_none(payload: Path) -> None:
+    with serving(OK) as server, LocalLoad().start(target(server.url), poisson(6, rps=20), payload) as running:
+        until(lambda: len(server.asked) > 30)
+        alive = len(server.asked)
+        server_down(server.port)
+        figures = running.figures()
+    found = statuses(figures)
+    assert figures.partial is None
+    assert found[200] >= alive
+    assert set(figures.windows[-1].statuses) == {0}
+
+
+def server_down(port: int) -> None:
+    """Close the listener, as a killed server's is."""
+    for connection in psutil.Process().net_connections("tcp"):
+        if connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+            listener = socket.socket(fileno=os.dup(connection.fd))
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_test_that_is_stopped_keeps_what_was_seen(payload: Path, processes: int) -> None:
+    with serving(OK) as server:
+        with LocalLoad().start(target(server.url), poisson(60, processes=processes), payload) as running:
+            started = begun(running)
+            until(lambda: sum(window.sent for window in running.progress().windows) > 50)
+            assert running.progress().partial == "running"
+            running.stop("interrupted by SIGINT")
+            running.stop("again")
+            figures = running.figures()
+        assert are_gone(started)
+    assert figures.partial == "interrupted by SIGINT"
+    assert len(server.asked) - 5 <= sum(window.sent for window in figures.windows) <= len(server.asked)
+
+
+@pytest.mark.slow
+def test_a_generator_that_is_killed_or_hangs_leaves_what_it_recorded(
+    payload: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "SILENT_S", 2.0)
+    monkeypatch.setattr(process, "STOP_S", 0.5)
+    for number, said in ((signal.SIGKILL, "ended by itself (exit code -9)"), (signal.SIGSTOP, "generator hung")):
+        with serving(OK) as server, LocalLoad().start(target(server.url), poisson(60), payload) as running:
+            until(lambda: sum(window.sent for window in running.progress().windows) > 20)
+            os.kill(running._process.pid, number)
+            figures = running.figures()
+        assert said in (figures.partial or "")
+        assert statuses(figures)[200] > 20
+
+
+@pytest.mark.slow
+def test_a_generator_that_is_too_slow_says_so(payload: Path) -> None:
+    with serving(OK) as server, LocalLoad().start(target(server.url), poisson(4), payload) as running:
+        until(lambda: len(server.asked) > 20)
+        os.kill(running._process.pid, signal.SIGSTOP)
+        time.sleep(1)
+        os.kill(running._process.pid, signal.SIGCONT)
+        figures = running.figures()
+    assert "this machine is too busy" in (figures.health.problem or "")
+    assert figures.health.lag_p99_ms > 500
+
+
+@pytest.mark.slow
+def test_a_new_token_is_sent_from_about_the_next_second_on(payload: Path) -> None:
+    with serving(OK) as server, LocalLoad().start(target(server.url), poisson(30), payload) as running:
+        until(lambda: len(server.asked) > 10)
+        running.renew(target(server.url, "renewed"))
+        until(lambda: server.asked[-1].headers["authorization"] == "Bearer renewed")
+        running.stop("enough")
+
+
+@pytest.mark.slow
+def test_a_closed_loop_keeps_as_many_in_flight_as_asked(payload: Path) -> None:
+    busy, most = 0, 0
+
+    def slowly(sock: socket.socket, _asked: Asked) -> None:
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        time.sleep(0.05)
+        busy -= 1
+        sock.sendall(reply(200, {}))
+
+    with serving(slowly) as server:
+        load = Load("closed", "closed", 0, 2, concurrency=3)
+        with LocalLoad().start(target(server.url), load, payload) as running:
+            figures = running.figures()
+    assert most == 3
+    assert figures.partial is None
+    assert statuses(figures)[200] > 30
+
+
+@pytest.mark.slow
+def test_arrivals_are_repeated_from_a_parquet_recording(payload: Path, tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    times = [1.0, 1.1, 1.5, 2.6]
+    micros = pa.array([round(t * 1e6) for t in times], pa.timestamp("us", "UTC"))
+    parquet.write_table(pa.table({"timestamp": micros}), tmp_path / "trace.parquet")
+    load = Load("replay", "constant", 0, 5, replay=str(tmp_path / "trace.parquet"))
+    with serving(OK) as server, LocalLoad().start(target(server.url), load, payload, keep_requests=True) as running:
+        figures = running.figures()
+    assert figures.requests is not None
+    assert figures.requests.arrival_s.tolist() == pytest.approx([0, 0.1, 0.5, 1.6])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("none.json", None, "No such file"),
+        ("empty.json", "", "holds no request"),
+        ("odd.schema.json", '{"type": "string", "pattern": "a"}', "give samples instead"),
+    ],
+)
+def test_a_payload_that_cannot_be_sent_is_said_before_anything_is(
+    tmp_path: Path, name: str, content: str | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with (
+        pytest.raises(PlatformError, match=said),
+        LocalLoad().start(target(NOBODY), poisson(5), tmp_path / name),
+    ):
+        pytest.fail("it started")
+    assert not [child for child in psutil.Process().children() if "locust" in " ".join(child.cmdline())]
