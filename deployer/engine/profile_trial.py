@@ -14,6 +14,7 @@ from deployer.engine.site import Site
 from deployer.errors import PlatformError, TransientError
 from deployer.loadtest.figures import Figures, Load
 from deployer.manifest.profile import ProfileSpec
+from deployer.manifest.schema import Slo
 from deployer.ports.loadgen import LoadTester
 from deployer.ports.platform import ScoringTarget
 from deployer.profile.trials import Probe, Seen
@@ -59,6 +60,11 @@ class Trials:
         self._client = client or ScoringClient()
         self._seed = seed
         self._sent = 0
+
+    @property
+    def slo(self) -> Slo:
+        """What trials are judged by."""
+        return self._spec.profile.slo
 
     def first_request(self, name: str) -> str | None:
         """Send one request; say why the deployment cannot be measured, None when it answers as it should.

@@ -11,15 +11,19 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+import numpy as np
+
 from deployer.engine.profile_stand import BudgetSpentError, InterruptedByError, NotStartingError, Stand
 from deployer.engine.profile_trial import Trials, Tried, refused_everywhere
 from deployer.engine.site import Site
 from deployer.errors import ExitCode, PlatformError
-from deployer.loadtest.figures import Figures
+from deployer.loadtest.figures import Window
 from deployer.manifest.configuration import Configuration
+from deployer.manifest.schema import Slo
 from deployer.profile.advice import Advice, Ask, Search
 from deployer.profile.ledger import Ledger
 from deployer.profile.progress import tally
+from deployer.profile.targets import shares, targets_of
 from deployer.profile.trials import Probe
 
 UNHEALTHY_MAX = 2
@@ -68,10 +72,12 @@ class TrialRecord:
     problem: str | None
     """Why it was not used; None: it was."""
     stopped: str | None
-    deployment_at_s: float
-    """When it began, in seconds from the start of the profile."""
-    figures: Figures | None = field(repr=False, default=None)
-    """Second by second, of the last confirmation of each configuration."""
+    began_s: float
+    """In seconds from the start of the profile."""
+    violation: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Share of bad requests over the share allowed, by target (1: just met); of open trials."""
+    timeline: Sequence[tuple[float, int, int, float | None]] = field(repr=False, default=())
+    """Second, requests sent, failed, p95 in ms; of open trials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +233,7 @@ class Profiler:
         return "the budget is used up" if self._ledger.left_s(self._site.clock.now()) <= 0 else None
 
     def _keep(self, configuration: Configuration, probe: Probe, tried: Tried, began_s: float) -> None:
-        record = record_of(configuration, probe, tried, began_s)
+        record = record_of(configuration, probe, tried, began_s, self._trials.slo)
         self._records.append(record)
         self._listener.on_trial(record)
         if tried.stopped is not None:  # what was cut short by us says little about the configuration
@@ -263,31 +269,42 @@ class Profiler:
         )
 
 
-def record_of(configuration: Configuration, probe: Probe, tried: Tried, began_s: float) -> TrialRecord:
+def record_of(configuration: Configuration, probe: Probe, tried: Tried, began_s: float, slo: Slo) -> TrialRecord:
     """Sum a trial up."""
-    seen = tried.seen
-    statuses: dict[int, int] = {}
-    for each in seen.status.tolist():
-        statuses[each] = statuses.get(each, 0) + 1
-    latencies = sorted(seen.latency_ms[seen.status > 0].tolist())
-
-    def quantile(share: float) -> float | None:
-        return latencies[min(int(share * len(latencies)), len(latencies) - 1)] if latencies else None
-
+    seen, health = tried.seen, tried.figures.health
+    statuses = {int(status): int(n) for status, n in zip(*np.unique(seen.status, return_counts=True), strict=True)}
+    answered = seen.latency_ms[seen.status > 0]
+    p50, p95, p99 = (float(np.quantile(answered, q)) if answered.size else None for q in (0.5, 0.95, 0.99))
+    is_open = probe.kind == "open"
+    bad = (seen.status < 200) | (seen.status > 299)
+    targets = targets_of(slo)
+    over = shares(seen.latency_ms / 1000, bad, targets) if is_open and seen.status.size else ()
     return TrialRecord(
         configuration,
         probe,
         seen.seconds,
         len(seen.status),
-        sum(n for status, n in statuses.items() if not 200 <= status < 300),
-        quantile(0.5),
-        quantile(0.95),
-        quantile(0.99),
+        int(np.count_nonzero(bad)),
+        p50,
+        p95,
+        p99,
         statuses,
-        tried.figures.health.lag_p99_ms,
-        tried.figures.health.cpu_pct,
+        health.lag_p99_ms,
+        health.cpu_pct,
         tried.health,
         tried.stopped,
         began_s,
-        tried.figures if probe.kind == "open" else None,
+        {target.name: float(share) for target, share in zip(targets, over, strict=False)},
+        tuple(_second(window) for window in tried.figures.windows) if is_open else (),
     )
+
+
+def _second(window: Window) -> tuple[float, int, int, float | None]:
+    failed = sum(n for status, n in window.statuses.items() if not 200 <= status < 300)
+    left, p95 = 0.95 * sum(window.latencies_ms.values()), None
+    for ms, n in sorted(window.latencies_ms.items()):
+        left -= n
+        if left <= 0:
+            p95 = ms
+            break
+    return window.start_s, window.sent, failed, p95

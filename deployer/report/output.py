@@ -52,6 +52,11 @@ class Output:
             self.console.print(Text(plain(text), style=style), soft_wrap=not self.is_live)
         self._finish()
 
+    def say(self, text: str) -> None:
+        """Print what comes before a result; nothing with JSON."""
+        if not self.as_json:
+            self.console.print(Text(plain(text)), soft_wrap=not self.is_live)
+
     def drawing(self, drawn: RenderableType) -> None:
         """Print something drawn: as wide as the terminal, WIDTH columns elsewhere."""
         if self._stdout.isatty():

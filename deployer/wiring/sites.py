@@ -21,7 +21,7 @@ from deployer.engine.site import Notes
 from deployer.errors import ManifestError, UsageError
 from deployer.manifest.load import RolloutSpec
 from deployer.manifest.schema import NAME_PATTERN, PlatformType
-from deployer.ports.inspection import Caretaker, Check, CheckState, Inspector
+from deployer.ports.inspection import Caretaker, Check, CheckState, Inspector, Price
 from deployer.ports.platform import Platform
 from deployer.ports.telemetry import Telemetry
 from deployer.rollout.model import Plan
@@ -61,6 +61,8 @@ class Reached:
     """Of an endpoint on Azure that was reached by name."""
     on_plan: Callable[[Plan], None] = lambda _: None
     """Is told of the plan that is carried out."""
+    price: Callable[[str], Price | None] = lambda _: None
+    """Asks what an instance of a type costs there; None: nobody says."""
 
     @property
     def platform(self) -> str:
@@ -211,7 +213,7 @@ def _azure(endpoint: str, place: Place, spec: RolloutSpec | None) -> Reached:
     folder = (place.platform.value, place.workspace, endpoint)
     site = replace(_site(endpoint, made.platform, made.telemetry, folder, clock, signals), notes=notes)
     where = None if spec else place
-    reached = Reached(site, spec, signals, place.platform, made.inspector, made.caretaker, where)
+    reached = Reached(site, spec, signals, place.platform, made.inspector, made.caretaker, where, price=made.price)
     return replace(reached, on_plan=made.watch.see) if made.watch else reached
 
 

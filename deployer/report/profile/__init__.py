@@ -1,0 +1,1 @@
+"""A profile told: as a record, in words, as JUnit XML, as a page, and while it runs."""

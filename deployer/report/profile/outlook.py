@@ -1,0 +1,31 @@
+"""What a profile may take, said before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deployer.manifest.configuration import Configuration
+from deployer.manifest.profile import ProfileSpec
+from deployer.manifest.quantities import format_duration
+from deployer.profile.pricing import PriceTag
+from deployer.report.profile.text import slo_words
+
+
+def outlook_text(spec: ProfileSpec, prices: Mapping[Configuration, PriceTag]) -> str:
+    """Say what will be tried where, and at most how long and for how much."""
+    profile, count = spec.profile, len(spec.configurations)
+    costs = [prices[each].usd_per_hour * each.instance_count for each in spec.configurations]
+    sources = dict.fromkeys(f"{each.instance_type or 'an instance'}: {prices[each]}" for each in spec.configurations)
+    budget = f"at most {format_duration(profile.budget.time)}"
+    if profile.budget.usd is not None:
+        budget += f" and ${profile.budget.usd:,.2f}"
+    said = [
+        f"{count} candidates on test endpoint {spec.endpoint.name} ({profile.platform.type.value}), one at a time, "
+        f"${min(costs):,.4g} to ${max(costs):,.4g} an hour each.",
+        f"Wanted: {spec.rate:g} rps (peak {profile.peak_rps:g} and headroom) within "
+        f"{slo_words(profile.slo.model_dump(mode='json', exclude_none=True))}.",
+        f"It takes {budget}; everything that is made is removed at the end.",
+    ]
+    if profile.platform.type.value != "local":
+        said += [f"  {each}" for each in sources]
+    return "\n".join(said)

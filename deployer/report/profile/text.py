@@ -1,0 +1,132 @@
+"""A profile in words: before it starts, as its result, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deployer.manifest.quantities import format_duration, format_share
+from deployer.report.words import plain
+
+SHOWN = 12
+"""Candidates that the terminal shows; the report has all."""
+
+
+def headline(record: Mapping[str, Any]) -> str:
+    """The verdict in one line: what carries how much, for how much."""
+    best = chosen(record)
+    if best is None:
+        return (
+            f"No candidate is known to carry {record['rate']:g} rps within {slo_words(record['slo'])}{_partial(record)}"
+        )
+    return (
+        f"{best['name']}: carries {best['sustainable_rps']:g} rps [{best['lower']:g}-{best['upper']:g}] "
+        f"within {slo_words(record['slo'])} at ${best['usd_per_hour']:g} an hour{_partial(record)}"
+    )
+
+
+def chosen(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The candidate that is recommended; None: none is."""
+    best = record["recommended"]
+    if best is None:
+        return None
+    return next(each for each in record["candidates"] if each["config"] == best["config"])
+
+
+def _partial(record: Mapping[str, Any]) -> str:
+    return "" if record["result"] == "complete" else f" (partial: {record['result']})"
+
+
+def slo_words(slo: Mapping[str, Any]) -> str:
+    """``p95 <= 300ms, errors <= 1%``."""
+    latency: Mapping[str, float] = slo.get("latency") or {}
+    said = [f"{name} <= {format_duration(seconds)}" for name, seconds in latency.items()]
+    if slo.get("error_rate") is not None:
+        said.append(f"errors <= {format_share(slo['error_rate'])}")
+    return ", ".join(said)
+
+
+def text_of(record: Mapping[str, Any]) -> str:
+    """The whole result as plain text."""
+    lines = [headline(record), f"  {record['text']}"]
+    lines += [f"  {line}" for line in candidate_lines(record["candidates"])]
+    best = record["recommended"]
+    if best is not None:
+        patch = best["patch"].rstrip().split("\n") if best["patch"] else ["(the deployment has it already)"]
+        lines += ["  deployment:", *(f"    {line}" for line in patch)]
+        if best["minimum_in_production"] is not None:
+            lines.append(
+                f"  autoscale: at least {best['minimum_in_production']} instances in production; one more above "
+                f"{best['scale_out_above_rps_per_instance']:g} rps an instance (80 % of {best['rps_per_instance']:g})"
+            )
+    lines += [f"  note: {note}" for note in record["notes"]]
+    lines.append(
+        f"  {format_duration(record['spent']['seconds'])} ({format_duration(record['load_seconds'])} of load), "
+        f"${record['spent']['usd']:.2f} spent"
+    )
+    if record["left_over"]:
+        lines.append(f"  STILL THERE: {record['left_over']}")
+    if record["report"]:
+        lines.append(f"  report: {record['report']}")
+    return "\n".join(plain(line) for line in lines)
+
+
+def candidate_lines(candidates: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Candidates in columns, those of which something is known first."""
+    known = sorted(candidates, key=lambda each: (each["sustainable_rps"] is None, each["usd_per_hour"]))
+    if not known:
+        return []
+    width = max(len(each["name"]) for each in known[:SHOWN])
+    lines = [
+        f"{each['name']:<{width}}  ${each['usd_per_hour']:<8g} {rate_words(each)}{_because(each)}"
+        for each in known[:SHOWN]
+    ]
+    left = len(known) - SHOWN
+    return [*lines, f"and {left} more: see the report"] if left > 0 else lines
+
+
+def rate_words(candidate: Mapping[str, Any]) -> str:
+    """``50 rps [48-52], measured``."""
+    if candidate["sustainable_rps"] is None:
+        return "not tried"
+    if candidate["infeasible"]:
+        return "infeasible"
+    kind = "measured" if candidate["measured"] else "predicted"
+    interval = f"[{candidate['lower']:g}-{candidate['upper']:g}]"
+    return f"{candidate['sustainable_rps']:g} rps {interval}, {kind}"
+
+
+def _because(candidate: Mapping[str, Any]) -> str:
+    return f": {candidate['why']}" if candidate["why"] else ""
+
+
+def markdown_of(record: Mapping[str, Any]) -> str:
+    """The result as Markdown, for a step summary or a comment."""
+    lines = [
+        f"### Profile {cell(record['name'])}: {cell(headline(record))}",
+        "",
+        cell(record["text"]),
+        "",
+        "| candidate | rps within the slo | 90 % interval | USD an hour | known how | why not |",
+        "|---|---:|---|---:|---|---|",
+    ]
+    for each in record["candidates"]:
+        rps = "" if each["sustainable_rps"] is None else f"{each['sustainable_rps']:g}"
+        interval = "" if each["sustainable_rps"] is None else f"{each['lower']:g} - {each['upper']:g}"
+        kind = "not tried" if each["sustainable_rps"] is None else "measured" if each["measured"] else "predicted"
+        why = cell(each["why"]) or "**recommended**"
+        lines.append(f"| {cell(each['name'])} | {rps} | {interval} | {each['usd_per_hour']:g} | {kind} | {why} |")
+    best = record["recommended"]
+    if best is not None and best["patch"]:
+        lines += ["", "```yaml", plain(best["patch"]).rstrip(), "```"]
+    if record["left_over"]:
+        lines += ["", f"**Still there:** {cell(record['left_over'])}"]
+    return "\n".join(lines) + "\n"
+
+
+def cell(text: str) -> str:
+    """A text that a Markdown table shows as it is."""
+    harmless = plain(text).replace("\\", "\\\\").replace("\n", " ")
+    for mark in "|*_`[]<>#":
+        harmless = harmless.replace(mark, f"\\{mark}")
+    return harmless

@@ -1,0 +1,238 @@
+"""Profiles, wired: the test endpoint, prices, the load generator, and where results are kept."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployer.engine.profile_stand import Stand, require_test_endpoint
+from deployer.engine.profile_trial import Trials
+from deployer.engine.profiler import Ending, Listener, Profiler
+from deployer.engine.site import Site
+from deployer.errors import ManifestError, PlanError, StoreError
+from deployer.manifest.configuration import Configuration
+from deployer.manifest.load import RolloutSpec
+from deployer.manifest.profile import ProfileSpec
+from deployer.manifest.schema import PlatformType
+from deployer.manifest.sources import digest_of
+from deployer.ports.inspection import Price
+from deployer.ports.loadgen import LoadTester
+from deployer.profile import lock as locks
+from deployer.profile.cheapest import CheapestSearch
+from deployer.profile.ledger import Ledger
+from deployer.profile.patch import patched
+from deployer.profile.pricing import PriceTag, own_price
+from deployer.report.profile.junit import junit_of
+from deployer.report.profile.record import Outcome, record_of
+from deployer.report.profile.text import markdown_of
+from deployer.wiring.checks import profile as load_profile
+from deployer.wiring.sites import Reached, home
+from deployer.wiring.sites import reach as reach_endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ReachedProfile:
+    """A profile and the test endpoint it is for."""
+
+    spec: ProfileSpec
+    reached: Reached
+    prices: dict[Configuration, PriceTag]
+    """Of one instance of each configuration."""
+
+    @property
+    def site(self) -> Site:
+        """The test endpoint."""
+        return self.reached.site
+
+    def usd_per_hour(self, configuration: Configuration) -> float:
+        """Price of the whole configuration."""
+        return self.prices[configuration].usd_per_hour * configuration.instance_count
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A profile that has ended."""
+
+    outcome: Outcome
+    record: dict[str, Any]
+    changed: str | None
+    """The deployment file that was written; None: none was."""
+
+
+def reach(path: Path) -> ReachedProfile:
+    """Load a profile, reach its endpoint, look up prices. Changes nothing.
+
+    Raises:
+        InvalidManifestError: the profile is wrong.
+        PlanError: a price is not to be had, or the endpoint is not one for this.
+    """
+    spec = load_profile(path)
+    place = spec.profile.platform
+    where = {
+        "platform": place.type.value,
+        "subscription": place.subscription_id,
+        "resource_group": place.resource_group,
+        "workspace": place.workspace,
+        "cloud": None if place.type is PlatformType.LOCAL else place.cloud,
+    }
+    reached = reach_endpoint(spec.endpoint.name, where=where)
+    require_test_endpoint(reached.site.platform.observe())
+    known: dict[str, Price | None] = {}
+    prices = {each: _price(each, spec, reached.price, known) for each in spec.configurations}
+    return ReachedProfile(spec, reached, prices)
+
+
+def _price(
+    configuration: Configuration,
+    spec: ProfileSpec,
+    ask: Callable[[str], Price | None],
+    known: dict[str, Price | None],
+) -> PriceTag:
+    given = own_price(configuration, spec.profile.platform.type, spec.profile.prices)
+    if given is not None:
+        return given
+    instance_type = configuration.instance_type or ""
+    if instance_type not in known:
+        known[instance_type] = ask(instance_type)
+    found = known[instance_type]
+    if found is None:
+        raise PlanError(
+            f"nobody says what {instance_type} costs", hint=f"Add `prices: {{{instance_type}: <USD per hour>}}`."
+        )
+    return PriceTag(found.usd_per_hour, found.source, found.as_of)
+
+
+def new_id(site: Site) -> str:
+    """Name a profile by its start."""
+    return f"{site.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+
+
+def run(
+    asked: ReachedProfile,
+    tester: LoadTester,
+    listener: Listener,
+    *,
+    write: bool = False,
+    report: Path | None = None,
+    junit: Path | None = None,
+    seed: int = 1,
+) -> Ran:
+    """Carry a profile out, write its report and lock, and the deployment file when that is wanted.
+
+    Raises:
+        PlanError: refused. Nothing was changed.
+    """
+    spec, site = asked.spec, asked.site
+    profile, started = spec.profile, site.clock.now()
+    ledger = Ledger(started, profile.budget.time, profile.budget.usd)
+    search = CheapestSearch(
+        spec.configurations, lambda each: asked.prices[each].usd_per_hour, profile.slo, spec.rate, seed=seed
+    )
+    stand = Stand(site, spec, ledger, asked.usd_per_hour, listener.on_note)
+    trials = Trials(site, spec, tester, seed=seed)
+    profile_id = new_id(site)
+    done = Profiler(site, stand, trials, search, ledger, listener).run()
+    outcome = Outcome(profile_id, started, spec, done, asked.prices)
+    record = record_of(outcome)
+    page = report or home().joinpath("reports", f"profile-{profile_id}.html")
+    record["report"] = str(page)
+    _keep(page, record, junit)
+    changed = None
+    if done.ending is Ending.COMPLETE and done.advice.recommended is not None:
+        put(spec.path.parent / locks.NAME, locks.to_json(_lock(outcome, record)))
+        changed = _write_deployment(spec, done.advice.recommended) if write else None
+    return Ran(outcome, record, changed)
+
+
+def _keep(page: Path, record: dict[str, Any], junit: Path | None) -> None:
+    import json  # noqa: PLC0415
+
+    from deployer.report.profile.page import page_of  # noqa: PLC0415 - Jinja is slow to import
+
+    put(page, page_of(record))
+    put(page.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+    if junit is not None:
+        put(junit, junit_of(record))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with suppress(OSError), Path(summary).open("a", encoding="utf-8") as file:
+            file.write(markdown_of(record))
+
+
+def put(path: Path, text: str) -> None:
+    """Write a file whole or not at all; the mode of one that exists stays.
+
+    Raises:
+        StoreError: it cannot be written. What was there is there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        target = path.resolve()
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", dir=target.parent, delete=False) as file:
+            file.write(text)
+        Path(file.name).chmod(mode)
+        Path(file.name).replace(target)
+    except OSError as exc:
+        raise StoreError(f"cannot write {path}: {exc.strerror or exc}", hint="Look at its folder.") from exc
+
+
+def _write_deployment(spec: ProfileSpec, configuration: Configuration) -> str:
+    path = spec.deployment.path
+    if path is None:
+        raise ManifestError(
+            "the deployment stands in the profile: it has no file to write", hint="Copy the patch, or use a file."
+        )
+    with path.open(encoding="utf-8", newline="") as file:
+        before = file.read()
+    after = patched(before, configuration)
+    if after != before:
+        put(path, after)
+    return str(path)
+
+
+def _lock(outcome: Outcome, record: dict[str, Any]) -> locks.Lock:
+    spec, advice = outcome.spec, outcome.done.advice
+    best = next(each for each in advice.answers if each.configuration == advice.recommended)
+    capacity = best.capacity
+    count = best.configuration.instance_count
+    rps, lower, upper = (capacity.sustainable_rps, capacity.lower, capacity.upper) if capacity else (0.0, 0.0, 0.0)
+    return locks.Lock(
+        profile=spec.profile.name,
+        made_at=outcome.started_at.isoformat(timespec="seconds"),
+        platform=spec.profile.platform.type.value,
+        **locks.identity_of(spec.deployment),
+        configuration=best.configuration.record(),
+        slo=locks.slo_record(spec.profile.slo),
+        peak_rps=spec.profile.peak_rps,
+        headroom=spec.profile.headroom,
+        sustainable_rps=float(f"{rps:.4g}"),
+        lower=float(f"{lower:.4g}"),
+        upper=float(f"{upper:.4g}"),
+        rps_per_instance=float(f"{rps / count:.4g}"),
+        usd_per_hour=best.usd_per_hour,
+        result=digest_of({key: value for key, value in record.items() if key != "report"}),
+    )
+
+
+def find_lock(spec: RolloutSpec) -> locks.Lock | None:
+    """The lock beside a manifest, or beside the deployment file that it names; None: there is none that can be read."""
+    folders = [spec.path.parent, *([spec.deployment.path.parent] if spec.deployment.path else [])]
+    for folder in dict.fromkeys(folders):
+        with suppress(OSError, UnicodeDecodeError):
+            return locks.from_json((folder / locks.NAME).read_text(encoding="utf-8"))
+    return None
+
+
+def departures(spec: RolloutSpec) -> tuple[str, ...]:
+    """Say in what a manifest departs from what was measured; empty when it does not, or nothing was measured."""
+    lock = find_lock(spec)
+    if lock is None:
+        return ()
+    found = locks.departures(lock, spec.deployment, spec.manifest.platform.type, spec.manifest.slo)
+    return tuple(f"{locks.NAME}: {each}" for each in found)
