@@ -162,8 +162,10 @@ class DeploymentWrite:
                 return
             if found and state_of(found) != "deleting" and (asked is None or asked.has_passed):
                 with resource.lock:
-                    require_idle(resource.require(), name)
-                    asked = Deadline(resource.clock, ASK_AGAIN_S) if self._try_delete(name) else None
+                    endpoint = resource.require()
+                    if state_of(endpoint) not in BUSY:  # what a change under way makes of traffic does not show yet
+                        require_idle(endpoint, name)
+                        asked = Deadline(resource.clock, ASK_AGAIN_S) if self._try_delete(name) else None
             if deadline.has_passed:
                 raise PlatformError(
                     f"deployment {name} is still there {GONE_S:g} s after it was to be deleted",

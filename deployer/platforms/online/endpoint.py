@@ -210,7 +210,7 @@ class OnlineEndpoint:
     def scale_deployment(self, name: str, instances: int) -> None:
         """Set the number of instances, and the least that autoscale rules keep."""
         self._read = None
-        endpoint = self._resource.require()
+        endpoint = self._resource.require() if instances else self._resource.settled()
         live = {**shares(endpoint, "traffic"), **shares(endpoint, "mirrorTraffic")}
         has_traffic = name.lower() in {each.lower() for each in live}
         if self.kind.has_monitor_autoscale and not instances and not has_traffic:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from deployer.cloud.arm import Arm
 from deployer.cloud.clouds import Workspace
-from deployer.errors import DeniedError, NotFoundError, PlatformError, TransientError
+from deployer.errors import ConflictError, DeniedError, NotFoundError, PlatformError, TransientError
 from deployer.ports.clock import Clock
 
 API = "2024-10-01"
@@ -117,6 +117,23 @@ class EndpointResource:
                 f"there is no online endpoint {self.name} in workspace {self.workspace.name}",
                 hint="Check the name and the workspace, or let a rollout create it.",
             )
+        return found
+
+    def settled(self) -> dict[str, Any]:
+        """Read the endpoint once no change of it is under way: what one will make of traffic does not show before.
+
+        Raises:
+            NotFoundError: it does not exist.
+            ConflictError: it stays busy for ``BUSY_S``.
+        """
+        deadline = Deadline(self.clock, BUSY_S)
+        while state_of(found := self.require()) in BUSY:
+            if deadline.has_passed:
+                raise ConflictError(
+                    f"endpoint {self.name} stays {state_of(found)}",
+                    hint="Look in the portal for the operation that keeps it busy, then run it again.",
+                )
+            deadline.pause(POLL_S)
         return found
 
     def look(self) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from deployer.platforms.managed import ManagedPlatform
 from deployer.platforms.online.specification import recorded
 from deployer.ports.platform import Deployment, DeploymentSpec, DeploymentState
 from tests.doubles.arm_script import Answer, Asked
-from tests.doubles.arm_service import Azure
+from tests.doubles.arm_service import ENDPOINT, Azure
 
 DIGEST, OTHER = "a" * 64, "b" * 64
 
@@ -468,6 +469,46 @@ def test_traffic_that_comes_back_just_before_stops_the_deletion(stage: Stage) ->
     with pytest.raises(ConflictError):
         stage.platform.delete_deployment("green")
     assert stage.service.calls("DELETE", "deployment") == []
+
+
+def taking(stage: Stage, traffic: dict[str, int]) -> None:
+    """Somebody else's change of traffic is under way; what it will be does not show yet."""
+    assert stage.service.endpoint is not None
+    body = copy.deepcopy(stage.service.endpoint)
+    body["properties"]["traffic"] = traffic
+    stage.azure.arm.put(ENDPOINT, "v", {key: body[key] for key in ("location", "tags", "identity", "properties")})
+
+
+def test_a_deletion_waits_for_a_change_of_traffic_and_does_not_take_what_it_gives_traffic_to(stage: Stage) -> None:
+    stage.service.add("green")
+    taking(stage, {"green": 100})
+    with pytest.raises(ConflictError, match="has 100 % of live traffic"):
+        stage.platform.delete_deployment("green")
+    assert set(stage.service.deployments) == {"blue", "green"}
+    assert stage.service.calls("DELETE", "deployment") == []
+
+
+def test_scaling_down_waits_for_a_change_of_traffic_too(stage: Stage) -> None:
+    stage.service.add("green")
+    taking(stage, {"green": 100})
+    with pytest.raises(ConflictError, match="has traffic"):
+        stage.platform.scale_deployment("green", 0)
+    assert stage.service.deployments["green"]["sku"]["capacity"] == 1
+
+
+def test_an_endpoint_that_stays_busy_is_told(stage: Stage) -> None:
+    stage.service.add("green")
+    stage.service.takes_s = 1000.0
+    taking(stage, {"blue": 100})
+    with pytest.raises(ConflictError, match="stays updating"):
+        stage.platform.scale_deployment("green", 0)
+
+
+def test_a_deletion_goes_on_when_the_change_leaves_it_without_traffic(stage: Stage) -> None:
+    stage.service.add("green")
+    taking(stage, {"blue": 100})
+    stage.platform.delete_deployment("green")
+    assert set(stage.service.deployments) == {"blue"}
 
 
 def test_a_deletion_that_never_ends_is_told_and_not_repeated_for_ever(stage: Stage) -> None:
