@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 Z95 = 1.6448536269514722
 """One-sided 95 %."""
 CONFIDENCE = 0.95
 """Of every bound, one-sided: an interval of both holds the truth in 90 % of runs."""
 _TINY = 1e-300
-_STEPS = 300
 
 
 def beta_below(x: float, a: float, b: float) -> float:
@@ -28,17 +28,18 @@ def beta_below(x: float, a: float, b: float) -> float:
 
 def _fraction(x: float, a: float, b: float) -> float:
     c, d = 1.0, 1 / _away(1 - (a + b) * x / (a + 1))
-    value = d
-    for m in range(1, 10_000):
+    value, step = d, 0.0
+    m = 0
+    while abs(step - 1) > 1e-13:
+        m += 1
         for top in (
             m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
             -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
         ):
             d = 1 / _away(1 + top * d)
             c = _away(1 + top / c)
-            value *= c * d
-        if abs(c * d - 1) < 1e-13:
-            break
+            step = c * d
+            value *= step
     return value
 
 
@@ -47,12 +48,9 @@ def _away(value: float) -> float:
 
 
 def _solved(is_below: Callable[[float], bool], low: float, high: float) -> float:
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        if not low < middle < high:
-            break
+    while low < (middle := (low + high) / 2) < high:
         low, high = (middle, high) if is_below(middle) else (low, middle)
-    return (low + high) / 2
+    return middle
 
 
 def upper_share(bad: float, n: float) -> float:
@@ -72,6 +70,17 @@ def lower_share(bad: float, n: float) -> float:
     return _solved(lambda x: beta_below(x, bad, n - bad + 1) < 1 - CONFIDENCE, 0.0, 1.0)
 
 
+def is_at_most(bad: float, n: float, share: float) -> bool:
+    """Whether ``upper_share(bad, n) <= share``, without looking for the bound."""
+    return bad < n and beta_below(share, bad + 1, n - bad) >= CONFIDENCE
+
+
+def is_above(bad: float, n: float, share: float) -> bool:
+    """Whether ``lower_share(bad, n) > share``, without looking for the bound."""
+    return bad > 0 and beta_below(share, bad, n - bad + 1) < 1 - CONFIDENCE
+
+
+@cache
 def student(freedom: int) -> float:
     """One-sided 95 % quantile of Student's t with ``freedom`` >= 1 degrees of freedom."""
     half = freedom / 2

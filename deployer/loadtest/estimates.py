@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from deployer.loadtest.chance import Z95, lower_share, student, upper_share
+from deployer.loadtest.chance import Z95, is_above, is_at_most, lower_share, student, upper_share
 from deployer.loadtest.figures import Window
 from deployer.loadtest.kinds import ENDLESS, FAILED, Kind, kinds_of
 
@@ -93,8 +93,8 @@ class Latencies:
         value = self.at(level)
         share = self.n / self.effective(value)
         above = 1 - level
-        most = _largest(lambda bad: upper_share(bad / share, self.n / share) <= above, self.n)
-        least = _largest(lambda bad: lower_share(bad / share, self.n / share) <= above, self.n)
+        most = _largest(lambda bad: is_at_most(bad / share, self.n / share, above), self.n)
+        least = _largest(lambda bad: not is_above(bad / share, self.n / share, above), self.n)
         high = math.inf if most is None else self._at_rank(self.n - most)
         low = 0.0 if least is None or least >= self.n else self._at_rank(self.n - least)
         return Estimate(value, min(low, value), max(high, value))

@@ -16,6 +16,9 @@ NO_ANSWER = 0
 OVER_CAP = -1
 """Status of an arrival that found all ``in_flight`` slots taken, and was never sent."""
 
+SOME_FAILURE = 599
+"""A failed request of which an engine does not say how it failed (``Figures.coarse``)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -97,3 +100,5 @@ class Figures:
     """Why it ended early; None: it ran to its end."""
     requests: Requests | None = None
     """Every request, when asked for."""
+    coarse: str | None = None
+    """What is not exact in these figures, and why; None: every request was counted."""

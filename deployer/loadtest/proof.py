@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import math
 
-from deployer.loadtest.chance import lower_share, upper_share
+from deployer.loadtest.chance import is_above, is_at_most
 
 CLOSE = 0.98
 """A share this near to what is allowed is not told apart from it by any run that people wait for."""
-
-
-def shown_by(clean: int) -> float:
-    """Upper bound of the failed share that ``clean`` requests without one failure show."""
-    return upper_share(0, clean) if clean else 1.0
 
 
 def requests_to_prove(allowed: float, share: float = 0.0, inflation: float = 1.0) -> int | None:
@@ -37,6 +32,4 @@ def requests_to_prove(allowed: float, share: float = 0.0, inflation: float = 1.0
 
 
 def _is_proven(allowed: float, share: float, n: float) -> bool:
-    if share <= allowed:
-        return upper_share(share * n, n) <= allowed
-    return lower_share(share * n, n) > allowed
+    return is_at_most(share * n, n, allowed) if share <= allowed else is_above(share * n, n, allowed)

@@ -58,19 +58,20 @@ def _tiles(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [*tiles, ("Errors", errors, upper)]
 
 
-def _target_row(target: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+def _target_row(target: Mapping[str, Any]) -> tuple[str, str, str, str]:
     metric = target["metric"]
-    return metric_words(metric), limit(target), shown(metric, target), target["result"], target["text"]
+    return metric_words(metric), limit(target), shown(metric, target), target["result"]
 
 
-def _percentiles(record: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    rows: list[tuple[str, str, str, str]] = []
+def _percentiles(record: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    limits = {target["metric"]: limit(target) for target in record["targets"]}
+    rows: list[tuple[str, str, str, str, str]] = []
     for name, value in record["latency_ms"].items():
         if value["lower"] is not None:
             upper = "not bounded" if value["upper"] is None else ms(value["upper"])
-            rows.append((name, ms(value["estimate"]), ms(value["lower"]), upper))
+            rows.append((name, ms(value["estimate"]), ms(value["lower"]), upper, limits.get(name, "")))
     if record["longest_ms"] is not None:
-        rows.append(("longest", ms(record["longest_ms"]), "", ""))
+        rows.append(("longest", ms(record["longest_ms"]), "", "", ""))
     return rows
 
 
