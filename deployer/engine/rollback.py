@@ -282,11 +282,27 @@ def _keep_books(
     except PlatformError as exc:
         listener.on_note(f"traffic is back, but the endpoint cannot be read now: {exc.message}")
         after = before
+    if name not in after.deployments:
+        _give_back(site, lease, listener, before, after, name)
     _note(site, lease, listener, before, after, name, reason)
     after = _see_that_it_stays(site, lease, listener, after, name, force=force)
     if (found := after.deployments.get(name)) is not None:
         _make_large_enough(site, listener, found, needed)
     return after
+
+
+def _give_back(site: Site, lease: Lease, listener: Listener, before: Endpoint, after: Endpoint, name: str) -> None:
+    """Let a version that still answers have the traffic of one that was deleted while traffic was moved to it.
+
+    Raises:
+        NotFoundError: always; the target has to be made again first.
+    """
+    answering = [other for other in before.traffic if other in after.deployments]
+    if answering:
+        other = max(answering, key=lambda each: before.traffic[each])
+        listener.on_note(f"{name} was deleted meanwhile: {other} gets its traffic until it is there again")
+        _write_traffic(site, lease, listener, after, other, force=True)
+    raise NotFoundError(f"{name} was deleted while traffic was moved to it", hint="Choose another version with --to.")
 
 
 def _see_that_it_stays(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from doubles.arm_service import Azure, Service
 from deployer.engine.lease import fence_of
 from deployer.engine.rollback import roll_back
 from deployer.engine.site import Site
-from deployer.errors import DeniedError, ExitCode, NotReadyError, PlatformError
+from deployer.errors import DeniedError, ExitCode, NotFoundError, NotReadyError, PlatformError
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
+from deployer.ports.platform import DeploymentSpec
 from deployer.report.listeners import Quiet
 from deployer.rollout.ending import Ended
 from deployer.rollout.tags import LEASE
@@ -181,3 +183,38 @@ def test_force_sends_traffic_to_what_is_not_ready(platform: type) -> None:
     assert stage.traffic == {"green": 100}
     assert stage.roll_back(force=True).exit_code is ExitCode.OK
     assert stage.traffic == {"blue": 100}
+
+
+def deleted_meanwhile(stage: Stage) -> None:
+    """Somebody's deletion of blue, begun just before the write, takes effect while the write is under way."""
+
+    def fault(asked: Asked, kind: str) -> None:
+        if (kind, asked.method) == ("endpoint", "PUT") and asked.body["properties"]["traffic"] == {"blue": 100}:
+            stage.service.deployments.pop("blue", None)
+
+    stage.service.fault = fault
+
+
+def test_a_target_that_vanishes_during_the_write_does_not_keep_the_traffic(stage: Stage) -> None:
+    deleted_meanwhile(stage)
+    with pytest.raises(NotFoundError, match="no record"):
+        stage.roll_back()
+    assert stage.traffic == {"green": 100}
+    assert any("blue was deleted meanwhile: green gets its traffic" in text for text, _ in stage.notes)
+
+
+def test_a_target_that_vanishes_during_the_write_is_made_again_where_it_is_recorded(stage: Stage) -> None:
+    made = ManagedPlatform("digits", **Azure(service=stage.service).parts())
+    made.create_deployment(DeploymentSpec("other", {"instance_count": 1}, Path(), "db"))
+    stage.clock.sleep(100)
+    made.delete_deployment("other")  # its record stays
+    left = [1]
+
+    def fault(asked: Asked, kind: str) -> None:
+        if (kind, asked.method) == ("endpoint", "PUT") and asked.body["properties"]["traffic"] == {"blue": 100}:
+            if left and left.pop():
+                stage.service.deployments.pop("blue")
+
+    stage.service.fault = fault
+    assert stage.roll_back().exit_code is ExitCode.OK
+    assert (stage.traffic, "blue" in stage.service.deployments) == ({"blue": 100}, True)
