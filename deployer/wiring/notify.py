@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +11,14 @@ from pathlib import Path
 from deployer.errors import ManifestError
 from deployer.manifest.notify import Webhook
 from deployer.notify.notifier import Notifier
+from deployer.ports.platform import Platform
 from deployer.report.listeners import Many, Quiet
 from deployer.wiring.checks import load
 from deployer.wiring.sites import Reached
 
 
 @contextmanager
-def told(shown: Quiet, reached: Reached, env: Mapping[str, str] = os.environ) -> Iterator[tuple[Quiet, Reached]]:
+def told(shown: Quiet, reached: Reached, env: Mapping[str, str] = os.environ) -> Generator[tuple[Quiet, Reached]]:
     """Have ``shown``, the manifest's webhooks and the collectors that ``env`` names told of what happens inside.
 
     Gives what to pass on: the listener, and the endpoint (its calls are measured where there is a collector). Neither
@@ -35,9 +36,7 @@ def told(shown: Quiet, reached: Reached, env: Mapping[str, str] = os.environ) ->
         )
     ]
     if _has_collector(env):
-        from deployer.notify.otel import observing  # noqa: PLC0415 - slow to import, and mostly not asked for
-
-        watched = observing(site, reached.platform, shown.on_note, env)
+        watched = _watched(reached, shown, env)
         if watched is not None:
             observer, platform = watched
             others.append(observer)
@@ -49,6 +48,15 @@ def told(shown: Quiet, reached: Reached, env: Mapping[str, str] = os.environ) ->
 def _has_collector(env: Mapping[str, str]) -> bool:
     names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "APPLICATIONINSIGHTS_CONNECTION_STRING")
     return any(env.get(name) for name in names) and env.get("OTEL_SDK_DISABLED", "").lower() != "true"
+
+
+def _watched(reached: Reached, shown: Quiet, env: Mapping[str, str]) -> tuple[Quiet, Platform] | None:
+    try:
+        from deployer.notify.otel import observing  # noqa: PLC0415 - slow to import, and mostly not asked for
+    except ImportError:
+        shown.on_note("OpenTelemetry is asked for by the environment and not installed: pip install 'deployer[otel]'")
+        return None
+    return observing(reached.site, reached.platform, shown.on_note, env)
 
 
 def _webhooks(reached: Reached, shown: Quiet) -> Sequence[Webhook]:
