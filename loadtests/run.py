@@ -215,7 +215,7 @@ def times_of(options: Any) -> list[float]:
     Raises:
         ValueError: there are none.
     """
-    return recorded(Path(options.replay)) if options.arrivals == "replay" else []
+    return recorded(beside(options.replay)) if options.arrivals == "replay" else []
 
 
 def bodies_of(options: Any) -> list[bytes]:
@@ -226,7 +226,13 @@ def bodies_of(options: Any) -> list[bytes]:
     """
     if not options.payload:
         raise ValueError("there is no request to send: give --payload FILE")
-    return read_bodies(Path(options.payload), seed=options.seed)
+    return read_bodies(beside(options.payload), seed=options.seed)
+
+
+def beside(name: str) -> Path:
+    """Find a file where it is said to be, else in the locustfile's folder: a service puts what it is given there."""
+    path, here = Path(name), Path(__file__).with_name(Path(name).name)
+    return here if here.is_file() and not path.exists() else path
 
 
 def print_line(figures: Mapping[str, object]) -> None:
