@@ -271,7 +271,9 @@ class CheapestSearch:
         if whole and len(seen.status) and bool(np.all(shares(seen.latency_ms / 1000, failed, targets) <= 1)):
             known = shape.at(count)
             if known is not None:
-                shape.confirmed[count] = replace(known, measured=True)
+                said = f"confirmed at {self._rate:.4g} rps with {count} instances; what is above is in proportion"
+                note = "; ".join(filter(None, (known.note, said)))
+                shape.confirmed[count] = replace(known, measured=True, note=note)
             self._current = None
             return
         self._notes.append(

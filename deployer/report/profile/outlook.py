@@ -19,11 +19,11 @@ def outlook_text(spec: ProfileSpec, prices: Mapping[Configuration, PriceTag]) ->
     budget = f"at most {format_duration(profile.budget.time)}"
     if profile.budget.usd is not None:
         budget += f" and ${profile.budget.usd:,.2f}"
+    slo = slo_words(profile.slo.model_dump(mode="json", exclude_none=True))
+    where = f"{count} candidates on test endpoint {spec.endpoint.name} ({profile.platform.type.value}), one at a time"
     said = [
-        f"{count} candidates on test endpoint {spec.endpoint.name} ({profile.platform.type.value}), one at a time, "
-        f"${min(costs):,.4g} to ${max(costs):,.4g} an hour each.",
-        f"Wanted: {spec.rate:g} rps (peak {profile.peak_rps:g} and headroom) within "
-        f"{slo_words(profile.slo.model_dump(mode='json', exclude_none=True))}.",
+        f"{where}, ${min(costs):,.4g} to ${max(costs):,.4g} an hour each.",
+        f"Wanted: {spec.rate:g} rps (peak {profile.peak_rps:g} and headroom) within {slo}.",
         f"It takes {budget}; everything that is made is removed at the end.",
     ]
     if profile.platform.type.value != "local":
