@@ -50,20 +50,27 @@ def replay(journal: Journal, rollout_id: str) -> Sequence[tuple[Rollout, Event, 
 
 def past(journal: Journal) -> list[Past]:
     """List what the journals at hand tell, oldest first."""
-    rows: list[Past] = []
-    for rollout_id in journal.rollouts():
-        entries = journal.read(rollout_id)
-        if not entries:
-            continue
-        first = entries[0]
-        if first.event.get("type") == "manual_rollback":
-            text = f"rollback to {first.event.get('to')}" + (f": {why}" if (why := first.event.get("reason")) else "")
-            rows.append(Past(rollout_id, first.at, first.actor, text, "rolled_back_by_hand", 0.0))
-            continue
-        state = replay(journal, rollout_id)[-1][0]
-        seconds = (entries[-1].at - first.at).total_seconds()
-        outcome = state.outcome.value if state.is_final and state.outcome else state.phase.value
-        plan = state.plan
-        text = f"{plan.stable or 'nothing'} -> {plan.candidate}" + (f": {state.reason}" if state.reason else "")
-        rows.append(Past(rollout_id, first.at, first.actor, text, outcome, seconds))
-    return rows
+    rows = (past_of(journal, rollout_id) for rollout_id in journal.rollouts())
+    return [row for row in rows if row is not None]
+
+
+def past_of(journal: Journal, rollout_id: str) -> Past | None:
+    """What one journal tells; None: it is empty.
+
+    Raises:
+        StoreError: it was changed since it was written.
+        ValueError: another version of deployer wrote it.
+    """
+    entries = journal.read(rollout_id)
+    if not entries:
+        return None
+    first = entries[0]
+    if first.event.get("type") == "manual_rollback":
+        text = f"rollback to {first.event.get('to')}" + (f": {why}" if (why := first.event.get("reason")) else "")
+        return Past(rollout_id, first.at, first.actor, text, "rolled_back_by_hand", 0.0)
+    state = replay(journal, rollout_id)[-1][0]
+    seconds = (entries[-1].at - first.at).total_seconds()
+    outcome = state.outcome.value if state.is_final and state.outcome else state.phase.value
+    plan = state.plan
+    text = f"{plan.stable or 'nothing'} -> {plan.candidate}" + (f": {state.reason}" if state.reason else "")
+    return Past(rollout_id, first.at, first.actor, text, outcome, seconds)
