@@ -14,7 +14,7 @@ from deployer.cli.base import Debug, Json, app, run
 from deployer.errors import ExitCode
 
 Run = Annotated[
-    str, typer.Argument(metavar="RUN", help="Id of a rollout, the beginning of one, or an endpoint (its latest).")
+    str, typer.Argument(metavar="RUN", help="Id of a rollout, or the beginning of one; or an endpoint: its latest.")
 ]
 
 
@@ -44,7 +44,7 @@ def report(
         from deployer.wiring import evidence
 
         out = Output(as_json=json)
-        record = record_of(evidence.read(of))
+        record = record_of(evidence.read(of, recompute=False))
         if json:
             out.result(record, "")
             return ExitCode.OK
@@ -62,15 +62,13 @@ def explain(of: Run, json: Json = False, debug: Debug = False) -> None:
 
     def body() -> ExitCode:
         from deployer.report.output import Output
-        from deployer.report.rollout.record import record_of
+        from deployer.report.rollout.record import proven, record_of
         from deployer.report.rollout.text import explained
         from deployer.wiring import evidence
 
         record = record_of(evidence.read(of))
-        Output(as_json=json).result(record, explained(record))
-        proof = record["proof"]
-        if proof["other"] or proof["changed"]:
-            return ExitCode.GATE_FAILED
-        return ExitCode.INCONCLUSIVE if proof["missing"] else ExitCode.OK
+        code = proven(record)
+        Output(as_json=json).result({**record, "exit_code": int(code)}, explained(record))
+        return code
 
     run(body, as_json=json, debug=debug)

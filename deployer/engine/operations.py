@@ -8,7 +8,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from deployer.engine.adoption import adopt, before_it, named_like
+from deployer.engine.calls import Calls
 from deployer.engine.effects import Effects
+from deployer.engine.keeping import started
 from deployer.engine.lease import Holder, Lease, is_alive_here, is_gone
 from deployer.engine.runner import Listener, Runner
 from deployer.engine.site import Job, Site, no_endpoint
@@ -142,7 +144,7 @@ def _with_lease(
     if job.tags:
         site.platform.set_tags(job.tags)
     runner = _runner(site, job, found, lease, listener, None)
-    return ended(runner.run(runner.start(Started(found, job.manifest))))
+    return ended(runner.run(runner.start(started(job, found, site.journal, listener.on_note))))
 
 
 def _usual(journal: Journal) -> Usual:
@@ -163,8 +165,10 @@ def _runner(
     site: Site, job: Job | None, plan: Plan, lease: Lease, listener: Listener, request: Request | None
 ) -> Runner:
     listener.on_usual(_usual(site.journal))
+    calls = Calls(site.clock)
+    platform = calls.watch(site.platform)
     effects = Effects(
-        site.platform,
+        platform,
         site.telemetry,
         site.clock,
         job.probe if job else None,
@@ -172,7 +176,7 @@ def _runner(
         lease.guarding,
     )
     return Runner(
-        platform=site.platform,
+        platform=platform,
         journal=site.journal,
         clock=site.clock,
         effects=effects,
@@ -182,6 +186,7 @@ def _runner(
         signal=site.signal,
         load=job.load if job else None,
         request=request,
+        calls=calls,
     )
 
 

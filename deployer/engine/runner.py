@@ -10,7 +10,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from deployer.engine.calls import Calls
 from deployer.engine.effects import Effects
+from deployer.engine.keeping import LOOKS_KEPT
 from deployer.engine.lease import Lease, LostLeaseError
 from deployer.engine.synthetic_load import SyntheticLoad, WantedLoad
 from deployer.errors import ConflictError, ExitCode, PlatformError, StoreError, TransientError
@@ -20,7 +22,17 @@ from deployer.ports.store import Entry, Journal
 from deployer.rollout.actions import Action, Record, Stop, Wait
 from deployer.rollout.decide import decide
 from deployer.rollout.endpoint import in_words
-from deployer.rollout.events import Adopted, Advanced, Event, GaveUp, Paused, RequestIgnored, Started, to_record
+from deployer.rollout.events import (
+    Adopted,
+    Advanced,
+    Event,
+    GaveUp,
+    Judged,
+    Paused,
+    RequestIgnored,
+    Started,
+    to_record,
+)
 from deployer.rollout.machine import begin, evolve
 from deployer.rollout.model import FINAL, WAY_BACK, Observed, Outcome, Phase, Request, Rollout
 from deployer.rollout.pace import Usual
@@ -95,8 +107,10 @@ class Runner:
         signal: Callable[[], str | None],
         load: WantedLoad | None = None,
         request: Request | None = None,
+        calls: Calls | None = None,
     ) -> None:
         self._platform = platform
+        self._calls = calls or Calls(clock)
         self._journal = journal
         self._clock = clock
         self._effects = effects
@@ -240,8 +254,10 @@ class Runner:
         at = self._clock.now()
         after = evolve(state, event, at)
         if self._journal_failure is None:
+            beside = {"kept": self._keep_evidence(state)} if isinstance(event, Judged) else {}
+            record = to_record(event) | beside | self._calls.take()
             try:
-                self._journal.append(state.plan.rollout_id, Entry(at, self._actor, to_record(event)))
+                self._journal.append(state.plan.rollout_id, Entry(at, self._actor, record))
             except StoreError as exc:
                 self._journal_failure = exc
                 self._listener.on_note(f"{exc.message}. {exc.hint}")
@@ -249,19 +265,26 @@ class Runner:
                     event = GaveUp(Outcome.PLATFORM, f"{exc.message} ({exc.hint})")
                     after = evolve(after, event, at)
         if isinstance(event, Advanced | GaveUp | Paused):
-            self._keep_evidence(state)
+            self._keep_evidence(state, decided=True)
         self._listener.on_event(after, event, at)
         return after
 
-    def _keep_evidence(self, state: Rollout) -> None:
-        """Keep the record of the look that decided; traffic in hand matters more, so a failure is only said."""
+    def _keep_evidence(self, state: Rollout, *, decided: bool = False) -> bool:
+        """Keep the record of the latest look and say whether it is: each of the first ones, and each that decided.
+
+        Traffic in hand matters more, so a failure is only said.
+        """
         if self._effects.evidence is None or self._journal_failure is not None:
-            return
+            return False
+        if state.looks >= LOOKS_KEPT and not decided:
+            return False
         (name, content), self._effects.evidence = self._effects.evidence, None
         try:
             self._journal.keep(state.plan.rollout_id, name, content)
         except StoreError as exc:
             self._listener.on_note(f"{exc.message}. {exc.hint}")
+            return False
+        return True
 
     def mark(self, state: Rollout, endpoint: Endpoint | None) -> None:
         """Write to the endpoint's tags what a runner without this journal must know of ``state``."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from deployer.gate.record import Record
 from deployer.gate.verdict import Verdict
-from deployer.rollout.events import Event
+from deployer.rollout.events import Event, Started
 from deployer.rollout.model import Rollout
 
 
@@ -22,6 +22,10 @@ class Told:
     actor: str
     event: Event
     state: Rollout
+    calls: Mapping[str, int] | None = None
+    """Calls of the platform since the entry before; None: not recorded."""
+    called_s: float = 0.0
+    """Seconds spent waiting for them."""
 
 
 class Match(StrEnum):
@@ -29,14 +33,18 @@ class Match(StrEnum):
 
     SAME = "same"
     """The evidence gives the same verdict."""
+    WHOLE = "whole"
+    """The evidence is what the journal says it was; it was not judged again."""
     OTHER = "other"
     """The evidence is what it was, and gives another verdict: deployer judges differently today."""
     CHANGED = "changed"
     """The evidence is not what the journal says it was: it proves nothing."""
     MISSING = "missing"
-    """No evidence was kept of a look that decided."""
+    """The journal says that evidence was kept, or it decided: and it is not there."""
+    UNREADABLE = "unreadable"
+    """Another version of deployer wrote it, in a form that this one does not read."""
     NOT_KEPT = "not kept"
-    """Looks that decide nothing leave their verdict, not their evidence."""
+    """A look that decided nothing, whose evidence was never kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +79,16 @@ class Case:
     """The latest evidence at hand: its samples cover the whole rollout."""
     specification: Mapping[str, Any] | None = None
     """What was deployed, as kept at the start; None: not recorded."""
+    read_by: str = ""
+    """Version of deployer that read it."""
 
     @property
     def final(self) -> Rollout:
         """The state after everything."""
         return self.told[-1].state
+
+    @property
+    def began_by(self) -> str | None:
+        """Version of deployer that began it; None: not recorded."""
+        first = self.told[0].event
+        return first.deployer if isinstance(first, Started) else None

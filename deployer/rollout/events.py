@@ -20,6 +20,10 @@ class Started:
     plan: Plan
     manifest: str | None = None
     """Where it was started from, so that this machine can go on by the endpoint's name alone."""
+    deployer: str | None = None
+    """Version of deployer that began it."""
+    specification: str | None = None
+    """SHA-256 of what is deployed (both versions, secrets left out), which is kept beside the journal."""
     type: Literal["started"] = "started"
 
 
@@ -124,7 +128,7 @@ class Judged:
 
     verdict: Verdict
     evidence: str | None
-    """SHA-256 of the record of this look; the record of every look that decided is kept beside the journal."""
+    """SHA-256 of the record of this look, which is kept beside the journal."""
     type: Literal["judged"] = "judged"
 
 

@@ -18,8 +18,15 @@ from typing import Any, cast
 
 from deployer.errors import StoreError
 from deployer.ports.store import Entry
+from deployer.stores import deltas
 
 GENESIS = "0" * 64
+CHAIN = 40
+"""Pieces of evidence that are written one after another as what each adds, before one is written whole again."""
+
+
+class JournalChangedError(StoreError):
+    """A line of a journal does not match its hash: somebody changed it, and it proves nothing from there on."""
 
 
 class FileJournal:
@@ -28,6 +35,8 @@ class FileJournal:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._last: dict[str, tuple[int, str]] = {}
+        self._latest: dict[str, tuple[str, bytes, int]] = {}
+        """The latest evidence of each rollout: its name, its content, and how many before it are needed to read it."""
 
     def append(self, rollout_id: str, entry: Entry) -> None:
         """Add one entry durably, or not at all."""
@@ -64,8 +73,18 @@ class FileJournal:
         return sorted(path.stem for path in self._folder.glob("*.jsonl"))
 
     def keep(self, rollout_id: str, name: str, content: bytes) -> None:
-        """Keep a piece of evidence, compressed."""
-        path = self._evidence(rollout_id, name)
+        """Keep a piece of evidence, compressed; where it mostly repeats the one before, as what it adds."""
+        before, known, chained = self._latest.get(rollout_id, ("", b"", CHAIN))
+        if name == before:
+            return
+        delta = deltas.encode(known, content) if chained < CHAIN else None
+        if delta is None:
+            self._write(self._evidence(rollout_id, name), content)
+        else:
+            self._write(self._added(rollout_id, name), before.encode() + b"\n" + delta)
+        self._latest[rollout_id] = (name, content, 0 if delta is None else chained + 1)
+
+    def _write(self, path: Path, content: bytes) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             fresh = path.with_suffix(".new")
@@ -76,13 +95,40 @@ class FileJournal:
             raise StoreError(f"cannot keep evidence {path}: {exc.strerror or exc}", hint="Free disk space.") from exc
 
     def kept(self, rollout_id: str, name: str) -> bytes | None:
-        """Return what was kept under ``name``."""
+        """Return what was kept under ``name``; None also when one that it adds to is gone."""
+        added: list[tuple[str, bytes]] = []
+        content: bytes | None = None
+        wanted = name
         try:
-            return gzip.decompress(self._evidence(rollout_id, name).read_bytes())
+            while content is None:
+                latest = self._latest.get(rollout_id)
+                content = latest[1] if latest and latest[0] == wanted and added else None
+                content = content or self._read(self._evidence(rollout_id, wanted))
+                if content is None:
+                    piece = self._read(self._added(rollout_id, wanted))
+                    if piece is None or len(added) > CHAIN:
+                        return None
+                    before, _, delta = piece.partition(b"\n")
+                    added.append((wanted, delta))
+                    if not before.isalnum():
+                        raise ValueError("it adds to nothing")  # noqa: TRY301 - told below, with the other damage
+                    wanted = before.decode()
+            for each, delta in reversed(added):
+                content = deltas.decode(content, delta)
+                self._latest[rollout_id] = (each, content, CHAIN)
+        except (OSError, EOFError, ValueError, TypeError, zlib.error) as exc:
+            raise StoreError(f"cannot read evidence {name}: {exc}", hint="It was changed: it proves nothing.") from exc
+        return content
+
+    @staticmethod
+    def _read(path: Path) -> bytes | None:
+        try:
+            return gzip.decompress(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, EOFError, zlib.error) as exc:
-            raise StoreError(f"cannot read evidence {name}: {exc}", hint="It was changed: it proves nothing.") from exc
+
+    def _added(self, rollout_id: str, name: str) -> Path:
+        return self._folder / f"{rollout_id}.evidence" / f"{name}.added.gz"
 
     def _evidence(self, rollout_id: str, name: str) -> Path:
         return self._folder / f"{rollout_id}.evidence" / f"{name}.json.gz"
@@ -112,7 +158,7 @@ class FileJournal:
             offset += len(raw)
             body = _parse(raw)
             if body is None or body.get("prev") != last or body.pop("hash", None) != _digest(body):
-                raise StoreError(
+                raise JournalChangedError(
                     f"{path}:{number}: this line does not match its hash: the journal was changed",
                     hint="Move the file away; the rollout can be resumed or rolled back from the endpoint's tags.",
                 )

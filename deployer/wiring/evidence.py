@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.engine.evidence import case_of
-from deployer.errors import UsageError
+from deployer.errors import ExitCode, UsageError
 from deployer.ports.evidence import Case
-from deployer.stores.file import FileJournal
+from deployer.rollout.ending import Ended
+from deployer.stores.file import FileJournal, JournalChangedError
 from deployer.wiring.sites import home
 
 MOST = 8
@@ -29,6 +30,15 @@ class Found:
         """The rollout's."""
         return self.path.stem
 
+    @property
+    def is_rollout(self) -> bool:
+        """It is the journal of a rollout, and not of a rollback by hand."""
+        try:
+            with self.path.open(encoding="utf-8", errors="replace") as file:
+                return '"type":"manual_rollback"' not in file.readline()
+        except OSError:
+            return True  # reading it will say what is wrong
+
 
 def journals() -> list[Found]:
     """Every journal of this machine, oldest first."""
@@ -41,17 +51,19 @@ def journals() -> list[Found]:
 
 
 def find(run: str) -> Found:
-    """The rollout that ``run`` names: its id, the beginning of one, or an endpoint, whose latest it is.
+    """The rollout that ``run`` names: its id, the beginning of one, an endpoint (its latest), or ``latest`` of all.
 
     Raises:
         UsageError: none, or more than one.
     """
     known = journals()
-    by_id = [each for each in known if each.id == run] or [each for each in known if each.id.startswith(run)]
-    by_endpoint = [each for each in known if each.endpoint == run]
+    by_id = [each for each in known if each.id == run] or [each for each in known if run and each.id.startswith(run)]
+    by_endpoint = [each for each in known if each.endpoint == run and each.is_rollout]
     if not by_id and len({each.path.parent for each in by_endpoint}) == 1:
         return by_endpoint[-1]
     candidates = by_id or by_endpoint
+    if not candidates and run == "latest":
+        candidates = [each for each in known if each.is_rollout][-1:]
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
@@ -60,22 +72,42 @@ def find(run: str) -> Found:
             f"no rollout {run} is known here",
             hint=f"`deployer history ENDPOINT` lists them; the latest here: {latest}.",
         )
-    names = ", ".join(f"{each.id} ({each.endpoint})" for each in candidates[-MOST:])
+    names = ", ".join(f"{each.id} ({each.platform}/{each.endpoint})" for each in candidates[-MOST:])
     raise UsageError(f"{run} is {len(candidates)} rollouts", hint=f"Say which: {names}.")
 
 
-def read(run: str) -> Case:
+def read(run: str, *, recompute: bool = True) -> Case:
     """Read the rollout that ``run`` names, with its evidence.
+
+    Args:
+        run: as for ``find``.
+        recompute: every verdict, not only those that decided.
 
     Raises:
         UsageError: as ``find``.
-        StoreError: its journal was changed.
+        JournalChangedError: its journal was changed; a command that says so exits like one that found a mismatch.
     """
     found = find(run)
     journal = FileJournal(found.path.parent)
-    return case_of(journal, found.id, platform=found.platform, place=found.place, path=str(found.path))
+    where = {"platform": found.platform, "place": found.place, "path": str(found.path)}
+    try:
+        return case_of(journal, found.id, **where, recompute=recompute)
+    except JournalChangedError as exc:
+        changed = JournalChangedError(exc.message, hint="Nothing from that line on is evidence: ask who changed it.")
+        changed.exit_code = ExitCode.GATE_FAILED
+        raise changed from exc
 
 
 def default_report(run_id: str, suffix: str) -> Path:
     """Where a report goes when nobody says."""
-    return home() / "reports" / f"rollout-{run_id}.{suffix}"
+    ending = {"junit": "xml", "markdown": "md"}.get(suffix, suffix)
+    return home() / "reports" / f"rollout-{run_id}.{ending}"
+
+
+def trace(done: Ended) -> str:
+    """Say where the evidence of what just ended is; empty when nothing was journalled here."""
+    if done.state is None:
+        return ""
+    rollout_id = done.state.plan.rollout_id
+    found = next((each for each in journals() if each.id == rollout_id), None)
+    return f"evidence: deployer report {rollout_id}  (journal {found.path})" if found else ""

@@ -13,9 +13,11 @@ from deployer.engine.synthetic_load import WantedLoad
 from deployer.manifest.azureml import DeploymentSource
 from deployer.manifest.load import RolloutSpec
 from deployer.platforms.diagnosis.diagnose import meaning_of
+from deployer.ports.inspection import Price
 from deployer.ports.platform import DeploymentSpec
 from deployer.rollout.model import Plan
 from deployer.rollout.plan import Version, Wanted
+from deployer.wiring.specification import specification_of
 
 
 def make_job(
@@ -23,6 +25,7 @@ def make_job(
     site: Site,
     check: Callable[[], None] = lambda: None,
     on_plan: Callable[[Plan], None] = lambda _: None,
+    price: Callable[[], Price | None] = lambda: None,
 ) -> Job:
     """Make ``spec`` ready for the engine.
 
@@ -31,6 +34,7 @@ def make_job(
         site: its endpoint.
         check: raises PlanError for surroundings in which the rollout would end badly; asked before anything is touched.
         on_plan: told of the plan that is carried out.
+        price: finds what an instance of the candidate costs.
     """
     manifest = spec.manifest
     load = None
@@ -63,6 +67,7 @@ def make_job(
         manifest=str(spec.path.absolute()),
         tags=manifest.tags,
         check=sound,
+        specification=lambda plan: specification_of(spec, plan, price),
         traffic=cache(lambda: observe_rate(site.telemetry, site.clock.now())),
     )
     return job

@@ -105,7 +105,8 @@ class Reached:
                 if one.state is not CheckState.OK:
                     note(f"{one.name} ({one.state.value}): {one.text}")
 
-        return make_job(self.the_spec, self.site, check, self.on_plan)
+        price = self.inspector.price if self.inspector and self.type is not PlatformType.LOCAL else lambda: None
+        return make_job(self.the_spec, self.site, check, self.on_plan, price)
 
     def known(self) -> Reached:
         """The same endpoint, reached by the manifest that the rollout under way was started from here, if any."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
@@ -75,6 +75,7 @@ def line_chart(
     y_label: str,
     x_format: str = "number",
     log_y: bool = False,
+    y_top: float | None = None,
 ) -> Markup:
     """Draw lines with their intervals and marks, as a ``<figure>`` with legend and table.
 
@@ -87,6 +88,7 @@ def line_chart(
         y_label: with its unit.
         x_format: ``number``, or ``time``: seconds since 1970, shown as UTC.
         log_y: logarithmic; values must be positive.
+        y_top: where the scale ends; what is above is cut off, and the table has it. None: above everything.
     """
     points = [point for each in series for point in each.points if math.isfinite(point[1])]
     points += [(x, y) for each in series for x, *ys in each.low_high for y in ys if math.isfinite(y)]
@@ -96,6 +98,8 @@ def line_chart(
     up = [y for _, y in points if not log_y or y > 0] + [mark.at for mark in marks if mark.axis == "y"]
     x_scale = _Scale(min(across), max(across), LEFT, WIDTH - RIGHT)
     y_scale = _y_scale(up or [1.0], log=log_y)
+    if y_top is not None:
+        y_scale = replace(y_scale, high=y_top)
     shown = _time(x_scale) if x_format == "time" else _number
     parts = [*_grid(x_scale, y_scale, shown), *_labels(x_label, y_label)]
     for each in series:
@@ -222,15 +226,15 @@ def _marked(marks: Sequence[Mark], x_scale: _Scale, y_scale: _Scale) -> Iterable
         if mark.axis == "y":
             y = y_scale(mark.at)
             yield line.format(mark.kind, LEFT, WIDTH - RIGHT, y, y)
-            yield _text(WIDTH - RIGHT, y - 4, _short(mark.label, 40), anchor="end", kind=mark.kind)
+            yield _text(LEFT + 4, y - 4, _short(mark.label, 40), kind=mark.kind)
             continue
         x, label = x_scale(mark.at), _short(mark.label, 24)
-        width = 6.5 * len(label) + 8
+        width = 11.0 * len(label) + 8  # of the larger letters that small charts and phones have
         row = next((number for number, end in enumerate(rows) if end < x), len(rows))
         rows[row:] = [x + width] if row == len(rows) else [x + width, *rows[row + 1 :]]
         yield line.format(mark.kind, x, x, TOP, HEIGHT - BOTTOM)
         anchor = "end" if x + width > WIDTH else "start"
-        yield _text(x + (-4 if anchor == "end" else 4), TOP + 11 + 13 * (row % 6), label, anchor=anchor, kind=mark.kind)
+        yield _text(x + (-4 if anchor == "end" else 4), TOP + 11 + 17 * (row % 6), label, anchor=anchor, kind=mark.kind)
 
 
 def _legend(series: Sequence[Series]) -> Markup:

@@ -13,6 +13,9 @@ from markupsafe import Markup
 
 from deployer.report.words import plain
 
+LONGEST = 4000
+"""Characters of one text that a page shows: enough for any message, and no text makes the page unreadable."""
+
 
 def render(template: str, title: str, **facts: Any) -> str:
     """Render ``template`` (a file of ``templates/``) as a whole page.
@@ -51,4 +54,7 @@ def _environment() -> Environment:
 
 def _harmless(value: object) -> object:
     """Make every text that is shown harmless, whether or not the template thinks of it."""
-    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    cut = f"{value[:LONGEST]}… ({len(value) - LONGEST:,} more characters)" if len(value) > LONGEST else value
+    return plain(cut)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from difflib import unified_diff
@@ -22,21 +23,30 @@ LOOKS = 200
 def page_of(record: Mapping[str, Any]) -> str:
     """Make the page of ``report.rollout.record``'s record."""
     rollout = record["rollout"]
+    replaced = f" replaces {rollout['stable']}" if rollout["stable"] else " is the first version"
+    shown = _shown(record["looks"])
     return render(
         "rollout.html.j2",
-        f"{rollout['endpoint']}: {rollout['candidate']}" + (f" after {rollout['stable']}" if rollout["stable"] else ""),
+        f"{rollout['endpoint']}: {rollout['candidate']}{replaced}",
         record=record,
+        started=_moment(record["started_at"]),
         kind=KINDS.get(rollout["phase"], "wait"),
         tiles=_tiles(record),
-        charts=_charts(record),
-        steps=[(step["name"], _long(step["seconds"])) for step in record["steps"]],
-        looks=[_look_row(look) for look in _shown(record["looks"])],
-        look_kinds=[VERDICTS[look["verdict"]["result"]] for look in _shown(record["looks"])],
-        decisions=[look for look in record["looks"] if look["decided"]],
+        weight=_weight_chart(record),
+        charts=[_metric_chart(record, metric) for metric in ("p50", "p95", "p99", "error_rate")],
+        steps=_steps(record),
+        step_kinds=[_step_kind(step, record) for step in record["steps"]],
+        looks=[_look_row(look) for look in shown],
+        look_kinds=[VERDICTS[look["verdict"]["result"]] for look in shown],
+        decisions=[{**look, "clock": _moment(look["verdict"]["at"])} for look in record["looks"] if look["decided"]],
         verdict_kinds=VERDICTS,
         events=[(_clock(event["at"]), event["kind"], event["text"], event["actor"]) for event in _told(record)],
+        actors=[_actor(actor) for actor in record["actors"]],
+        calls=_calls(record),
+        cost=_cost(record),
         difference=difference(record["specification"]),
         reasons=_reasons,
+        proof=_proof(record),
     )
 
 
@@ -68,28 +78,24 @@ def _tiles(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return tiles
 
 
-def _charts(record: Mapping[str, Any]) -> list[object]:
-    events = _events(record)
-    charts: list[object] = []
+def _weight_chart(record: Mapping[str, Any]) -> object:
     weights = [(_seconds(row["at"]), float(row["weight_pct"])) for row in record["weights"]]
-    if weights:
-        start, end = _seconds(record["started_at"]), _seconds(record["events"][-1]["at"])
-        points = [(start, 0.0), *weights, (end, weights[-1][1])]
-        charts.append(
-            line_chart(
-                "Weight of the candidate",
-                "The candidate's share of users' traffic over time, with what happened.",
-                [Series("candidate", points, role="candidate", step=True)],
-                events,
-                x_label="time (UTC)",
-                y_label="% of traffic",
-                x_format="time",
-            )
-        )
-    return [*charts, *(_metric_chart(record, metric, events) for metric in ("p50", "p95", "p99", "error_rate"))]
+    start, end = _seconds(record["started_at"]), _seconds(record["events"][-1]["at"])
+    points = [(start, 0.0), *weights, (end, weights[-1][1])] if weights else []
+    most = max((weight for _, weight in weights), default=0.0)
+    return line_chart(
+        "Weight of the candidate",
+        f"The candidate's share of users' traffic over time, up to {most:g} %, with each change and each decision.",
+        [Series(record["candidate"]["name"], points, role="candidate", step=True)],
+        _events(record),
+        x_label="time (UTC)",
+        y_label="% of traffic",
+        x_format="time",
+        y_top=110.0,
+    )
 
 
-def _metric_chart(record: Mapping[str, Any], metric: str, events: list[Mark]) -> object:
+def _metric_chart(record: Mapping[str, Any], metric: str) -> object:
     scale = 100.0 if metric == "error_rate" else 1.0
     unit = "%" if metric == "error_rate" else "ms"
     limit = record["targets"]["error_rate"] if metric == "error_rate" else record["targets"]["latency_ms"].get(metric)
@@ -101,14 +107,17 @@ def _metric_chart(record: Mapping[str, Any], metric: str, events: list[Mark]) ->
         for role, named in names.items()
         if record["series"][role]
     ]
+    seen = [y for each in series for _, y in each.points if math.isfinite(y)]
+    least = 2.0 * limit * scale if limit is not None else 1.0
     return line_chart(
         name,
         f"{name} of both versions over time with 95 % intervals, the target, and the moment of decision.",
         series,
-        [*marks, *(mark for mark in events if mark.kind == "decision")],
+        [*marks, *(mark for mark in _events(record) if mark.kind == "decision")],
         x_label="time (UTC)",
         y_label=unit,
         x_format="time",
+        y_top=max(1.3 * max(seen, default=0.0), least) if metric == "error_rate" else None,
     )
 
 
@@ -130,6 +139,57 @@ def _events(record: Mapping[str, Any]) -> list[Mark]:
         Mark("x", _seconds(look["verdict"]["at"]), look["verdict"]["result"].upper(), "decision") for look in decisions
     ]
     return marks
+
+
+def _steps(record: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    rows: list[tuple[str, str, str, str]] = []
+    for step in record["steps"]:
+        looks = [look for look in record["looks"] if look["step"] == step["plain"]]
+        decided = next((look["verdict"]["result"] for look in looks if look["decided"]), "")
+        rows.append((step["name"], _long(step["seconds"]), str(len(looks) or ""), decided))
+    return rows
+
+
+def _step_kind(step: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    if step["seconds"] is None:
+        return ""
+    decided = [look for look in record["looks"] if look["decided"] and look["step"] == step["plain"]]
+    return VERDICTS[decided[-1]["verdict"]["result"]] if decided else ""
+
+
+def _actor(actor: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    did = ", ".join(word.replace("_", " ") for word in actor["did"])
+    return actor["name"], _moment(actor["first"]), _moment(actor["last"]), did
+
+
+def _calls(record: Mapping[str, Any]) -> list[tuple[str, str]] | None:
+    if record["calls"] is None:
+        return None
+    rows = [(name.replace("_", " "), f"{count:,}") for name, count in record["calls"]["total"].items()]
+    return [*rows, ("waited for all of them", _long(record["calls"]["seconds"]))]
+
+
+def _cost(record: Mapping[str, Any]) -> str:
+    cost = record["cost"]
+    if cost is None:
+        return ""
+    price = f"{cost['usd_per_hour']:g} USD an hour each ({cost['source']}, {cost['as_of']})"
+    instances = f"{cost['instances']} instance{'' if cost['instances'] == 1 else 's'}"
+    took = _long(cost["hours"] * 3600)
+    return f"About {cost['usd']:.2f} USD: {instances} of the candidate beside the stable for {took}, at {price}."
+
+
+def _proof(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    words = {
+        "same": "give the same verdict when recomputed",
+        "whole": "have their evidence whole (explain recomputes them too)",
+        "other": "give ANOTHER verdict",
+        "changed": "have evidence that was CHANGED",
+        "missing": "have evidence that is MISSING",
+        "unreadable": "have evidence of another version of deployer",
+        "not_kept": "decided nothing, and left no evidence",
+    }
+    return [(str(record["proof"][key]), said) for key, said in words.items() if record["proof"][key]]
 
 
 def _look_row(look: Mapping[str, Any]) -> tuple[str, ...]:
@@ -175,6 +235,10 @@ def difference(specification: Mapping[str, Any] | None) -> list[tuple[str, str]]
 
 def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
+
+
+def _moment(text: str) -> str:
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _clock(text: str) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from deployer.errors import ExitCode
 from deployer.gate.verdict import Result, Verdict
-from deployer.ports.evidence import Case, Look, Match
+from deployer.ports.evidence import Case, Look, Match, Told
 from deployer.report.records import state_record
+from deployer.report.rollout.change import would_change
 from deployer.report.rollout.series import stretches
 from deployer.report.verdicts import verdict_record, versus, why
 from deployer.report.words import event_words, step_name
 from deployer.rollout.ending import ended, exit_code_of
-from deployer.rollout.events import Adopted, Advanced, GaveUp, Judged, Paused, Reverted, Shifted, Started
+from deployer.rollout.events import Adopted, Advanced, GaveUp, Judged, Paused, Requested, Reverted, Shifted, Started
 from deployer.rollout.model import Phase
 
 VERSION = 1
@@ -20,41 +23,52 @@ DECISIONS = (Advanced, GaveUp, Paused, Reverted)
 
 
 def record_of(case: Case) -> dict[str, Any]:
-    """Write ``case`` as the report's JSON document (``manifests/report.schema.json``)."""
+    """Write ``case`` as the report's JSON document (``report.rollout.document.Report``)."""
     final, first = case.final, case.told[0]
     plan = final.plan
     seconds = (case.told[-1].at - first.at).total_seconds()
     return {
         "version": VERSION,
+        "exit_code": int(exit_code_of(final)) if final.is_final or final.phase is Phase.PAUSED else None,
+        "headline": _headline(case),
+        "reason": _reason(case),
         "rollout": {**state_record(final), "digest": plan.digest},
         "platform": case.platform,
         "place": case.place,
         "manifest": first.event.manifest if isinstance(first.event, Started) else None,
-        "headline": _headline(case),
-        "reason": _reason(case),
-        "exit_code": int(exit_code_of(final)) if final.is_final or final.phase is Phase.PAUSED else None,
         "started_at": first.at.isoformat(),
         "ended_at": case.told[-1].at.isoformat() if final.is_final else None,
         "seconds": seconds,
-        "actors": list(dict.fromkeys(entry.actor for entry in case.told)),
         "candidate": {"name": plan.candidate, "digest": plan.candidate_digest},
         "stable": {"name": plan.stable, "digest": plan.stable_digest} if plan.stable else None,
         "steps": _steps(case),
         "weights": list(_weights(case)),
-        "events": [_event(case, place) for place in range(len(case.told))],
+        "events": list(_events(case)),
         "looks": [_look(look) for look in case.looks],
         "targets": _targets(case),
         "series": _series(case),
+        "actors": _actors(case),
+        "calls": _calls(case),
+        "cost": _cost(case),
         "specification": dict(case.specification) if case.specification else None,
+        "deployer": {"began": case.began_by, "read": case.read_by},
         "journal": case.journal,
         "proof": proof(case),
     }
 
 
 def proof(case: Case) -> dict[str, Any]:
-    """Say what recomputing the verdicts came to."""
-    counts = {match.value: sum(look.match is match for look in case.looks) for match in Match}
+    """Count what recomputing the verdicts came to."""
+    counts = {match.value.replace(" ", "_"): sum(look.match is match for look in case.looks) for match in Match}
     return {"chain": "whole", **counts}
+
+
+def proven(record: Mapping[str, Any]) -> ExitCode:
+    """Say what ``explain`` exits with: 0 all verdicts match, 10 one does not, 11 evidence is missing."""
+    counts = record["proof"]
+    if counts["other"] or counts["changed"]:
+        return ExitCode.GATE_FAILED
+    return ExitCode.INCONCLUSIVE if counts["missing"] or counts["unreadable"] else ExitCode.OK
 
 
 def _headline(case: Case) -> str:
@@ -75,7 +89,7 @@ def _reason(case: Case) -> str:
     final = case.final
     if final.phase is Phase.PROMOTED:
         passed = [look for look in case.looks if look.decided and look.verdict.result is Result.PASS]
-        return passed[-1].verdict.text if passed else ended(final).text
+        return why(passed[-1].verdict) if passed else ended(final).text
     return final.reason or ended(final).text
 
 
@@ -94,6 +108,7 @@ def _steps(case: Case) -> list[dict[str, Any]]:
     return [
         {
             "name": step_name(plan, step),
+            "plain": str(step),
             "weight_pct": step.weight_pct,
             "seconds": round(done.get(place, end) - began[place], 3) if place in began else None,
         }
@@ -111,18 +126,65 @@ def _weights(case: Case) -> Iterator[dict[str, Any]]:
             yield {"at": entry.at.isoformat(), "weight_pct": 0, "mirror_pct": 0}
 
 
-def _event(case: Case, place: int) -> dict[str, Any]:
-    entry = case.told[place]
-    before = [each.event.verdict for each in case.told[:place] if isinstance(each.event, Judged)]
-    kind, text = event_words(entry.state, entry.event, before[-1] if before else None)
+def _events(case: Case) -> Iterator[dict[str, Any]]:
+    verdict: Verdict | None = None
+    for entry in case.told:
+        kind, text = event_words(entry.state, entry.event, verdict)
+        yield {
+            "at": entry.at.isoformat(),
+            "actor": entry.actor,
+            "kind": kind,
+            "text": text,
+            "decision": isinstance(entry.event, DECISIONS),
+            "look": isinstance(entry.event, Judged),
+            "calls": dict(entry.calls) if entry.calls is not None else None,
+            "called_s": entry.called_s,
+        }
+        if isinstance(entry.event, Judged):
+            verdict = entry.event.verdict
+
+
+def _actors(case: Case) -> list[dict[str, Any]]:
+    """Who acted, in the order of their first act; looks are everybody's and count as acts without a name."""
+    by_name: dict[str, list[Told]] = {}
+    for entry in case.told:
+        by_name.setdefault(entry.actor, []).append(entry)
+    return [
+        {
+            "name": name,
+            "first": entries[0].at.isoformat(),
+            "last": entries[-1].at.isoformat(),
+            "entries": len(entries),
+            "did": list(dict.fromkeys(entry.event.type for entry in entries)),
+        }
+        for name, entries in by_name.items()
+    ]
+
+
+def _calls(case: Case) -> dict[str, Any] | None:
+    if all(entry.calls is None for entry in case.told):
+        return None
+    total: Counter[str] = Counter()
+    for entry in case.told:
+        total.update(entry.calls or {})
     return {
-        "at": entry.at.isoformat(),
-        "actor": entry.actor,
-        "kind": kind,
-        "text": text,
-        "decision": isinstance(entry.event, DECISIONS),
-        "look": isinstance(entry.event, Judged),
+        "total": dict(total.most_common()),
+        "seconds": round(sum(entry.called_s for entry in case.told), 3),
     }
+
+
+def _cost(case: Case) -> dict[str, Any] | None:
+    """The candidate's time by its price: from when it was asked for to the end of what is told."""
+    price = (case.specification or {}).get("cost")
+    asked = [
+        entry.at
+        for entry in case.told
+        if isinstance(entry.event, Requested) and entry.event.deployment == case.final.plan.candidate
+    ]
+    if price is None or not asked:
+        return None
+    hours = (case.told[-1].at - asked[0]).total_seconds() / 3600
+    return {"usd": price["usd_per_hour"] * price["instances"] * hours, "hours": hours, **price}
 
 
 def _look(look: Look) -> dict[str, Any]:
@@ -139,25 +201,6 @@ def _look(look: Look) -> dict[str, Any]:
         "match_text": look.why,
         "verdict": verdict_record(look.verdict),
     }
-
-
-def would_change(verdict: Verdict) -> str:
-    """Say what would have changed a verdict: how far its closest proof was from the limit."""
-    if verdict.result is Result.BLIND:
-        return "telemetry that is complete and in time"
-    if verdict.result is Result.INCONCLUSIVE:
-        needed = max((reason.needed or 0 for reason in verdict.reasons), default=0)
-        said = [f"about {needed:,} requests of the candidate"] if needed else []
-        if verdict.enough_weight_pct:
-            said.append(f"a weight of {verdict.enough_weight_pct} %")
-        return " or ".join(said) or "other numbers: more requests alone would not have decided it"
-    said = [
-        f"{reason.metric} ({reason.rule}): evidence {reason.e_value:.3g} of the {reason.threshold:.3g} that decide"
-        for reason in verdict.reasons
-        if reason.result is verdict.result and reason.e_value is not None and reason.threshold is not None
-    ]
-    changed = "less evidence than the threshold" if verdict.result is Result.FAIL else "a target without its proof"
-    return f"{changed}: {'; '.join(said)}" if said else changed
 
 
 def _targets(case: Case) -> dict[str, Any]:

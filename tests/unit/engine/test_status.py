@@ -86,7 +86,7 @@ def test_a_rollout_under_way_is_told_event_by_event(world: World) -> None:
 
 def test_a_rollout_of_another_machine_is_told_from_its_tags(world: World) -> None:
     half_way(world)
-    for path in (world.home / "journal").iterdir():
+    for path in (world.home / "journal").glob("*.jsonl"):
         path.unlink()
     seen = look(world.site())
     assert seen.marks is not None
