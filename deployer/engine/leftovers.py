@@ -8,6 +8,7 @@ from deployer.engine.operations import Site, no_endpoint
 from deployer.errors import PlatformError
 from deployer.ports.inspection import Caretaker, Leftover, LeftoverKind, Removed
 from deployer.ports.platform import Deployment, Endpoint
+from deployer.profile.marks import PROFILE, refusal
 from deployer.rollout.model import Phase
 from deployer.rollout.tags import GOOD, PREVIOUS, marks_of, revision_of
 
@@ -29,6 +30,14 @@ def idle_deployments(endpoint: Endpoint) -> tuple[Leftover, ...]:
         why = f"no traffic, {deployment.state.value}, and no rollback returns to it"
         found.append(Leftover(LeftoverKind.DEPLOYMENT, name, why, deployment.instances_wanted))
     return tuple(found)
+
+
+def left_endpoint(endpoint: Endpoint) -> tuple[Leftover, ...]:
+    """The endpoint itself, when a profile made it and it is for nothing else. Pure; a running profile holds its lease."""
+    if refusal(endpoint) is not None:
+        return ()
+    why = f"made by deployer profile ({endpoint.tags[PROFILE]}), which removes it when it ends"
+    return (Leftover(LeftoverKind.ENDPOINT, endpoint.name, why),)
 
 
 def _is_needed(endpoint: Endpoint, deployment: Deployment) -> bool:
@@ -53,7 +62,7 @@ def leftovers(site: Site, caretaker: Caretaker | None) -> tuple[Leftover, ...]:
     """
     endpoint = _observe(site)
     found = [_priced(leftover, caretaker) for leftover in idle_deployments(endpoint)]
-    return (*found, *(caretaker.find(endpoint) if caretaker else ()))
+    return (*found, *(caretaker.find(endpoint) if caretaker else ()), *left_endpoint(endpoint))
 
 
 def _observe(site: Site) -> Endpoint:
@@ -80,9 +89,24 @@ def sweep(site: Site, caretaker: Caretaker | None, found: Sequence[Leftover]) ->
     lease = site.lease()
     lease.acquire(signal=site.signal)
     try:
-        return tuple(_remove(site, caretaker, leftover) for leftover in found)
+        removed = [_remove(site, caretaker, each) for each in found if each.kind is not LeftoverKind.ENDPOINT]
+        for last in (each for each in found if each.kind is LeftoverKind.ENDPOINT):
+            lease.hush()
+            removed.append(_remove_endpoint(site, last))
+        return tuple(removed)
     finally:
         lease.release()
+
+
+def _remove_endpoint(site: Site, leftover: Leftover) -> Removed:
+    try:
+        endpoint = site.platform.observe()
+        if endpoint is not None and refusal(endpoint) is not None:
+            return Removed(leftover, "it is needed again")
+        site.platform.delete_endpoint()
+    except PlatformError as exc:
+        return Removed(leftover, f"{exc.message} ({exc.hint})")
+    return Removed(leftover, None)
 
 
 def _remove(site: Site, caretaker: Caretaker | None, leftover: Leftover) -> Removed:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from deployer.engine.lease import LostLeaseError
+from deployer.engine.lease import LostLeaseError, StoppedError
 from deployer.engine.site import Site
 from deployer.errors import (
     ConflictError,
@@ -110,13 +110,24 @@ class Stand:
             given: dict[str, str] = document.get("tags") or {}
             tags = {**given, PROFILE: self._spec.profile.name}
             platform.ensure_endpoint({**document, "tags": tags})
-        self._lease.acquire(waiting=self._note, signal=self._site.signal)
+        self._take_lease()
         endpoint = platform.observe()
         require_test_endpoint(endpoint)
         left = ours(endpoint) if endpoint else ()
         if left:
             self._note(f"removing what an earlier profile left: {', '.join(left)}")
             self._delete(left)
+
+    def _take_lease(self) -> None:
+        try:
+            self._lease.acquire(waiting=self._note, signal=self._site.signal)
+        except StoppedError:
+            raise
+        except PlanError as exc:
+            raise PlanError(
+                f"test endpoint {self._site.endpoint} is in use: {exc.message}",
+                hint="Wait for the other profile to end, or name another test endpoint.",
+            ) from exc
 
     def put_up(self, configuration: Configuration, doing: Callable[[str], None]) -> Standing:
         """Deploy ``configuration`` and wait until every instance is ready; what stood before is taken down first.

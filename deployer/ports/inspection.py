@@ -112,6 +112,7 @@ class LeftoverKind(StrEnum):
     AUTOSCALE = "autoscale"
     HOLD = "hold"
     RECORD = "record"
+    ENDPOINT = "endpoint"
 
 
 @dataclass(frozen=True, slots=True)

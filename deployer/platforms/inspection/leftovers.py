@@ -67,6 +67,8 @@ class AzureCaretaker:
                 self._platform.set_tags(dict.fromkeys(keys))
             case LeftoverKind.DEPLOYMENT:
                 self._platform.delete_deployment(leftover.name)
+            case LeftoverKind.ENDPOINT:
+                self._platform.delete_endpoint()
 
     def usd_per_hour(self, deployment: str) -> Price | None:
         """Price of an instance of ``deployment``."""

@@ -17,6 +17,7 @@ from deployer.engine.operations import Site
 from deployer.errors import PlanError, PlatformError, UsageError
 from deployer.ports.inspection import Leftover, LeftoverKind, Price, Removed
 from deployer.ports.platform import Deployment, DeploymentSpec, DeploymentState, Endpoint
+from deployer.profile.marks import PROFILE
 from deployer.report.leftovers import leftovers_record, leftovers_text
 from deployer.rollout.model import Phase
 from deployer.rollout.tags import DIGEST, GOOD, LEASE, PHASE, PREVIOUS, ROLES, ROLLOUT
@@ -217,3 +218,30 @@ def test_the_record_says_the_same() -> None:
     assert record["usd_per_day"] == 24.0
     assert leftovers_record((SETTING,), None, 0)["usd_per_day"] is None
     assert not leftovers_record((SETTING,), None, 0)["leftovers"][0]["removed"]
+
+
+@pytest.fixture
+def tested(tmp_path: Path) -> tuple[MemoryPlatform, Site]:
+    """What a killed profile left."""
+    made = MemoryPlatform("digits", ManualClock())
+    made.ensure_endpoint({"name": "digits", "tags": {PROFILE: "size"}})
+    made.create_deployment(DeploymentSpec("p-0a1b2c", {}, Path(), "d" * 64))
+    return made, site(made, tmp_path)
+
+
+def test_a_test_endpoint_that_a_profile_left_is_removed_with_all_that_is_on_it(
+    tested: tuple[MemoryPlatform, Site],
+) -> None:
+    platform, at = tested
+    found = leftovers(at, None)
+    assert [(each.kind.value, each.name) for each in found] == [("deployment", "p-0a1b2c"), ("endpoint", "digits")]
+    assert [each.problem for each in sweep(at, None, found)] == [None, None]
+    assert platform.peek() is None
+
+
+def test_a_test_endpoint_that_got_traffic_meanwhile_is_not_removed(tested: tuple[MemoryPlatform, Site]) -> None:
+    platform, at = tested
+    found = leftovers(at, None)
+    platform.edit_traffic({"p-0a1b2c": 100})
+    assert all(each.problem for each in sweep(at, None, found))
+    assert platform.peek() is not None
