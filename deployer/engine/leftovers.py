@@ -33,7 +33,7 @@ def idle_deployments(endpoint: Endpoint) -> tuple[Leftover, ...]:
 
 
 def left_endpoint(endpoint: Endpoint) -> tuple[Leftover, ...]:
-    """The endpoint itself, when a profile made it and it is for nothing else. Pure; a running profile holds its lease."""
+    """Give the endpoint itself, when a profile made it; while that runs, its lease keeps it. Pure."""
     if refusal(endpoint) is not None:
         return ()
     why = f"made by deployer profile ({endpoint.tags[PROFILE]}), which removes it when it ends"

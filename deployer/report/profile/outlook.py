@@ -20,8 +20,8 @@ def outlook_text(spec: ProfileSpec, prices: Mapping[Configuration, PriceTag]) ->
     if profile.budget.usd is not None:
         budget += f" and ${profile.budget.usd:,.2f}"
     slo = slo_words(profile.slo.model_dump(mode="json", exclude_none=True))
-    plural = "" if count == 1 else "s"
-    where = f"{count} candidate{plural} on test endpoint {spec.endpoint.name} ({profile.platform.type.value}), one at a time"
+    what = "1 candidate" if count == 1 else f"{count} candidates"
+    where = f"{what} on test endpoint {spec.endpoint.name} ({profile.platform.type.value}), one at a time"
     said = [
         f"{where}, ${min(costs):,.4g} to ${max(costs):,.4g} an hour each.",
         f"Wanted: {spec.rate:g} rps (peak {profile.peak_rps:g} and headroom) within {slo}.",
