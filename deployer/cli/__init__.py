@@ -6,10 +6,22 @@ import gc
 import json
 import sys
 
-from deployer.cli import evidence, gate, inspections, loadtest, local, profile, recover, rollouts
+from deployer.cli import dashboard, evidence, gate, inspections, loadtest, local, profile, recover, rollouts
 from deployer.cli.base import app, usage_problem
 
-__all__ = ["app", "evidence", "gate", "inspections", "loadtest", "local", "main", "profile", "recover", "rollouts"]
+__all__ = [
+    "app",
+    "dashboard",
+    "evidence",
+    "gate",
+    "inspections",
+    "loadtest",
+    "local",
+    "main",
+    "profile",
+    "recover",
+    "rollouts",
+]
 
 
 def main() -> None:
