@@ -173,8 +173,8 @@ def prepare(environment: Environment, runner: Runner, **_: object) -> None:
 
     @environment.events.test_stop.add_listener
     def end(**_: object) -> None:
-        if not isinstance(runner, MasterRunner):
-            reporters.kill()
+        reporters.kill()
+        if hasattr(OpenModelUser, "load"):  # neither in a master nor in a worker that never began
             OpenModelUser.load.summarise()
 
 

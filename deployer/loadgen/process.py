@@ -56,7 +56,7 @@ class LocustTest:
         self._started_at = datetime.now(UTC)  # noqa: TID251 - a label; nothing is decided by it
         self._line: Mapping[str, float] = {}
         self._cpu: list[float] = []
-        self._said: deque[str] = deque(maxlen=5)
+        self._said, self._workers_said = deque[str](maxlen=5), deque[str](maxlen=5)
         self._heard_at = monotonic()
         self._started_or_ended, self._ended = Event(), Event()
         self._why: str | None = None
@@ -160,7 +160,7 @@ class LocustTest:
     def _last_words(self) -> str:
         for reader in self._readers:
             reader.join(timeout=1)
-        said = " | ".join(self._said) or "it said nothing"
+        said = " | ".join(self._said or self._workers_said) or "it said nothing"
         for secret in self._secrets:
             said = said.replace(secret, "***")
         return said[-600:]
@@ -173,7 +173,7 @@ class LocustTest:
                 self._cpu.append(line.get("cpu_pct") or 0.0)
                 self._started_or_ended.set()
             elif text.strip() and not text.startswith("{"):
-                self._said.append(text.strip())
+                (self._said if process is self._process else self._workers_said).append(text.strip())
         if process is self._process:
             self._started_or_ended.set()
             self._ended.set()
