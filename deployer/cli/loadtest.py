@@ -25,6 +25,11 @@ class Engine(StrEnum):
     """Who sends."""
 
     LOCAL = "local"
+    DISTRIBUTED = "distributed"
+    AZURE = "azure-load-testing"
+
+
+PANEL = "Engines: who sends the load"
 
 
 @app.command(epilog="Example: deployer loadtest manifests/local/quickstart.yaml --rps 40 --for 30s")
@@ -52,7 +57,27 @@ def loadtest(
     timeout: Annotated[str, typer.Option("--timeout", help="Longest wait for an answer.")] = "60s",
     processes: Annotated[int, typer.Option("--processes", min=1, max=64, help="Processes that share the rate.")] = 1,
     seed: Annotated[int | None, typer.Option("--seed", help="Repeats the arrivals.")] = None,
-    engine: Annotated[Engine, typer.Option("--engine", help="Who sends.")] = Engine.LOCAL,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="Processes here, Locust workers, or a service.", rich_help_panel=PANEL)
+    ] = Engine.LOCAL,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=512, help="distributed: workers that share.", rich_help_panel=PANEL)
+    ] = 2,
+    bind: Annotated[
+        str | None,
+        typer.Option("--bind", help="distributed: address that other hosts' workers join.", rich_help_panel=PANEL),
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="distributed: port for them.", rich_help_panel=PANEL)
+    ] = 5557,
+    load_testing: Annotated[
+        str | None,
+        typer.Option("--load-testing", help="azure-load-testing: its data plane's host.", rich_help_panel=PANEL),
+    ] = None,
+    key_vault_secret: Annotated[
+        str | None,
+        typer.Option("--key-vault-secret", help="azure-load-testing: id of the key's secret.", rich_help_panel=PANEL),
+    ] = None,
     report: Annotated[
         list[Path] | None,
         typer.Option("--report", help="File for the result: .html, .json, .xml (JUnit) or .md; may be repeated."),
@@ -92,13 +117,14 @@ def loadtest(
         )
         timeout_s = seconds("--timeout", timeout)
         load = replace(load, in_flight=in_flight, timeout_s=timeout_s, processes=processes, seed=seed)
+        sender = wired.Engine(engine.value, workers, bind, port, load_testing, key_vault_secret)
         asked = Asked(load, wired.payload_of(reached.the_spec, payload), deployment)
         confirm(f"Send load to a live endpoint on platform {reached.platform}?", reached.platform, yes=yes)
         reached.signals.install()
         with Progress(out, reached.site.clock) as progress:
             ran = wired.run(
                 reached,
-                wired.tester_of(engine.value),
+                wired.tester_of(reached, sender),
                 engine.value,
                 asked,
                 progress.show,

@@ -36,6 +36,8 @@ ENDPOINT_RPS, ENDPOINT_CONNECTIONS, ENDPOINT_BYTES = 500.0, 500, 5_000_000.0
 """Requests a second, connections at once and bytes a second that a managed endpoint admits by default.
 
 Source: learn.microsoft.com/azure/machine-learning/how-to-manage-quotas, online endpoints (read 2026-11-22)."""
+JOIN_S = 300.0
+"""Longest wait for workers that somebody starts on other hosts."""
 USUAL_S = 120.0
 """How long is measured when nobody says."""
 FORMATS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -120,17 +122,51 @@ def _rate_of(spec: RolloutSpec, given: float | None) -> float:
     return spec.manifest.load.rps
 
 
-def tester_of(engine: str) -> LoadTester:
-    """The engine that sends.
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Who sends, and where it runs."""
+
+    name: str
+    """``local``, ``distributed`` or ``azure-load-testing``."""
+    workers: int = 2
+    bind: str | None = None
+    """Address for workers on other hosts; None: all of them are started here."""
+    port: int = 5557
+    load_testing: str | None = None
+    """Host of the Load Testing resource's data plane."""
+    key_vault_secret: str | None = None
+
+
+def tester_of(reached: Reached, engine: Engine) -> LoadTester:
+    """Make the engine that sends.
 
     Raises:
-        UsageError: there is no such engine.
+        UsageError: an option of it is missing.
     """
-    from deployer.loadgen.local import LocalLoad  # noqa: PLC0415 - adapters: when they are wired
+    # adapters: when they are wired
+    if engine.name == "distributed":
+        from deployer.loadgen.distributed import DistributedLoad  # noqa: PLC0415
 
-    if engine == "local":
-        return LocalLoad()
-    raise UsageError(f"there is no engine {engine}", hint="Choose local.")
+        if engine.bind is None:
+            return DistributedLoad(engine.workers)
+        return DistributedLoad(engine.workers, local_workers=0, bind=engine.bind, port=engine.port, join_s=JOIN_S)
+    if engine.name == "azure-load-testing":
+        from deployer.cloud.clouds import find_cloud  # noqa: PLC0415
+        from deployer.cloud.credentials import credential  # noqa: PLC0415
+        from deployer.cloud.load_testing import LoadTesting  # noqa: PLC0415
+        from deployer.loadgen.azure import AzureLoadTesting  # noqa: PLC0415
+
+        if engine.load_testing is None:
+            raise UsageError(
+                "--engine azure-load-testing needs --load-testing HOST",
+                hint="Give the data plane's host of the Load Testing resource, as its overview in the portal shows it.",
+            )
+        identity = credential(find_cloud(reached.the_spec.manifest.platform.cloud, os.environ))
+        service = LoadTesting(engine.load_testing, identity)
+        return AzureLoadTesting(service, reached.site.clock, engine.key_vault_secret)
+    from deployer.loadgen.local import LocalLoad  # noqa: PLC0415
+
+    return LocalLoad()
 
 
 def interruptible(reached: Reached) -> Reached:

@@ -12,7 +12,17 @@ from deployer.loadtest.kinds import WORDS, Kind
 from deployer.loadtest.verdict import ERROR_RATE
 from deployer.report.html.charts import Mark, Series, line_chart
 from deployer.report.html.page import render
-from deployer.report.loadtest.text import change_row, changes, headline, limit, load_words, metric_words, ms, shown
+from deployer.report.loadtest.text import (
+    change_row,
+    changes,
+    generator_words,
+    headline,
+    limit,
+    load_words,
+    metric_words,
+    ms,
+    shown,
+)
 
 KINDS = {"passed": "good", "missed": "bad", "inconclusive": "wait"}
 CHANGES = {"better": "good", "worse": "bad"}
@@ -135,8 +145,7 @@ def _trust(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     )
     return [
         ("Load generator", generator["problem"] or "did what it was asked", "good" if record["trusted"] else "bad"),
-        ("Sent late by (p99)", f"{generator['lag_p99_ms']:.1f} ms", ""),
-        ("Processor of the busiest process", f"{generator['cpu_pct']:.0f}% of a core", ""),
+        ("How it did", generator_words(record), "wait" if record["coarse"] else ""),
         ("Ran to its end", record["partial"] or "yes", "wait" if record["partial"] else "good"),
         ("Warm-up, kept apart", f"{requests['warm_up']:,} requests", ""),
         ("Latency counts from", "the intended arrival of each request: a stall delays all that came during it", ""),

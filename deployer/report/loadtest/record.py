@@ -13,7 +13,7 @@ from typing import Any
 from deployer.errors import ExitCode
 from deployer.loadtest.compare import Comparison, compare
 from deployer.loadtest.estimates import Estimate, Latencies, failed_share, rate
-from deployer.loadtest.figures import NO_ANSWER, OVER_CAP, Figures, Window
+from deployer.loadtest.figures import NO_ANSWER, OVER_CAP, SOME_FAILURE, Figures, Window
 from deployer.loadtest.kinds import FAILED, RATE_LIMITED, kinds_of
 from deployer.loadtest.merge import thinned
 from deployer.loadtest.verdict import ERROR_RATE, Result, Verdict, measured, statuses
@@ -23,7 +23,7 @@ LEVELS = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 RATE = "good_per_second"
 MOST_POINTS = 600
 """Of the figures over time: longer runs are told in longer steps."""
-STATUS_NAMES = {NO_ANSWER: "no answer", OVER_CAP: "not sent", RATE_LIMITED: "429 rate limit"}
+STATUS_NAMES = {NO_ANSWER: "no answer", OVER_CAP: "not sent", RATE_LIMITED: "429 rate limit", SOME_FAILURE: "failed"}
 _SAME = ("arrivals", "shape", "rps", "concurrency", "in_flight", "timeout_s")
 
 
@@ -71,7 +71,7 @@ class Outcome:
 def record_of(outcome: Outcome, previous: Mapping[str, Any] | None) -> dict[str, Any]:
     """Write a result; ``previous`` is the record that it is compared with.
 
-    Of a run whose generator cannot be trusted there are no figures of the endpoint.
+    Of a run whose generator cannot be trusted there are no figures of the endpoint, only how much was sent.
     """
     figures, verdict = outcome.figures, outcome.verdict
     trusted = figures.health.problem is None
@@ -95,8 +95,9 @@ def record_of(outcome: Outcome, previous: Mapping[str, Any] | None) -> dict[str,
         "partial": figures.partial,
         "interrupted": outcome.interrupted,
         "trusted": trusted,
+        "coarse": figures.coarse,
         "generator": _finite(asdict(figures.health)),
-        "requests": _requests(figures, windows),
+        "requests": _requests(figures, measured(figures)),
         RATE: estimate_record(rate(windows)),
         "latency_ms": {name: estimate_record(latencies.quantile(level)) for name, level in LEVELS.items()},
         "longest_ms": _number(latencies.longest_ms),

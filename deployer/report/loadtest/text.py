@@ -50,13 +50,19 @@ def text_of(record: Mapping[str, Any]) -> str:
         lines.append(f"  {'partial':<12}  {record['partial']}; what was seen until then is kept")
     if record["trusted"]:
         lines += [f"  {label:<12}  {text}" for label, text in _figures(record)]
-    generator = record["generator"]
-    lag = f"sent {generator['lag_p99_ms']:.1f} ms late (p99), {generator['cpu_pct']:.0f}% of a core"
-    lines.append(f"  {'generator':<12}  {lag}")
+    lines.append(f"  {'generator':<12}  {generator_words(record)}")
     lines += [f"  {'before':<12}  {line}" for line in changes(record)]
     if record["report"]:
         lines.append(f"  {'report':<12}  {record['report']}")
     return "\n".join(lines)
+
+
+def generator_words(record: Mapping[str, Any]) -> str:
+    """How the load generator did; of an engine that does not tell, what is not exact."""
+    if record["coarse"]:
+        return f"not exact: {record['coarse']}"
+    generator = record["generator"]
+    return f"sent {generator['lag_p99_ms']:.1f} ms late (p99), {generator['cpu_pct']:.0f}% of a core"
 
 
 def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -123,7 +129,7 @@ def markdown_of(record: Mapping[str, Any]) -> str:
     lines += ["", cell(record["text"])]
     if record["trusted"]:
         lines += ["", *(f"- {label}: {cell(text)}" for label, text in _figures(record))]
-    lines += [f"- {cell(line)}" for line in changes(record)]
+    lines += [f"- generator: {cell(generator_words(record))}", *(f"- {cell(line)}" for line in changes(record))]
     return "\n".join(lines) + "\n\n"
 
 

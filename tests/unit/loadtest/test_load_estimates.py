@@ -54,6 +54,14 @@ def test_alike_batches_say_as_much_as_independent_requests() -> None:
     assert found.inflation == 1.0
 
 
+def test_one_summary_of_a_run_is_not_taken_for_independent_requests() -> None:
+    one = Latencies((window({10.0: 9_000, 20.0: 1_000}),))
+    many = Latencies(steady(100, {10.0: 90, 20.0: 10}))
+    assert one.quantile(0.92).low == 10.0
+    assert one.quantile(0.95).low == 20.0
+    assert many.quantile(0.92).low == 20.0
+
+
 def test_a_stall_counts_as_one_event() -> None:
     """5 % of requests are slow, all in one stretch of 6 s of 120: hardly more is known than of one request in 20."""
     stalled = Latencies((*steady(57, {10.0: 40}), *steady(6, {900.0: 40}), *steady(57, {10.0: 40})))
