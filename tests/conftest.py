@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-FOREIGN = ("AZURE", "AML_", "ARM_", "APPLICATIONINSIGHTS_", "GITHUB_", "FORCE_COLOR", "COLUMNS", "LINES")
+FOREIGN = (
+    "AZURE",
+    "AML_",
+    "ARM_",
+    "APPLICATIONINSIGHTS_",
+    "GITHUB_",
+    "TF_BUILD",
+    "ACTIONS_",
+    "FORCE_COLOR",
+    "COLUMNS",
+    "LINES",
+)
 """Prefixes of variables that would let a test reach, or depend on, the place where it happens to run."""
 
 _homes = count()

@@ -60,7 +60,7 @@ def run(body: Callable[[], ExitCode], *, as_json: bool, debug: bool) -> None:
         Output(as_json=as_json).error(exc)
         code = exc.exit_code
         if debug:
-            traceback.print_exc()
+            _show_traceback()
     except (typer.Exit, typer.Abort):
         raise
     except Exception as exc:  # noqa: BLE001 - the one place where a bug becomes an exit code
@@ -69,9 +69,16 @@ def run(body: Callable[[], ExitCode], *, as_json: bool, debug: bool) -> None:
         Output(as_json=as_json).bug(exc)
         code = ExitCode.BUG
         if debug:
-            traceback.print_exc()
+            _show_traceback()
     _answers.append(code)
     raise typer.Exit(int(code))
+
+
+def _show_traceback() -> None:
+    """Print the traceback of what is being handled; texts from outside in it steer neither terminal nor CI system."""
+    from deployer.report.words import plain  # noqa: PLC0415
+
+    typer.echo(plain(traceback.format_exc()), err=True, nl=False)
 
 
 PANEL = "Where an endpoint given by name lives"

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from deployer.cli.base import Debug, Json, Target, Where, app, reaching, run, style
+from deployer.cli.base import Debug, Json, Target, Where, app, reaching, run
+from deployer.cli.ending import conclude
 from deployer.errors import ExitCode
 
 
@@ -16,16 +17,14 @@ def recover(target: Target, json: Json = False, debug: Debug = False, *, where: 
     def body() -> ExitCode:
         from deployer.engine.recover import recover as put_right
         from deployer.report.output import Output
-        from deployer.report.records import ended_record, ended_text
         from deployer.wiring import sites
+        from deployer.wiring.notify import told
 
         out = Output(as_json=json)
         reached = sites.reach(target, where=where)
         reached.signals.install()
-        with out.listener() as listener:
+        with told(out.listener(), reached) as (listener, reached):
             done = put_right(reached.site, reached.known_job(), listener)
-        record = ended_record(done.ended) | {"found": done.found.value, "runner": done.runner}
-        out.result(record, ended_text(done.ended), style(done.ended.exit_code))
-        return done.ended.exit_code
+        return conclude(out, done.ended, target, {"found": done.found.value, "runner": done.runner})
 
     run(body, as_json=json, debug=debug)

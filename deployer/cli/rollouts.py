@@ -13,7 +13,8 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli.base import Debug, Json, ManifestFile, Reason, Target, Where, app, reaching, run, style
+from deployer.cli.base import Debug, Json, ManifestFile, Reason, Target, Where, app, reaching, run
+from deployer.cli.ending import conclude
 from deployer.errors import ExitCode, UsageError
 
 
@@ -42,7 +43,6 @@ def rollout(
     def body() -> ExitCode:
         from deployer.engine.operations import roll_out
         from deployer.report.output import Output
-        from deployer.report.records import ended_record, ended_text
         from deployer.wiring import sites
         from deployer.wiring.notify import told
 
@@ -63,8 +63,7 @@ def rollout(
                 take_over=take_over,
                 skip_gate=reason if skip_gate else None,
             )
-        out.result(ended_record(done), ended_text(done), style(done.exit_code))
-        return done.exit_code
+        return conclude(out, done, str(manifest))
 
     run(body, as_json=json, debug=debug)
 
@@ -80,6 +79,7 @@ def validate(
 
     def body() -> ExitCode:
         atexit.register(gc.freeze)  # no search for garbage at exit: 60-90 ms (where nanobind is loaded it complains)
+        from deployer.report.ci import recognise
         from deployer.report.problems import render
         from deployer.wiring.checks import problems_of
 
@@ -88,6 +88,10 @@ def validate(
         text = render(problems, chosen)
         if text:
             typer.echo(text, nl=False)
+        if problems and chosen != "github" and recognise() is not None:
+            from deployer.report.output import Output
+
+            Output(as_json=json).annotate_problems(problems)
         if not problems and chosen == "text":
             typer.echo(f"{len(manifests)} valid")
         return ExitCode.MANIFEST if problems else ExitCode.OK
@@ -95,21 +99,37 @@ def validate(
     run(body, as_json=json, debug=debug)
 
 
+class PlanFormat(StrEnum):
+    """How ``plan`` is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
 @app.command(epilog="Example: deployer plan manifests/local/quickstart.yaml")
-def plan(manifest: ManifestFile, json: Json = False, debug: Debug = False) -> None:
+def plan(
+    manifest: ManifestFile,
+    form: Annotated[PlanFormat, typer.Option("--format", help="How it is written.")] = PlanFormat.TEXT,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Show what a rollout would do, step by step. Writes nothing."""
 
     def body() -> ExitCode:
         from deployer.report.output import Output
-        from deployer.report.plan import preview_record, preview_text
+        from deployer.report.plan import preview_markdown, preview_record, preview_text
         from deployer.wiring import sites
         from deployer.wiring.preview import preview
 
         found = preview(sites.reach(str(manifest), want_manifest=True))
-        Output(as_json=json).result(preview_record(found), preview_text(found))
+        out, markdown = Output(as_json=as_json), preview_markdown(found, str(manifest))
+        out.result(preview_record(found), markdown if form is PlanFormat.MARKDOWN else preview_text(found))
+        out.summarise(markdown)
         return found.exit_code
 
-    run(body, as_json=json, debug=debug)
+    as_json = json or form is PlanFormat.JSON
+    run(body, as_json=as_json, debug=debug)
 
 
 @app.command(epilog="Example: deployer status digits --watch")
@@ -140,7 +160,6 @@ def _ask(kind: str, target: str, reason: str, where: Where, *, json: bool, debug
     def body() -> ExitCode:
         from deployer.engine.operations import ask
         from deployer.report.output import Output
-        from deployer.report.records import ended_record, ended_text
         from deployer.rollout.model import Request, RequestKind
         from deployer.wiring import sites
         from deployer.wiring.notify import told
@@ -151,8 +170,7 @@ def _ask(kind: str, target: str, reason: str, where: Where, *, json: bool, debug
         request = Request(RequestKind(kind), reached.site.actor, reason)
         with told(out.listener(), reached) as (listener, reached):
             done = ask(reached.site, request, reached.known_job(), listener)
-        out.result(ended_record(done), ended_text(done), style(done.exit_code))
-        return done.exit_code
+        return conclude(out, done, target)
 
     run(body, as_json=json, debug=debug)
 
@@ -210,7 +228,6 @@ def rollback(
     def body() -> ExitCode:
         from deployer.engine.rollback import roll_back
         from deployer.report.output import Output
-        from deployer.report.records import ended_record, ended_text
         from deployer.wiring import sites
         from deployer.wiring.notify import told
 
@@ -220,8 +237,7 @@ def rollback(
         with told(out.listener(), reached) as (listener, reached):
             done = roll_back(reached.site, listener, to=to, reason=reason, force=force)
             listener.on_done(done)
-        out.result(ended_record(done), ended_text(done), style(done.exit_code))
-        return done.exit_code
+        return conclude(out, done, target)
 
     run(body, as_json=json, debug=debug)
 

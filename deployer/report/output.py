@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
@@ -14,7 +14,11 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from deployer.errors import DeployerError, ExitCode
-from deployer.report.listeners import Lines, LiveTree, Quiet
+from deployer.manifest.problems import InvalidManifestError, Problem
+from deployer.report.ci import Ci, Place, outputs_of, recognise
+from deployer.report.groups import Groups
+from deployer.report.listeners import Lines, LiveTree, Many, Quiet
+from deployer.report.problems import sentence
 from deployer.report.words import plain
 
 WIDTH = 120
@@ -31,7 +35,10 @@ class Output:
                 stream.reconfigure(errors="replace")
         self._stdout = Unfailing(sys.stdout or io.StringIO())  # None: it was closed before the process began
         self.console = _console(self._stdout)
-        self._errors = _console(Unfailing(sys.stderr or io.StringIO()))
+        self._stderr = Unfailing(sys.stderr or io.StringIO())
+        self._errors = _console(self._stderr)
+        self.ci = recognise()
+        """The CI system that runs this command; None: a person, or one that we do not know."""
 
     @property
     def is_live(self) -> bool:
@@ -42,7 +49,10 @@ class Output:
         """Choose how a running rollout is shown: a live tree on a terminal, lines elsewhere, nothing for JSON."""
         if self.as_json:
             return Quiet()
-        return LiveTree(self.console) if self.is_live else Lines(self.console)
+        if self.is_live:
+            return LiveTree(self.console)
+        lines = Lines(self.console)
+        return lines if self.ci is None else Many(lines, Groups(self.ci, self._stdout.write))
 
     def result(self, record: Mapping[str, Any], text: str, style: str = "") -> None:
         """Print a command's result: ``record`` as the JSON document, or ``text``."""
@@ -73,6 +83,42 @@ class Output:
         if self.as_json:
             self.result(error_record(error), "")
         self._complain("error", error.message, error.hint)
+        if isinstance(error, InvalidManifestError):
+            self.annotate_problems(error.problems)
+        else:
+            self.annotate("error", f"{error.message}\n{error.hint}")
+        self.pass_on(outputs_of({"exit_code": error.exit_code}))
+
+    def annotate_problems(self, problems: Sequence[Problem]) -> None:
+        """Show on the CI system what is wrong with a manifest, at its place."""
+        for one in problems:
+            self.annotate("error", sentence(one), Place(one.file, one.line, one.column))
+
+    def annotate(self, level: str, text: str, place: Place | None = None) -> None:
+        """Show ``text`` on the CI system's page of the run; does nothing elsewhere."""
+        if self.ci is not None:
+            self._tell_ci(self.ci.complain(level, text, place))
+
+    def pass_on(self, values: Mapping[str, str]) -> None:
+        """Give later steps of the CI job ``values``; what fails is only said."""
+        if self.ci is not None:
+            self._tell_ci_by(lambda ci: ci.outputs(values), "outputs of this step")
+
+    def summarise(self, markdown: str) -> None:
+        """Add ``markdown`` to the CI system's page of the run; what fails is only said."""
+        if self.ci is not None:
+            self._tell_ci_by(lambda ci: ci.summary(markdown), "summary of this step")
+
+    def _tell_ci_by(self, write: Callable[[Ci], str], what: str) -> None:
+        try:
+            self._tell_ci(write(self.ci) if self.ci is not None else "")
+        except OSError as exc:
+            self._complain("note", f"the {what} cannot be written: {exc}", "")
+
+    def _tell_ci(self, text: str) -> None:
+        """Print a command for the CI system, which reads both streams; stdout may be somebody's document."""
+        self._stderr.write(text)
+        self._stderr.flush()
 
     def bug(self, error: Exception) -> None:
         """Print an unexpected failure in one line."""
@@ -80,6 +126,8 @@ class Output:
         if self.as_json:
             self.result({"error": {"message": repr(error), "hint": hint}, "exit_code": int(ExitCode.BUG)}, "")
         self._complain("bug", repr(error), hint)
+        self.annotate("error", f"{error!r}\n{hint}")
+        self.pass_on(outputs_of({"exit_code": ExitCode.BUG}))
 
     def _complain(self, kind: str, message: str, hint: str) -> None:
         self._errors.print(Text.assemble((f"{kind}: ", "bold red"), plain(message)), soft_wrap=True)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from deployer.errors import ExitCode
 from deployer.manifest.problems import Problem
+from deployer.report.ci import github_data, github_property
 
 RULE = "manifest"
 
@@ -58,7 +59,7 @@ def _result(problem: Problem) -> dict[str, Any]:
     return {
         "ruleId": RULE,
         "level": "error",
-        "message": {"text": _sentence(problem)},
+        "message": {"text": sentence(problem)},
         "locations": [{"physicalLocation": place}],
     }
 
@@ -68,28 +69,18 @@ def _uri(file: str) -> str:
     return path.as_uri() if path.is_absolute() else quote(path.as_posix())
 
 
-def _sentence(problem: Problem) -> str:
+def sentence(problem: Problem) -> str:
+    """Say what is wrong and what to write instead, without the place."""
     return f"{problem.message} ({problem.hint})" if problem.hint else problem.message
 
 
 def _github(problems: Sequence[Problem]) -> str:
-    """Workflow commands that annotate the files of a pull request.
-
-    Source: docs.github.com, workflow commands for GitHub Actions; escaping as actions/toolkit packages/core command.ts.
-    """
-    return "".join(f"::error {_place(problem)}::{_data(_sentence(problem))}\n" for problem in problems)
-
-
-def _place(problem: Problem) -> str:
-    return f"file={_property(problem.file)},line={problem.line},col={problem.column}"
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    """Workflow commands that annotate the files of a pull request."""
+    return "".join(
+        f"::error file={github_property(problem.file)},line={problem.line},col={problem.column}::"
+        f"{github_data(sentence(problem))}\n"
+        for problem in problems
+    )
 
 
 FORMATS: dict[str, Callable[[Sequence[Problem]], str]] = {

@@ -1,13 +1,13 @@
-"""Events and steps in words, and text from outside made harmless: shared by every way a rollout is shown."""
+"""Events and steps in words: shared by every way a rollout is shown."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import assert_never
 
 from deployer.gate.verdict import Result, Verdict
 from deployer.manifest.quantities import format_duration
+from deployer.report.harmless import plain
 from deployer.report.verdicts import brief, versus, why
 from deployer.rollout.ending import outcome_words
 from deployer.rollout.endpoint import in_words
@@ -41,10 +41,6 @@ from deployer.rollout.model import Outcome, Plan, Rollout, Step, StepKind
 
 LOG_LINES = 12
 """Lines of a removed deployment's logs that are shown; the journal keeps all."""
-_COMMANDS = (
-    (re.compile(r"#(?=#(?:vso)?\[)", re.IGNORECASE), "# "),
-    (re.compile(r"^(\s*):(?=:)", re.MULTILINE), r"\1: "),
-)
 _REMOVED = re.compile(r"^(\S+ removed)(?:; it last said:)?$", re.MULTILINE)
 """The line before a removed deployment's logs, in the words of ``Cleaned``."""
 _TROUBLE = re.compile(r"error|exception|traceback|fatal|killed|failed|segmentation", re.IGNORECASE)
@@ -56,22 +52,6 @@ _CHATTER = re.compile(
     r"|^The above exception was|^During handling of the above|\[ERROR\] (?:Worker \(pid|Shutting down|Reason: Worker)"
 )
 """Log lines that say nothing of the model: what servers tell of themselves, and the words between two exceptions."""
-
-
-def plain(text: str) -> str:
-    """Make text from outside harmless: it steers neither a terminal nor the CI system that reads the log.
-
-    Control and format characters (escapes, right-to-left marks) are replaced, tabs are expanded and line ends kept.
-    What a runner would take for a command is broken by a space.
-
-    Source: learn.microsoft.com/azure/devops/pipelines/scripts/logging-commands (``##vso[`` and ``##[`` in any line);
-    docs.github.com, workflow commands for GitHub Actions (``::`` at the beginning of a line). Read 2026-11-22.
-    """
-    text = text.replace("\r\n", "\n").expandtabs(4)
-    text = "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    for command, broken in _COMMANDS:
-        text = command.sub(broken, text)
-    return text
 
 
 def first_line(text: str) -> str:

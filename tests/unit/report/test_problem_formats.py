@@ -43,7 +43,7 @@ def test_github_annotations_escape_what_would_start_another_command() -> None:
     assert render(PROBLEMS, "github") == (
         "::error file=manifests/a.yaml,line=14,col=3::weight: 120 is over 100\n"
         "::error file=my dir/100%25%2Cb%3Ac.yaml,line=1,col=1::"
-        "50%25 of%0A::set-output name=x::y%0D (write it, as a: b)\n"
+        "50%25 of%0A: :set-output name=x::y\N{REPLACEMENT CHARACTER} (write it, as a: b)\n"
     )
 
 

@@ -1,0 +1,27 @@
+"""Text from outside, made harmless for terminals and CI systems. Apart, because every command needs it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_COMMANDS = (
+    (re.compile(r"#(?=#(?:vso)?\[)", re.IGNORECASE), "# "),
+    (re.compile(r"^(\s*):(?=:)", re.MULTILINE), r"\1: "),
+)
+
+
+def plain(text: str) -> str:
+    """Make text from outside harmless: it steers neither a terminal nor the CI system that reads the log.
+
+    Control and format characters (escapes, right-to-left marks) are replaced, tabs are expanded and line ends kept.
+    What a runner would take for a command is broken by a space.
+
+    Source: learn.microsoft.com/azure/devops/pipelines/scripts/logging-commands (``##vso[`` and ``##[`` in any line);
+    docs.github.com, workflow commands for GitHub Actions (``::`` at the beginning of a line). Read 2026-11-22.
+    """
+    text = text.replace("\r\n", "\n").expandtabs(4)
+    text = "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    for command, broken in _COMMANDS:
+        text = command.sub(broken, text)
+    return text
