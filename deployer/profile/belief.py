@@ -10,17 +10,22 @@ import numpy as np
 
 from deployer.profile.fit import DISTRUST, TRUST, Reply, Warp, compare, warp_of
 from deployer.profile.identify import believe
-from deployer.profile.predict import Limit, find_limit
+from deployer.profile.predict import Draw, Limit, find_limit, violations
 from deployer.profile.queueing import Queue
 from deployer.profile.service import Trace
 from deployer.profile.targets import Target
 
-_CHANCE = 0.004
+_CHANCE = 0.003
 """Relative standard error of a predicted limit: ``find_limit`` on other seeds (tests/unit/profile)."""
 _NEAR = 0.15
 """A model that does not fit is only asked about rates so near (in ln)."""
-LEAST_MARGIN, MOST_MARGIN = 0.008, 0.03
+LEAST_MARGIN, MOST_MARGIN = 0.008, 0.05
 """The promise lies so far below the estimate at least and at most."""
+_TOLERATED = 0.02
+"""Promising so much more than the truth is tolerable; beyond it is what the margin guards against."""
+_SIGMAS = 2.3
+_PERIODIC = 0.05
+"""Pauses by the clock differ so much less than pauses at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +50,18 @@ class Belief:
 
     @property
     def safe_rps(self) -> float:
-        """What to promise: about one standard error below the estimate."""
-        return self.rps * math.exp(-min(max(self.sd, LEAST_MARGIN), MOST_MARGIN))
+        """What to promise: so far below the estimate that it is hardly ever 2 % above the truth."""
+        return self.rps * math.exp(-min(max(_SIGMAS * self.sd - _TOLERATED, LEAST_MARGIN), MOST_MARGIN))
 
 
 def conclude(
-    traces: Sequence[Trace], targets: tuple[Target, ...], limit: int | None, seed: int, *, trusted: bool
+    traces: Sequence[Trace], targets: tuple[Target, ...], limit: int | None, seed: int, *, trusted: bool, fine: bool
 ) -> Belief:
-    """Believe in a queue, find its limit, and stretch it until it agrees with the open probes."""
+    """Believe in a queue, find its limit (``fine``: for an answer), and stretch it to agree with the open probes."""
     queue = believe(traces, limit)
-    found = find_limit(queue, targets, seed)
+    found = find_limit(queue, targets, seed, fine=fine)
     spread = float(np.std(queue.sizes_s) / np.mean(queue.sizes_s)) / math.sqrt(queue.sizes_s.size) * found.stiffness
+    spread = math.hypot(spread, _stall_spread(queue, found, targets, seed))
     if found.rps <= 0:
         return Belief(queue, found, Warp(0.0, DISTRUST, misfit=False), spread)
     opens = [trace for trace in traces if trace.probe.kind == "open"]
@@ -65,6 +71,16 @@ def conclude(
     if warp.misfit or not trusted:
         warp = _nearby(replies, [math.log(trace.probe.rps / found.rps) for trace in opens], warp)
     return Belief(queue, found, warp, spread)
+
+
+def _stall_spread(queue: Queue, limit: Limit, targets: tuple[Target, ...], seed: int) -> float:
+    """Relative standard error of the limit from having seen few pauses."""
+    if queue.stalls is None or limit.rps <= 0:
+        return 0.0
+    calm = replace(queue, stalls=None)
+    without = float(violations(calm, limit.rps, targets, Draw.of(calm, 64, 1000, seed))[limit.binding])
+    chance = (_PERIODIC if queue.stalls.is_periodic else 1.0) / math.sqrt(queue.stalls.lengths_s.size)
+    return max(0.0, 1 - without) * chance / max(limit.slope, 0.5)
 
 
 def _nearby(replies: Sequence[Reply], rates: Sequence[float], warp: Warp) -> Warp:

@@ -1,7 +1,7 @@
-"""The search for what one configuration carries: a conversation of probes and answers, without time or chance of its own.
+"""The search for what one configuration carries: a conversation of probes and answers, without time of its own.
 
-Warm up, find the ceiling in a closed loop, believe in a queue, probe it with Poisson arrivals where it should just keep
-the SLO, correct it, and confirm. What is answered lies on the lower side of what is believed.
+Warm up, find the ceiling in a closed loop, believe in a queue, probe it with Poisson arrivals where it should just
+keep the SLO, correct it, and confirm. What is answered lies on the lower side of what is believed.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ import numpy as np
 from deployer.manifest.schema import Slo
 from deployer.profile.belief import Belief, conclude
 from deployer.profile.bounds import lower_share, upper_share
+from deployer.profile.curve import curve_of
 from deployer.profile.fit import bad_of, excess
-from deployer.profile.identify import has_moved, usual_s
-from deployer.profile.service import Trace, trace_of
-from deployer.profile.targets import Target, targets_of
-from deployer.profile.trials import Capacity, Point, Probe, Seen, Tally
+from deployer.profile.identify import fullest, has_moved, usual_s
+from deployer.profile.service import Trace, slow_s, trace_of
+from deployer.profile.targets import targets_of
+from deployer.profile.trials import Capacity, Probe, Seen, Tally
 
 CONFIRM_S = 45.0
 ENOUGH_SD = 0.0125
 """Relative standard error at which a confirmed answer is good enough."""
-MOST_LOAD_S = 300.0
+MOST_LOAD_S = 285.0
 """Load time of one search; what is known by then is answered."""
+_ENOUGH_SPREAD = 0.0105
+"""The part of it that service times may have."""
 _STEADY = 0.02
 _MOVED = 0.03
 _PATIENCE = 2
@@ -61,7 +64,8 @@ class CapacitySearch:
         self._trusted = True
         self._infeasible = False
         self._flat_rps = 0.0
-        self._long = 0
+        self._long = False
+        self._slow_s = 0.0
         self._plan = self._search()
         self._pending: Probe | None = next(self._plan)
 
@@ -85,7 +89,7 @@ class CapacitySearch:
                 self._end("the load generator could not keep up: the rate is at least what was seen")
             return
         try:
-            self._pending = self._plan.send(trace_of(seen))
+            self._pending = self._plan.send(trace_of(seen, self._slow_s))
         except StopIteration:
             self._pending = None
 
@@ -128,14 +132,11 @@ class CapacitySearch:
             measured=measured,
             ceiling_rps=self._ceiling,
             note="; ".join(part for part in (*self._notes, note) if part),
-            curve=self._curve(),
+            curve=curve_of(belief, self._traces, self._targets, self._seed) if belief is not None and near else (),
             load_seconds=self._load_s,
             binding=self._targets[belief.limit.binding].name if belief else "",
             error_rate_shown=upper_share(failed, sent) if sent else None,
         )
-
-    def _curve(self) -> tuple[Point, ...]:
-        return ()
 
     # the conversation ---------------------------------------------------------------------------------------------
     def _search(self) -> Talk:
@@ -166,6 +167,7 @@ class CapacitySearch:
                     break
             before = (mean, error)
         self._traces = [trace]
+        self._slow_s = slow_s(trace)
         self._ceiling = trace.rps
         return True
 
@@ -200,6 +202,7 @@ class CapacitySearch:
         if belief.rps <= 0:
             return (yield from self._is_possible())
         if self._is_done(belief):
+            self._is_done(self._believe(fine=True))
             return False
         trace = yield self._next_probe(belief)
         self._traces.append(trace)
@@ -220,10 +223,13 @@ class CapacitySearch:
         if not opens:
             rate = 0.97 * belief.rps
             return Probe("open", rate, 0, 30.0, True, f"open arrivals at {rate:.4g} rps")
-        full = max((trace for trace in self._traces if trace.probe.kind == "closed"), key=lambda t: t.rps, default=None)
-        if belief.spread > 0.009 and full is not None and full.rps > 1.6 * belief.rps and self._long < 1:
-            self._long += 1
-            return Probe("closed", 0.0, full.probe.concurrency, 30.0, False, "more service times")
+        closed = [trace for trace in self._traces if trace.probe.kind == "closed"]
+        full = fullest(closed) if closed else None
+        lacking = belief.queue.sizes_s.size * ((belief.spread / _ENOUGH_SPREAD) ** 2 - 1) - CONFIRM_S * belief.rps
+        if full is not None and full.rps > 1.25 * belief.rps and lacking > 0 and not self._long:
+            self._long = True
+            seconds = min(max(lacking / full.rps, 15.0), MOST_LOAD_S - self._load_s - 2 * CONFIRM_S)
+            return Probe("closed", 0.0, full.probe.concurrency, seconds, False, "more service times")
         rate = belief.safe_rps
         if not self._trusted:
             held = [trace.probe.rps for trace in opens if trace.seconds > 0.9 * trace.probe.seconds]
@@ -250,25 +256,34 @@ class CapacitySearch:
 
     def _is_possible(self) -> Talk:
         """Ask whether any rate keeps the SLO; False ends the search."""
-        rate = max(0.03 * self._ceiling, min(4.0, 0.3 * self._ceiling))
-        trace = yield Probe("open", rate, 0, CONFIRM_S, True, f"does any rate keep the slo? {rate:.3g} rps")
+        rates = [max(share * self._ceiling, min(4.0, 0.3 * self._ceiling)) for share in (0.03, 0.1)]
+        for rate in rates:
+            trace = yield Probe("open", rate, 0, CONFIRM_S, True, f"does any rate keep the slo? {rate:.3g} rps")
+            self._traces.append(trace)
+            if self._is_impossible(trace):
+                return False
+            if self._belief is not None and self._belief.rps > 0:
+                return True
+        self._notes.append("next to no load is already at the slo: the objective is nearly flat")
+        self._flat_rps = rates[0]
+        return False
+
+    def _is_impossible(self, trace: Trace) -> bool:
         for target in self._targets:
-            bad = int(np.count_nonzero(bad_of(trace.latency, trace.failed, target)))
-            if lower_share(bad, trace.arrival.size, 0.01) > target.allowed:
+            if math.isinf(target.limit_s):  # failures that no load explains: every probe counts
+                bad = sum(int(np.count_nonzero(one.failed & ~one.refused)) for one in self._traces)
+                sent = sum(one.arrival.size for one in self._traces)
+            else:
+                bad, sent = int(np.count_nonzero(bad_of(trace.latency, trace.failed, target))), trace.arrival.size
+            if lower_share(bad, sent, 0.01) > target.allowed:
                 self._notes.append(
-                    f"at {rate:.3g} rps already {bad} of {trace.arrival.size} requests break {target.name}: "
-                    "no rate keeps the slo"
+                    f"{bad} of {sent} requests at next to no load break {target.name}: no rate keeps the slo"
                 )
                 self._infeasible = True
-                return False
-        if self._belief is None or self._belief.rps <= 0:
-            self._notes.append("unloaded latency is just within the slo: the objective is nearly flat")
-            self._flat_rps = rate
-            return False
-        return True
+        return self._infeasible
 
-    def _believe(self) -> Belief:
-        self._belief = conclude(self._traces, self._targets, self._limit, self._seed, trusted=self._trusted)
+    def _believe(self, *, fine: bool = False) -> Belief:
+        self._belief = conclude(self._traces, self._targets, self._limit, self._seed, trusted=self._trusted, fine=fine)
         if self._belief.warp.misfit:
             self._trusted = False
         return self._belief

@@ -1,8 +1,9 @@
 """The fitted queue judged by the probes, and stretched until it agrees with them.
 
-Each probe is replayed: its own arrivals and pauses, service times drawn anew. What chance did to the arrivals is then in
-both the prediction and the observation, and only the server is compared. One number, the warp, says how much faster than
-sent the fitted queue would have to be fed to do as badly as the server did; its prior says how far the model is trusted.
+Each probe is replayed: its own arrivals and pauses, service times drawn anew. What chance did to the arrivals is then
+in both the prediction and the observation, and only the server is compared. One number, the warp, says how much faster
+than sent the fitted queue would have to be fed to do as badly as the server did; its prior says how far the model is
+trusted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from deployer.profile.queueing import Flags, Floats, Queue, respond
 from deployer.profile.service import Trace
 from deployer.profile.targets import Target
 
-TRUST = 0.008
+TRUST = 0.006
 """Prior sd of ln(warp) while the model agrees with what was seen."""
 DISTRUST = 0.15
 """The same once it does not."""

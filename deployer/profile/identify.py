@@ -11,7 +11,9 @@ from deployer.profile.fit import replay
 from deployer.profile.queueing import Floats, Queue
 from deployer.profile.service import Trace, limit_of, sizes_of, stalls_of
 
-_LEVELS = (0.5, 0.8, 0.92, 0.98)
+_LEVELS = (0.5, 0.8, 0.92)
+_MOST = 6.0
+"""One level of one probe counts at most so much: replays understate how much a rare jam differs from the next."""
 
 
 def usual_s(trace: Trace) -> tuple[float, float]:
@@ -35,7 +37,8 @@ def believe(traces: Sequence[Trace], limit: int | None) -> Queue:
     opens = [trace for trace in traces if trace.probe.kind == "open"][-3:]
 
     def misfit(queue: Queue) -> float:
-        return ((queue.slots - ratio) / error) ** 2 + sum(_distance(queue, trace) for trace in opens)
+        distance = sum(_distance(queue, trace) for trace in opens) / max(len(opens), 1)
+        return ((queue.slots - ratio) / error) ** 2 + distance
 
     return queues[0] if len(queues) == 1 else min(queues, key=misfit)
 
@@ -43,12 +46,18 @@ def believe(traces: Sequence[Trace], limit: int | None) -> Queue:
 def slots_seen(traces: Sequence[Trace]) -> tuple[float, float]:
     """Ceiling times unloaded latency: how many requests are served at once; and its standard error."""
     closed = [trace for trace in traces if trace.probe.kind != "open"]
-    full = max(closed, key=lambda trace: trace.rps)
+    full = fullest(closed)
     first = full.rps * usual_s(closed[0])[0]
     free = [trace for trace in closed if trace.probe.concurrency <= max(1.0, 0.75 * first)]
     mean, error = _mean(np.concatenate([(trace.work_done - trace.work_arrival)[~trace.failed] for trace in free]))
     spread = error / mean * math.sqrt(1 + sum(trace.arrival.size for trace in free) / full.arrival.size)
     return full.rps * mean, full.rps * mean * spread + 0.1
+
+
+def fullest(closed: Sequence[Trace]) -> Trace:
+    """The closed probe that shows the ceiling best: the longest of those that reach it."""
+    best = max(trace.rps for trace in closed)
+    return max((trace for trace in closed if trace.rps > 0.92 * best), key=lambda trace: trace.arrival.size)
 
 
 def _queue(traces: Sequence[Trace], slots: int, limit: int | None) -> Queue:
@@ -95,7 +104,7 @@ def _held(mean: float, sd: float, most: float) -> float:
 def pool(traces: Sequence[Trace], slots: int, delay_s: float) -> Floats:
     """Service times of the open probes and of the full closed ones; before any open probe, of the latter alone."""
     closed = [trace for trace in traces if trace.probe.kind == "closed" and trace.probe.concurrency >= slots]
-    closed = closed or [max((trace for trace in traces if trace.probe.kind != "open"), key=lambda trace: trace.rps)]
+    closed = closed or [fullest([trace for trace in traces if trace.probe.kind != "open"])]
     opens = [trace for trace in traces if trace.probe.kind == "open"]
     full = np.concatenate([sizes_of(trace, slots, delay_s)[0] for trace in closed])
     if not opens:
@@ -121,5 +130,5 @@ def _distance(queue: Queue, trace: Trace) -> float:
     for level in levels:
         counts = ((latency[0] > level) & ~failed[0]).sum(axis=1)
         seen = np.count_nonzero(good > level)
-        total += float((seen - counts.mean()) ** 2 / (counts.var() + 0.05 * seen + 1))
+        total += min(_MOST, float((seen - counts.mean()) ** 2 / (counts.var() + 0.05 * seen + 1)))
     return total

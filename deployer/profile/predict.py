@@ -27,12 +27,12 @@ class Draw:
 
     @staticmethod
     def of(queue: Queue, copies: int, count: int, seed: int) -> Draw:
-        """Exponential gaps of mean 1 and service times from those seen, each quantile drawn once (stratified)."""
+        """Exponential gaps of mean 1, and service times from those seen, each of their quantiles once (stratified)."""
         chance = np.random.default_rng([seed, count])
         total = copies * count
-        gaps = -np.log1p(-(chance.permutation(total) + 0.5) / total)
+        gaps = chance.exponential(1.0, (copies, count))
         ranks = ((chance.permutation(total) + 0.5) / total * queue.sizes_s.size).astype(np.intp)
-        return Draw(gaps.reshape(copies, count), np.sort(queue.sizes_s)[ranks].reshape(copies, count), seed)
+        return Draw(gaps, np.sort(queue.sizes_s)[ranks].reshape(copies, count), seed)
 
 
 def violations(queue: Queue, rps: float, targets: tuple[Target, ...], draw: Draw) -> Floats:
@@ -48,8 +48,8 @@ def violations(queue: Queue, rps: float, targets: tuple[Target, ...], draw: Draw
     used, work = draw.gaps[:, settled:].mean(axis=1), draw.sizes[:, settled:].mean(axis=1)
     # Control variates: what a copy got of load explains most of its violation; their expectations are known.
     known = np.stack([np.ones_like(used), used - 1, work / np.mean(queue.sizes_s) - 1], axis=1)
-    fitted = np.linalg.lstsq(known, share, rcond=None)[0][0]
-    mean = share.mean(axis=0)
+    fitted: Floats = np.asarray(np.linalg.lstsq(known, share, rcond=None)[0][0], np.float64)
+    mean: Floats = share.mean(axis=0)
     return np.where((fitted > 0.5 * mean) & (fitted < 2 * mean), fitted, mean)
 
 
@@ -69,8 +69,11 @@ class Limit:
     """- d ln(rps) / d ln(service time): by how many percent the limit falls when service takes a percent longer."""
 
 
-def find_limit(queue: Queue, targets: tuple[Target, ...], seed: int, *, requests: int = 500_000) -> Limit:
-    """The highest rate at which every target is kept, by bisection on rough runs and a last fine one."""
+def find_limit(queue: Queue, targets: tuple[Target, ...], seed: int, *, fine: bool = True) -> Limit:
+    """The highest rate at which every target is kept, by bisection on rough runs and a last long one.
+
+    Without ``fine`` the last run is a quarter as long: good enough to choose the next probe.
+    """
     ceiling = queue.ceiling_rps
     rough = Draw.of(queue, 128, 600, seed)
     low, high = 0.01 * ceiling, 1.05 * ceiling
@@ -82,11 +85,12 @@ def find_limit(queue: Queue, targets: tuple[Target, ...], seed: int, *, requests
         low, high = (middle, high) if violations(queue, middle, targets, rough).max() < 1 else (low, middle)
     rate = float(np.sqrt(low * high))
     rarest = min(target.allowed for target in targets)
-    fine = Draw.of(queue, *shape_of(queue, rate, max(requests, int(1500 / rarest))), seed)
+    requests = max(600_000, int(2000 / rarest)) // (1 if fine else 4)
+    long = Draw.of(queue, *shape_of(queue, rate, requests), seed)
     points: list[tuple[float, float, int]] = []
     step = 1.03
     for _ in range(6):
-        found = violations(queue, rate, targets, fine)
+        found = violations(queue, rate, targets, long)
         points.append((rate, float(np.log(max(found.max(), 1e-6))), int(found.argmax())))
         points.sort()
         below = [point for point in points if point[1] < 0]
@@ -103,7 +107,7 @@ def find_limit(queue: Queue, targets: tuple[Target, ...], seed: int, *, requests
     slope = (at_right - at_left) / np.log(right / left)
     rps = float(left * np.exp(-at_left / slope))
     longer = replace(queue, sizes_s=queue.sizes_s * _LONGER)
-    worse = violations(longer, right, targets, replace(fine, sizes=fine.sizes * _LONGER))[binding]
+    worse = violations(longer, right, targets, replace(long, sizes=long.sizes * _LONGER))[binding]
     stiffness = float((np.log(max(worse, 1e-6)) - at_right) / np.log(_LONGER) / slope)
     return Limit(rps, binding, float(slope), float(idle.max()), min(max(stiffness, 1.0), 5.0))
 

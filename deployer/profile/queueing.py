@@ -33,7 +33,6 @@ class Stalls:
         count = int(np.ceil(seconds / self.interval_s * 1.3)) + 8
         if self.is_periodic:
             starts = self.interval_s * (np.arange(count)[None, :] + chance.random((copies, 1)))
-            starts = starts + 0.0 * chance.random((copies, count))
         else:
             starts = np.cumsum(chance.exponential(self.interval_s, (copies, count)), axis=1)
         lengths = chance.choice(self.lengths_s, (copies, count))
@@ -69,9 +68,7 @@ def run(arrivals: Floats, sizes: Floats, slots: int, limit: int | None) -> tuple
     The latest ``limit`` departures are all the state there is: the earliest of them is past unless the house is full,
     and the ``slots``-th latest is when a server opens. They are kept sorted by one pass of minima and maxima.
 
-    Args:
-        arrivals: seconds, rising along the last axis; (copy, request).
-        sizes: service times in seconds, of the same shape.
+    ``arrivals`` rise along the last axis; ``sizes`` are service times in seconds, of the same shape.
     """
     refused = np.zeros(arrivals.shape[::-1], np.bool_)
     if limit is None and slots == 1:  # Lindley's recursion, unrolled
@@ -113,18 +110,29 @@ def respond(
     if pauses is None:
         gone, refused = run(arrivals, sizes, queue.slots, queue.limit)
         return gone - arrivals + queue.delay_s, refused
-    starts, lengths = pauses
-    paused = np.cumsum(lengths, axis=1)
-    began = starts - (paused - lengths)  # the starts on a clock that stands still in pauses
     served, back = np.empty_like(arrivals), np.empty_like(arrivals)
-    for row, at in enumerate(arrivals):
-        n = np.searchsorted(starts[row], at, side="right")
-        before = np.concatenate([[0.0], paused[row]])[n]
-        inside = np.maximum(0.0, (starts[row] + lengths[row])[n - 1] - at) * (n > 0)
-        served[row] = at - before + inside
+    for row in range(arrivals.shape[0]):
+        served[row] = worked(arrivals[row], (pauses[0][row], pauses[1][row]))
     gone, refused = run(served, sizes, queue.slots, queue.limit)
-    for row, at in enumerate(gone):
-        n = np.searchsorted(began[row], at, side="left")
-        back[row] = at + np.concatenate([[0.0], paused[row]])[n]
-    latency = np.where(refused, 0.0, back - arrivals) + queue.delay_s
-    return latency, refused
+    for row in range(arrivals.shape[0]):
+        back[row] = _resumed(gone[row], (pauses[0][row], pauses[1][row]))
+    return np.where(refused, 0.0, back - arrivals) + queue.delay_s, refused
+
+
+def worked(at: Floats, pauses: tuple[Floats, Floats]) -> Floats:
+    """Instants on a clock that stands still in pauses (their starts and lengths)."""
+    starts, lengths = pauses
+    if not starts.size:
+        return at
+    passed: NDArray[np.intp] = np.searchsorted(starts, at, side="right")
+    total: Floats = np.concatenate([[0.0], np.cumsum(lengths)])
+    inside: Floats = np.where(passed > 0, np.maximum(0.0, (starts + lengths)[passed - 1] - at), 0.0)
+    return at - total[passed] + inside
+
+
+def _resumed(work: Floats, pauses: tuple[Floats, Floats]) -> Floats:
+    """The way back: when the wall clock shows what the clock of work shows."""
+    starts, lengths = pauses
+    total: Floats = np.concatenate([[0.0], np.cumsum(lengths)])
+    passed: NDArray[np.intp] = np.searchsorted(starts - total[:-1], work, side="left")
+    return work + total[passed]

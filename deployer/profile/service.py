@@ -1,7 +1,7 @@
 """What a server's own answers say of it: service times behind the queue, slots, pauses, admission limit.
 
-In a FIFO queue before ``c`` servers a request starts when at most ``c - 1`` of the earlier ones are still inside, so its
-service time follows from arrivals and answers alone, however long it waited. That is why any load teaches service times.
+In a FIFO queue before ``c`` servers a request starts when at most ``c - 1`` of the earlier ones are still inside, so
+its service time follows from arrivals and answers alone, however long it waited. So any load teaches service times.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from heapq import heappush, heappushpop
 
 import numpy as np
 
-from deployer.profile.queueing import Flags, Floats, Stalls
+from deployer.profile.queueing import Flags, Floats, Stalls, worked
 from deployer.profile.trials import Probe, Seen
 
 THROTTLED = 429
@@ -36,6 +36,8 @@ class Trace:
     """429: turned away at the door."""
     pauses: tuple[Floats, Floats]
     """Starts and lengths of the pauses seen."""
+    whole: Flags
+    """Which pauses began with a request in service: the others may have begun earlier than seen."""
     work_arrival: Floats
     work_done: Floats
     """The same instants on a clock that stands still in pauses."""
@@ -51,68 +53,64 @@ class Trace:
         return float(np.count_nonzero(self.work_done[served] > start)) / span if span > 0 else 0.0
 
 
-def trace_of(seen: Seen) -> Trace:
-    """Read a probe; pauses are found at once."""
+def trace_of(seen: Seen, slow_s: float = 0.0) -> Trace:
+    """Read a probe; pauses (longer than ``slow_s``) are found at once."""
     order = np.argsort(seen.arrival_s, kind="stable")
     arrival = np.asarray(seen.arrival_s, np.float64)[order]
     latency = np.asarray(seen.latency_ms, np.float64)[order] / 1000
     status = np.asarray(seen.status)[order]
     failed = (status < 200) | (status > 299)
     served = status != THROTTLED
-    pauses = find_pauses(arrival[served], arrival[served] + latency[served])
+    starts, lengths, whole = find_pauses(arrival[served], arrival[served] + latency[served], slow_s)
+    pauses = (starts, lengths)
     return Trace(
-        seen.probe, seen.seconds, arrival, latency, failed, ~served, pauses,
+        seen.probe, seen.seconds, arrival, latency, failed, ~served, pauses, whole,
         worked(arrival, pauses), worked(arrival + latency, pauses),
     )  # fmt: skip
 
 
-def worked(at: Floats, pauses: tuple[Floats, Floats]) -> Floats:
-    """Instants on a clock that stands still in pauses."""
-    starts, lengths = pauses
-    if not starts.size:
-        return at
-    n = np.searchsorted(starts, at, side="right")
-    before = np.concatenate([[0.0], np.cumsum(lengths)])[n]
-    inside = np.maximum(0.0, (starts + lengths)[n - 1] - at) * (n > 0)
-    return at - before + inside
+def find_pauses(arrival: Floats, done: Floats, slow_s: float) -> tuple[Floats, Floats, Flags]:
+    """Starts, lengths and wholeness of the times without any answer, requests inside, that stand out by far.
 
-
-def find_pauses(arrival: Floats, done: Floats) -> tuple[Floats, Floats]:
-    """Starts and lengths of the times without any answer, with requests inside, that stand out by far."""
-    none = (np.empty(0), np.empty(0))
+    Nothing up to ``slow_s``, which is longer than any one request takes by itself, is a pause.
+    """
+    none = (np.empty(0), np.empty(0), np.empty(0, np.bool_))
     if arrival.size < 60:
         return none
     left = np.sort(done)
-    inside = np.searchsorted(arrival, left, side="right") - np.arange(1, left.size + 1)
-    following = np.minimum(np.searchsorted(arrival, left, side="right"), arrival.size - 1)
-    since = np.concatenate([[arrival[0]], np.where(inside[:-1] > 0, left[:-1], arrival[following[:-1]])])
+    came = np.searchsorted(arrival, left, side="right")
+    is_busy = came[:-1] > np.arange(1, left.size)
+    since = np.concatenate([[arrival[0]], np.where(is_busy, left[:-1], arrival[np.minimum(came[:-1], left.size - 1)])])
     silence = left - since
-    longest = np.quantile(silence, 0.98)
-    stands_out = silence > _SILENT * longest
+    stands_out = silence > max(_SILENT * float(np.quantile(silence, 0.98)), slow_s)
     if not stands_out.any() or stands_out.mean() > _RARE:
         return none
     usual = float(np.median(silence))
-    return since[stands_out] + usual / 2, silence[stands_out] - usual
+    whole = np.concatenate([[False], is_busy])
+    return since[stands_out] + usual / 2, silence[stands_out] - usual, whole[stands_out]
+
+
+def slow_s(trace: Trace) -> float:
+    """How long a silence must be to be more than a slow request, judged by requests that were alone."""
+    return _SILENT * float(np.quantile(trace.latency, 0.98))
 
 
 def stalls_of(traces: Sequence[Trace]) -> Stalls | None:
     """The pauses of all probes as one process; None below three of them."""
-    found = [trace.pauses for trace in traces]
-    lengths = np.concatenate([lengths for _, lengths in found]) if found else np.empty(0)
+    lengths = np.concatenate([trace.pauses[1] for trace in traces])
+    whole = np.concatenate([trace.whole for trace in traces])
     if lengths.size < 3:
         return None
-    gaps = np.concatenate([np.diff(starts) for starts, _ in found])
-    seconds = sum(trace.seconds for trace in traces)
-    if gaps.size >= 3 and np.std(gaps) < 0.1 * np.mean(gaps):
-        return Stalls(float(np.median(gaps)), is_periodic=True, lengths_s=lengths)
-    return Stalls(seconds / lengths.size, is_periodic=False, lengths_s=lengths)
+    gaps = np.concatenate([np.diff(trace.pauses[0]) for trace in traces])
+    is_periodic = gaps.size >= 3 and bool(np.std(gaps) < 0.1 * np.mean(gaps))
+    every = float(np.median(gaps)) if is_periodic else sum(trace.seconds for trace in traces) / lengths.size
+    return Stalls(every, is_periodic, lengths[whole] if np.count_nonzero(whole) >= 3 else lengths)
 
 
 def sizes_of(trace: Trace, slots: int, delay_s: float) -> tuple[Floats, Flags]:
     """Service time of each served request by arrival, in seconds, and whether it had to wait.
 
-    Args:
-        delay_s: part of every latency during which no server is occupied.
+    ``delay_s`` of every latency no server is occupied.
     """
     took_part = ~trace.refused
     arrivals, left = trace.work_arrival[took_part], trace.work_done[took_part] - delay_s
