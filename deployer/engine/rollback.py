@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import timedelta
 
 from deployer.engine.lease import SETTLE_POLLS, Lease, LostLeaseError
@@ -297,9 +296,9 @@ def _give_back(site: Site, lease: Lease, listener: Listener, before: Endpoint, a
     Raises:
         NotFoundError: always; the target has to be made again first.
     """
-    answering = [other for other in before.traffic if other in after.deployments]
+    answering = sorted((share, other) for other, share in before.traffic.items() if other in after.deployments)
     if answering:
-        other = max(answering, key=lambda each: before.traffic[each])
+        _, other = answering[-1]
         listener.on_note(f"{name} was deleted meanwhile: {other} gets its traffic until it is there again")
         _write_traffic(site, lease, listener, after, other, force=True)
     raise NotFoundError(f"{name} was deleted while traffic was moved to it", hint="Choose another version with --to.")
@@ -323,9 +322,10 @@ def _see_that_it_stays(
 
 def _look(site: Site) -> Endpoint | None:
     """Look, when that is possible now."""
-    with suppress(TransientError):
+    try:
         return _observe(site)
-    return None
+    except TransientError:
+        return None
 
 
 def _make_large_enough(site: Site, listener: Listener, found: Deployment, needed: int) -> None:

@@ -32,7 +32,8 @@ WORSE = (5.0, 20.0)
 PROOF = "pass: "
 NEVER = 3.0
 _SHARES = {"p50": 0.5, "p95": 0.05, "p99": 0.01}
-WEIGHTS_PCT = (1, 2, 5, 10, 20, 25, 50)
+MOST_PCT = 50
+WEIGHTS_PCT = (1, 2, 5, 10, 20, 25, MOST_PCT)
 """Weights that are proposed."""
 
 
@@ -46,6 +47,20 @@ class Power:
     """Of the candidate; -1: more than can be said."""
     seconds: float
     """Median, from the start of the step; ``inf``: never."""
+    nats: float = 0.0
+    """Evidence that it takes."""
+    lag_s: float = 0.0
+    """Part of ``seconds`` that passes before the first answer is known."""
+
+    def chance(self, within_s: float) -> float:
+        """How often the answer is there after ``within_s``: about, and rather less where traffic is thin.
+
+        Evidence grows like a sum of independent log likelihood ratios: a mean of m nats with a variance of 2 m.
+        """
+        if not math.isfinite(self.seconds) or within_s <= self.lag_s:
+            return 0.0
+        done = (within_s - self.lag_s) / max(self.seconds - self.lag_s, 1e-9)
+        return 0.5 * (1 + math.erf((done - 1) * math.sqrt(self.nats / done) / 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +146,13 @@ def _passes(slo: Slo, gate: Gate, traffic: Traffic) -> Iterator[Power]:
 def _row(question: str, chance: float, info: float, gate: Gate, traffic: Traffic) -> Power:
     if info <= 0:
         return Power(question, -1, math.inf)
+    waits_s = traffic.lag_s + (gate.settle or 0.0)
     need = math.log(1 / chance) + (PASS_COST_NATS if question.startswith(PROOF) else FAIL_COST_NATS)
     requests = math.ceil(need / info)
     block_s = max(traffic.block_s, least_s(gate)) if gate.block is None else gate.block
     cap = float(caps(np.array([block_s]), least_s(gate), chance)[0])
     capped_s = math.ceil(need / cap) * block_s
-    return Power(question, requests, max(_seconds(requests, traffic), capped_s) + traffic.lag_s + (gate.settle or 0.0))
+    return Power(question, requests, max(_seconds(requests, traffic), capped_s) + waits_s, need, waits_s)
 
 
 def _seconds(requests: int, traffic: Traffic) -> float:
@@ -183,15 +199,30 @@ def check_step(slo: Slo, gate: Gate, traffic: Traffic, max_s: float) -> Shortfal
     if math.isfinite(passing.seconds):
         took = format_duration(passing.seconds)
         helps.append(f"max {format_duration(math.ceil(passing.seconds / 60) * 60)}")
-    if passing.requests > 0 and max_s > traffic.lag_s:
-        rps = passing.requests / ((max_s - traffic.lag_s) * traffic.share)
-        helps.append(f"{math.ceil(rps)} requests/s in all (load.rps)")
+    for weight in dict.fromkeys((traffic.weight_pct, max(traffic.weight_pct, MOST_PCT))):
+        rps = _enough_rps(slo, gate, replace(traffic, weight_pct=weight), max_s)
+        if rps is not None and rps > traffic.rps:
+            where = f" at weight {weight}" if weight != traffic.weight_pct else ""
+            helps.append(f"{rps} requests/s in all{where} (load.rps)")
     text = (
         f"at weight {traffic.weight_pct} and {traffic.rps:g} requests/s a PASS takes about {took} "
         f"({passing.question}: {passing.requests} requests of the candidate), over max {format_duration(max_s)}; "
         f"what would do: {', or '.join(helps) or 'a looser slo or gate.compare'}"
     )
     return Shortfall(text, passing.seconds > NEVER * max_s)
+
+
+def _enough_rps(slo: Slo, gate: Gate, traffic: Traffic, max_s: float) -> int | None:
+    """Least whole rate at which a PASS takes at most ``max_s``; None: no rate would do."""
+    at_best = _passing(slo, gate, traffic)
+    if at_best.requests <= 0 or max_s <= traffic.lag_s or not traffic.share:
+        return None
+    rps = math.ceil(at_best.requests / ((max_s - traffic.lag_s) * traffic.share))
+    for more in (1.0, 1.1, 1.25, 1.5, 2.0):
+        tried = math.ceil(max(rps, 1) * more)
+        if _passing(slo, gate, replace(traffic, rps=float(tried))).seconds <= max_s:
+            return tried
+    return None
 
 
 def _passing(slo: Slo, gate: Gate, traffic: Traffic) -> Power:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from deployer.gate.power import PROOF
@@ -29,6 +29,8 @@ def power_text(powers: Sequence[StepPower]) -> str:
     lines = ["At this rate of requests the gate takes about:"]
     for power in powers:
         lines.append(f"  {power.step!s:<{width}}  {_passes(power)}; {_finds(power)}")
+        if missed := _misses(power):
+            lines.append(f"  {'':<{width}}  {missed}")
         if power.shortfall is not None:
             lines.append(f"  {'':<{width}}  too short: {power.shortfall.text}")
     return "\n".join(lines)
@@ -57,6 +59,27 @@ def _finds(power: StepPower) -> str:
     return said or "finds nothing in time"
 
 
+def _misses(power: StepPower) -> str:
+    """Name the regressions that usually outlast the step, and how often they are found in it all the same."""
+    max_s = power.step.max_s
+    if max_s is None:
+        return ""
+    late = [
+        f"{row.question} {_how_often(row.chance(max_s))}"
+        for row in power.rows
+        if not row.question.startswith(PROOF) and max_s < row.seconds < inf
+    ]
+    if not late:
+        return ""
+    said = ", ".join(late)
+    return f"within its {format_duration(max_s)} this step finds {said}: more traffic, weight or time would find more"
+
+
+def _how_often(chance: float) -> str:
+    tenths = round(10 * chance)
+    return f"in about {tenths} of 10 rollouts" if tenths else "hardly ever"
+
+
 def power_record(powers: Sequence[StepPower]) -> list[dict[str, Any]]:
     """Write the same as JSON-able data; ``seconds`` is null where it is never."""
     return [
@@ -67,6 +90,7 @@ def power_record(powers: Sequence[StepPower]) -> list[dict[str, Any]]:
                     "question": row.question,
                     "requests": row.requests,
                     "seconds": row.seconds if isfinite(row.seconds) else None,
+                    "chance": None if power.step.max_s is None else round(row.chance(power.step.max_s), 2),
                 }
                 for row in power.rows
             ],

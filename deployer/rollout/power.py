@@ -19,7 +19,9 @@ class StepPower:
     shortfall: Shortfall | None
 
 
-def power_of(plan: Plan, slo: Slo, gate: Gate, rps: float, *, typical_ms: float | None = None) -> tuple[StepPower, ...]:
+def power_of(
+    plan: Plan, slo: Slo, gate: Gate, rps: float, *, typical_ms: float | None = None, lag_s: float = 0.0
+) -> tuple[StepPower, ...]:
     """Say for each gated step how long its proofs take at ``rps`` requests a second.
 
     Args:
@@ -28,6 +30,7 @@ def power_of(plan: Plan, slo: Slo, gate: Gate, rps: float, *, typical_ms: float 
         gate: the manifest's rules.
         rps: of the whole endpoint.
         typical_ms: the stable's median latency, when known.
+        lag_s: how late telemetry is at best.
     """
     found: list[StepPower] = []
     weights = [step.weight_pct for step in plan.steps]
@@ -41,6 +44,7 @@ def power_of(plan: Plan, slo: Slo, gate: Gate, rps: float, *, typical_ms: float 
             rps=rps,
             next_weight_pct=following,
             stable=plan.stable is not None and step.weight_pct < 100,
+            lag_s=lag_s,
             typical_ms=typical_ms,
         )
         rows = plan_power(slo, gate, traffic)

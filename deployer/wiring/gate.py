@@ -9,6 +9,7 @@ from deployer.engine.site import Job
 from deployer.gate.backtest import Outcome
 from deployer.manifest.load import RolloutSpec
 from deployer.manifest.schema import PlatformType
+from deployer.platforms.inspection.telemetry import LEAST_LAG_S
 from deployer.rollout.model import Plan
 from deployer.rollout.power import StepPower, power_of
 from deployer.telemetry.trace import replay_trace, run_simulation
@@ -43,4 +44,5 @@ def step_powers(spec: RolloutSpec, job: Job, plan: Plan | str) -> tuple[StepPowe
     typical_ms = job.observed.median_ms if job.observed else None
     if typical_ms is None and manifest.platform.type is PlatformType.LOCAL:
         typical_ms = LOCAL_MS
-    return power_of(plan, manifest.slo, manifest.gate, rps, typical_ms=typical_ms)
+    lag_s = 0.0 if manifest.platform.type is PlatformType.LOCAL else LEAST_LAG_S
+    return power_of(plan, manifest.slo, manifest.gate, rps, typical_ms=typical_ms, lag_s=lag_s)

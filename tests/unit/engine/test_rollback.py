@@ -211,9 +211,9 @@ def test_a_target_that_vanishes_during_the_write_is_made_again_where_it_is_recor
     left = [1]
 
     def fault(asked: Asked, kind: str) -> None:
-        if (kind, asked.method) == ("endpoint", "PUT") and asked.body["properties"]["traffic"] == {"blue": 100}:
-            if left and left.pop():
-                stage.service.deployments.pop("blue")
+        is_ours = (kind, asked.method) == ("endpoint", "PUT") and asked.body["properties"]["traffic"] == {"blue": 100}
+        if is_ours and left and left.pop():
+            stage.service.deployments.pop("blue")
 
     stage.service.fault = fault
     assert stage.roll_back().exit_code is ExitCode.OK

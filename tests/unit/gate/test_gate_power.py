@@ -1,6 +1,10 @@
 import math
+import re
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from unit.gate.worlds import gate, slo
 
 from deployer.gate.power import Traffic, _kl, _paired, check_step, plan_power
@@ -91,6 +95,46 @@ def test_a_service_of_a_few_milliseconds_needs_less():
     traffic = Traffic(50, 40.0, typical_ms=5.0)
     assert check_step(local, quick, traffic, 40) is None
     assert check_step(local, quick, Traffic(50, 40.0), 40) is not None
+
+
+RATES = st.sampled_from([0.05, 0.2, 1.0, 3.0, 20.0])
+
+
+@given(
+    weight=st.sampled_from([1, 5, 10, 25, 50]),
+    rps=RATES,
+    max_s=st.sampled_from([600.0, 1800.0, 7200.0]),
+    lag_s=st.sampled_from([0.0, 180.0]),
+)
+def test_whatever_is_proposed_would_decide(weight, rps, max_s, lag_s):
+    traffic = Traffic(weight, rps, lag_s=lag_s)
+    found = check_step(SLO, GATE, traffic, max_s)
+    if found is None:
+        return
+    for weight_text, rps_text, at_text in re.findall(
+        r"weight (\d+),|(\d+) requests/s in all(?: at weight (\d+))?", found.text
+    ):
+        changed = replace(
+            traffic,
+            weight_pct=int(weight_text or at_text or weight),
+            rps=float(rps_text) if rps_text else rps,
+        )
+        assert check_step(SLO, GATE, changed, max_s) is None, found.text
+    longer = re.search(r"max (?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:,|$)", found.text.partition("what would do")[2])
+    if longer:
+        days, hours, minutes = (int(part or 0) for part in longer.groups())
+        assert check_step(SLO, GATE, traffic, 60.0 * (minutes + 60 * (hours + 24 * days)) + 3600 * (days > 0)) is None
+
+
+def test_a_thin_endpoint_is_told_how_often_a_regression_would_be_found_in_time():
+    row = asked(Traffic(10, 0.2))["+50% latency"]
+    assert 0.3 <= row.chance(1800) <= 0.5  # a third, simulated with telemetry a minute or two late
+    assert asked(Traffic(10, 0.2, lag_s=180.0))["+50% latency"].chance(1800) < row.chance(1800)
+    assert row.chance(row.seconds) == pytest.approx(0.5)
+    assert row.chance(10 * row.seconds) > 0.99
+    assert row.chance(60) < 0.01
+    assert asked(Traffic(10, 0.0))["+50% latency"].chance(1800) == 0.0
+    assert asked(Traffic(10, 5.0, lag_s=180.0))["+50% latency"].chance(180) == 0.0
 
 
 def test_a_slo_of_latency_alone_needs_no_proof_about_errors():

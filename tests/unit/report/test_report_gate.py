@@ -30,6 +30,14 @@ def test_what_is_found_in_the_same_time_is_said_once_and_by_its_weakest_sign() -
     ]
 
 
+def test_what_a_step_mostly_misses_is_said_with_how_often_it_is_found() -> None:
+    rows = (*ROWS[1:], Power("+20% latency", 300, 120.0, nats=8.0), Power("1% errors", 9000, 6000.0, nats=8.0))
+    assert power_text([StepPower(AT_20, rows, None)]).split("\n")[2] == (
+        "       within its 1m this step finds +20% latency in about 1 of 10 rollouts, 1% errors hardly ever: "
+        "more traffic, weight or time would find more"
+    )
+
+
 def test_what_is_too_short_is_said_below_its_step() -> None:
     short = Shortfall("a PASS takes about 45s, over max 40s", never=False)
     powers = [StepPower(AT_20, ROWS, None), StepPower(plan().steps[-2], ROWS, short)]
@@ -56,7 +64,7 @@ def test_what_takes_for_ever_is_null_in_json() -> None:
     assert json.loads(json.dumps(written, allow_nan=False)) == [
         {
             "step": "20%",
-            "needs": [{"question": "25% errors", "requests": -1, "seconds": None}],
+            "needs": [{"question": "25% errors", "requests": -1, "seconds": None, "chance": 0.0}],
             "too_short": None,
         }
     ]
