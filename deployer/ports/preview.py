@@ -25,3 +25,5 @@ class Preview:
     """Which rollout is half-way, and what a rollout would do with it."""
     watched_s: float | None = None
     """``rps`` was observed for so long; None: it is the load asked for, or unknown."""
+    warnings: tuple[str, ...] = ()
+    """In what the manifest departs from what a profile measured."""

@@ -53,7 +53,10 @@ def _prepare(plan: Plan) -> str:
 
 def _capacity(plan: Plan, step: Step) -> str:
     """Say how many instances the candidate needs; nothing where one is enough, which every deployment has."""
-    needed = instances_for(plan.stable_instances, max(step.weight_pct, step.mirror_pct))
+    share_pct = max(step.weight_pct, step.mirror_pct)
+    needed = instances_for(plan.stable_instances, share_pct)
+    if (measured := instances_for(plan.full_instances, share_pct)) > max(needed, 1):
+        return f", on at least {measured} instances (by the measured rate of an instance)"
     return f", on at least {needed} instances (now {plan.stable}: {plan.stable_instances})" if needed > 1 else ""
 
 

@@ -97,6 +97,8 @@ class Plan:
     """Instances of the stable when the rollout was planned."""
     autoscaling: bool = False
     """The stable may have autoscale rules: the candidate gets the same before it gets traffic."""
+    full_instances: int = 0
+    """Instances of the candidate that answer all traffic, by a profile that measured it; 0: nothing was measured."""
 
     def __post_init__(self) -> None:
         weights = [step.weight_pct for step in self.steps if step.kind in (StepKind.WEIGHT, StepKind.BAKE)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from deployer.errors import PlanError
@@ -31,6 +32,16 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What a profile found out."""
+
+    rps_per_instance: float
+    """Requests a second that one instance sustains within the slo, > 0."""
+    peak_rps: float
+    """That it was measured for, headroom included: taken where the rate of the endpoint is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What a rollout is asked to do, without the files behind it."""
 
@@ -41,6 +52,8 @@ class Wanted:
     digest: str
     deploy_s: float
     """How long a deployment may take to become ready, in seconds."""
+    measured: Measured | None = None
+    """What a profile measured of the very candidate."""
 
 
 def is_live(wanted: Wanted, endpoint: Endpoint | None) -> str | None:
@@ -114,7 +127,12 @@ def compile_plan(
         poll_s=capabilities.poll_s,
         stable_instances=_instances(wanted, endpoint, stable),
         autoscaling=capabilities.autoscaling,
+        full_instances=_full_instances(wanted.measured, rps),
     )
+
+
+def _full_instances(measured: Measured | None, rps: float | None) -> int:
+    return 0 if measured is None else math.ceil((rps or measured.peak_rps) / measured.rps_per_instance)
 
 
 def _platform_s(steps: tuple[Step, ...], capabilities: Capabilities, *, baseline: bool) -> float:

@@ -57,9 +57,12 @@ def await_capacity(state: Rollout, endpoint: Endpoint | None, now: datetime) -> 
     if candidate is None or stable is None:
         return None
     share_pct = max(step.weight_pct, step.mirror_pct)
-    needed = instances_for(stable.instances_wanted, share_pct)
+    by_stable = instances_for(stable.instances_wanted, share_pct)
+    needed = max(by_stable, instances_for(plan.full_instances, share_pct))
     if candidate.instances_wanted < needed:
         why = f"{share_pct}% of what {stable.name} answers with {stable.instances_wanted}"
+        if needed > by_stable:
+            why = f"{share_pct}% of the traffic, by the measured rate of an instance"
         if state.asked_for(candidate.name) < needed:
             return Scale(candidate.name, needed, why)
         if now >= state.entered_at + timedelta(seconds=plan.deploy_s):

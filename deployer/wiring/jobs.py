@@ -17,6 +17,7 @@ from deployer.ports.inspection import Price
 from deployer.ports.platform import DeploymentSpec
 from deployer.rollout.model import Plan
 from deployer.rollout.plan import Version, Wanted
+from deployer.wiring.locks import measured
 from deployer.wiring.specification import specification_of
 
 
@@ -83,6 +84,7 @@ def _wanted(spec: RolloutSpec, site: Site) -> Wanted:
         baseline=Version(baseline.name, baseline.digest, baseline.instance_count) if baseline else None,
         digest=spec.digest,
         deploy_s=ready_s + site.platform.capabilities.typical_deploy_s,
+        measured=measured(spec),
     )
 
 

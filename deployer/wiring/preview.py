@@ -13,6 +13,7 @@ from deployer.ports.preview import Preview
 from deployer.rollout.model import Plan
 from deployer.rollout.power import refuse_hopeless
 from deployer.wiring.gate import step_powers
+from deployer.wiring.locks import departures
 from deployer.wiring.sites import Reached
 
 
@@ -29,13 +30,15 @@ def preview(reached: Reached) -> Preview:
     powers = step_powers(reached.the_spec, job, found)
     refuse_hopeless(powers)
     watched_s = job.observed.seconds if job.observed else None
+    warnings = departures(reached.the_spec)
     if reached.type is PlatformType.LOCAL:
-        return Preview(found, job.rps, powers, under_way=under_way(job, endpoint), watched_s=watched_s)
+        way = under_way(job, endpoint)
+        return Preview(found, job.rps, powers, under_way=way, watched_s=watched_s, warnings=warnings)
     checks = reached.checks()
     outlook = _outlook(reached, job, endpoint, found) if isinstance(found, Plan) else None
     failed = any(check.state is CheckState.FAIL for check in checks)
     code = ExitCode.REFUSED if failed else ExitCode.OK
-    return Preview(found, job.rps, powers, checks, outlook, code, under_way(job, endpoint), watched_s)
+    return Preview(found, job.rps, powers, checks, outlook, code, under_way(job, endpoint), watched_s, warnings)
 
 
 def _outlook(reached: Reached, job: Job, endpoint: Endpoint | None, plan: Plan) -> Forecast:

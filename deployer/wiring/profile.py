@@ -17,7 +17,6 @@ from deployer.engine.profiler import Ending, Listener, Profiler
 from deployer.engine.site import Site
 from deployer.errors import ManifestError, PlanError, StoreError
 from deployer.manifest.configuration import Configuration
-from deployer.manifest.load import RolloutSpec
 from deployer.manifest.profile import ProfileSpec
 from deployer.manifest.schema import PlatformType
 from deployer.manifest.sources import digest_of
@@ -218,21 +217,3 @@ def _lock(outcome: Outcome, record: dict[str, Any]) -> locks.Lock:
         usd_per_hour=best.usd_per_hour,
         result=digest_of({key: value for key, value in record.items() if key != "report"}),
     )
-
-
-def find_lock(spec: RolloutSpec) -> locks.Lock | None:
-    """The lock beside a manifest, or beside the deployment file that it names; None: there is none that can be read."""
-    folders = [spec.path.parent, *([spec.deployment.path.parent] if spec.deployment.path else [])]
-    for folder in dict.fromkeys(folders):
-        with suppress(OSError, UnicodeDecodeError):
-            return locks.from_json((folder / locks.NAME).read_text(encoding="utf-8"))
-    return None
-
-
-def departures(spec: RolloutSpec) -> tuple[str, ...]:
-    """Say in what a manifest departs from what was measured; empty when it does not, or nothing was measured."""
-    lock = find_lock(spec)
-    if lock is None:
-        return ()
-    found = locks.departures(lock, spec.deployment, spec.manifest.platform.type, spec.manifest.slo)
-    return tuple(f"{locks.NAME}: {each}" for each in found)

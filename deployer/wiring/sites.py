@@ -28,6 +28,7 @@ from deployer.rollout.model import Plan
 from deployer.stores.file import FileJournal
 from deployer.wiring.checks import load
 from deployer.wiring.jobs import make_job
+from deployer.wiring.locks import departures
 from deployer.wiring.where import Place, place_of
 
 
@@ -94,8 +95,11 @@ class Reached:
             UsageError: the endpoint was reached by name.
         """
         passed: list[bool] = []
+        warnings = list(departures(self.the_spec))
 
         def check() -> None:
+            while warnings:  # it is checked again under the lease: said once
+                note(f"warning: {warnings.pop(0)}")
             if self.type is PlatformType.LOCAL or passed:
                 return
             checks = self.checks()

@@ -43,7 +43,7 @@ from deployer.rollout.events import (
 )
 from deployer.rollout.machine import begin
 from deployer.rollout.model import Outcome, Phase, Plan, StepKind
-from deployer.rollout.plan import DEPLOY_PATIENCE, Version, compile_plan
+from deployer.rollout.plan import DEPLOY_PATIENCE, Measured, Version, compile_plan
 from deployer.rollout.readiness import instances_for
 
 AZURE = replace(LOCAL, platform="managed", autoscaling=True, typical_deploy_s=600.0, poll_s=5.0)
@@ -279,3 +279,36 @@ def test_a_deadline_that_the_platform_alone_uses_up_is_refused(*, baseline: bool
         else:
             with pytest.raises(PlanError, match="with what the platform usually takes"):
                 compile_plan(want, at, AZURE, rollout_id="r1")
+
+
+# ---- what a profile measured
+
+
+def measuring(rps_per_instance: float) -> Plan:
+    want = replace(wanted(FULL, name="green"), measured=Measured(rps_per_instance, 120.0))
+    return compile_plan(want, large(4), LOCAL, rollout_id="r1", rps=100.0)
+
+
+def test_a_profile_sizes_each_step_where_the_stable_alone_would_be_too_few() -> None:
+    plan = measuring(10.0)
+    assert plan.full_instances == 10
+    weights = [text for step, text in describe(plan) if step.kind is StepKind.WEIGHT]
+    assert "on at least 2 instances (by the measured rate of an instance)" in weights[0]
+    assert "on at least 5 instances (by the measured rate of an instance)" in weights[1]
+
+
+def test_a_profile_never_makes_a_step_smaller_than_the_stable_says() -> None:
+    weights = [text for step, text in describe(measuring(100.0)) if step.kind is StepKind.WEIGHT]
+    assert "on at least 2 instances (now blue: 4)" in weights[1]
+
+
+def test_an_unknown_rate_is_taken_for_the_peak_that_was_measured_for() -> None:
+    want = replace(wanted(FULL, name="green"), measured=Measured(10.0, 120.0))
+    assert compile_plan(want, large(4), LOCAL, rollout_id="r1").full_instances == 12
+    assert plan(FULL).full_instances == 0
+
+
+def test_the_candidate_is_scaled_to_what_the_profile_says_before_it_gets_traffic() -> None:
+    why = "20% of the traffic, by the measured rate of an instance"
+    ready(measuring(10.0), large(4)).expect(Scale("green", 2, why))
+    ready(measuring(30.0), large(4)).expect(SetWeight)
