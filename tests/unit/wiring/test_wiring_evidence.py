@@ -1,0 +1,91 @@
+"""Which rollout a name means, and what ``report`` and ``explain`` leave with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from golden.report.kept import FAILED, PROMOTED, copied
+from typer.testing import CliRunner
+
+from deployer.cli import app
+from deployer.errors import UsageError
+from deployer.wiring import evidence
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DEPLOYER_HOME", str(tmp_path))
+    return copied(tmp_path)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("run", [FAILED, FAILED[:13], "digits", "latest"])
+def test_a_rollout_is_named_by_its_id_its_beginning_its_endpoint_or_as_the_latest(run: str) -> None:
+    assert evidence.find(run).id == FAILED
+
+
+def test_a_beginning_that_two_share_lists_both(folder: Path) -> None:
+    with pytest.raises(UsageError, match="is 2 rollouts") as refused:
+        evidence.find("2026")
+    assert PROMOTED in refused.value.hint
+    assert f"{FAILED} (local/{folder.name})" in refused.value.hint
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("run", ["1999", "nobody", "", "../digits"])
+def test_a_name_that_nobody_has_lists_the_latest(run: str) -> None:
+    with pytest.raises(UsageError, match="is known here") as refused:
+        evidence.find(run)
+    assert FAILED in refused.value.hint
+
+
+def test_a_rollback_by_hand_is_not_the_latest_rollout(folder: Path) -> None:
+    (folder / "20261126T000000-ffff.jsonl").write_text('{"event":{"type":"manual_rollback"}}\n')
+    assert evidence.find("digits").id == FAILED
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("form", "begins"),
+    [("html", "<!doctype html>"), ("json", "{"), ("junit", "<testsuites "), ("markdown", "### ")],
+)
+def test_a_report_goes_to_a_file_that_is_named(tmp_path: Path, form: str, begins: str) -> None:
+    done = runner.invoke(app, ["report", FAILED, "--format", form])
+    assert done.exit_code == 0
+    written = Path(done.stdout.split("report: ")[1].strip())
+    assert written.is_relative_to(tmp_path)
+    assert written.read_text("utf-8").startswith(begins)
+
+
+@pytest.mark.usefixtures("folder")
+def test_json_is_one_document_and_standard_output_takes_any_format() -> None:
+    assert json.loads(runner.invoke(app, ["report", FAILED, "--json"]).stdout)["exit_code"] == 10
+    assert runner.invoke(app, ["report", FAILED, "--output", "-"]).stdout.startswith("<!doctype html>")
+
+
+@pytest.mark.usefixtures("folder")
+def test_explain_exits_0_when_every_verdict_recomputes() -> None:
+    done = runner.invoke(app, ["explain", FAILED])
+    assert (done.exit_code, done.stdout.split("\n")[0]) == (0, "Rolled back, the gate failed: green has 100 %")
+    assert "matches    look 4 at 20%" in done.stdout
+    assert json.loads(runner.invoke(app, ["explain", FAILED, "--json"]).stdout)["exit_code"] == 0
+
+
+def test_explain_exits_10_for_a_changed_journal(folder: Path) -> None:
+    path = folder / f"{FAILED}.jsonl"
+    path.write_text(path.read_text().replace("ci@runner", "ci@other", 1))
+    done = runner.invoke(app, ["explain", FAILED, "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["exit_code"]) == (10, 10)
+    assert "the journal was changed" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_explain_exits_11_for_evidence_that_is_gone(folder: Path) -> None:
+    for path in (folder / f"{FAILED}.evidence").iterdir():
+        path.unlink()
+    done = runner.invoke(app, ["explain", FAILED])
+    assert done.exit_code == 11
+    assert "MISSING" in done.stdout
