@@ -74,7 +74,7 @@ class Run:
     def arrivals(self, lane: int, random: Random) -> Iterator[float]:
         """When requests of a lane arrive."""
         if self.kind == "replay":
-            return spread(self.times, lane=lane % self.lanes, lanes=self.lanes)
+            return spread([at for at in self.times if at < self.seconds], lane=lane % self.lanes, lanes=self.lanes)
         if self.kind == "constant":
             return evenly(self.stages, lane=lane % self.lanes, lanes=self.lanes)
         return arrivals(self.stages, random, share=1 / self.lanes)

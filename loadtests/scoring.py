@@ -13,6 +13,8 @@ and payload from it, and each takes its key from its own environment (``auth``).
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import sys
 import time
 
@@ -155,8 +157,14 @@ def prepare(environment: Environment, runner: Runner, **_: object) -> None:
             Gathering(environment, runner)
         elif not isinstance(runner, WorkerRunner):
             _begin(environment)
+        elif environment.parsed_options.processes:
+            _die_with_master()
     except (ValueError, OSError) as exc:
         sys.exit(f"load generator: {exc}")
+    _report_while_running(environment, runner)
+
+
+def _report_while_running(environment: Environment, runner: Runner) -> None:
     reporters = Group()
 
     @environment.events.test_start.add_listener
@@ -182,3 +190,9 @@ def _begin(environment: Environment) -> None:
     OpenModelUser.load = run = Run(environment)
     if run.is_worker:
         environment.events.report_to_master.add_listener(run.tell_master)
+
+
+def _die_with_master() -> None:
+    """Do not go on sending for the minute that Locust waits for a master that was killed (1 is PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)

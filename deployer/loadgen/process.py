@@ -138,10 +138,10 @@ class LocustTest:
     def _figures(self, partial: str | None) -> Figures:
         lag_ms = self._line.get("run_lag_p99_ms") or 0.0
         cpu_pct = _quantile(self._cpu[1:], BUSY_SHARE)  # the first second holds what went before
-        over_cap = self._tally.over_cap
-        return self._tally.figures(
-            self._started_at, Health(lag_ms, cpu_pct, _problem(lag_ms, cpu_pct, over_cap)), partial
-        )
+        problem = _problem(lag_ms, cpu_pct, self._tally.over_cap)
+        if problem is None and partial is None:
+            problem = _missing(self._load, self._tally.requests)
+        return self._tally.figures(self._started_at, Health(lag_ms, cpu_pct, problem), partial)
 
     def _take_records(self) -> None:
         with contextlib.suppress(FileNotFoundError), self._records.open("rb") as file:
@@ -189,4 +189,14 @@ def _problem(lag_ms: float, cpu_pct: float, over_cap: int) -> str | None:
         return f"requests were sent up to {lag_ms:.0f} ms late{lost}: this machine is too busy for the rate"
     if cpu_pct > BUSY_PCT:
         return f"the generator used {cpu_pct:.0f} % of a core: spread the rate over more processes"
+    return None
+
+
+def _missing(load: Load, sent: int) -> str | None:
+    """Say that a load which ran to its end was not sent; the bound is that of ``locust._shortfall``."""
+    if load.arrivals not in ("poisson", "constant") or load.shape not in ("constant", "soak"):
+        return None
+    asked = load.rps * (load.warm_up_s + load.seconds)
+    if sent < asked - 6 * math.sqrt(asked) - 1:
+        return f"{sent} requests were sent, about {asked:.0f} were asked for"
     return None

@@ -1,4 +1,4 @@
-"""A scoring endpoint for benches: answers at once, or is frozen for the first second of every ten.
+"""A scoring endpoint for benches: answers at once, or is frozen for one second of every ten.
 
 Run: ``python tests/bench/loadtest_server.py [--freeze]``. Prints its port. Frozen means what a stop-the-world pause means:
 it neither reads nor writes, and answers everything that came meanwhile afterwards.
@@ -37,8 +37,8 @@ async def serve(*, freezes: bool) -> None:
     server = await loop.create_server(Scoring, "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     begun = time.monotonic()
-    for number in range(1, 10**6):
-        await asyncio.sleep(begun + number * PERIOD_S - time.monotonic())
+    for number in range(10**6):
+        await asyncio.sleep(begun + (number + 0.5) * PERIOD_S - time.monotonic())
         if freezes:
             time.sleep(FROZEN_S)  # noqa: ASYNC251 - that nothing else runs meanwhile is the point
 

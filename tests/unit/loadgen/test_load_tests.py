@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -205,6 +208,41 @@ def test_a_generator_that_is_killed_or_hangs_leaves_what_it_recorded(
 
 
 @pytest.mark.slow
+def test_workers_die_with_a_parent_that_is_killed(payload: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from deployer.loadgen.local import LocalLoad\n"
+        "from deployer.loadtest.figures import Load; from deployer.ports.platform import ScoringTarget\n"
+        "load = Load('poisson', 'constant', 40, 60, processes=2)\n"
+        "with LocalLoad().start(ScoringTarget(sys.argv[1], {}), load, Path(sys.argv[2])) as running:\n"
+        "    print(running._process.pid, flush=True); running.wait(60)"
+    )
+    command = [sys.executable, "-c", program]
+    with serving(OK) as server:
+        with subprocess.Popen([*command, server.url, str(payload)], stdout=subprocess.PIPE, text=True) as parent:
+            assert parent.stdout is not None
+            master = psutil.Process(int(parent.stdout.readline()))
+            processes = [master, *master.children(True)]
+            parent.kill()
+        assert len(processes) == 3
+        until(lambda: are_gone(processes), within_s=10)
+
+
+def test_a_rate_that_was_not_reached_is_a_problem() -> None:
+    asked = Load("poisson", "constant", 40, 9, warm_up_s=1)
+    assert process._missing(asked, 400 - 6 * 20) is None
+    assert process._missing(asked, 270) == "270 requests were sent, about 400 were asked for"
+    assert process._missing(replace(asked, shape="stages:5s@1"), 0) is None
+    assert process._missing(replace(asked, arrivals="closed"), 0) is None
+
+
+def test_health_is_the_generators_lag_and_its_busy_seconds() -> None:
+    assert process._problem(50, 90, 3) is None
+    assert "up to 51 ms late, and 3 found no free slot for it" in (process._problem(51, 0, 3) or "")
+    assert "used 91 % of a core" in (process._problem(1, 91, 0) or "")
+    assert process._quantile([100, *[10] * 9], process.BUSY_SHARE) == 10
+
+
+@pytest.mark.slow
 def test_a_generator_that_is_too_slow_says_so(payload: Path) -> None:
     with serving(OK) as server, LocalLoad().start(target(server.url), poisson(4), payload) as running:
         until(lambda: len(server.asked) > 20)
@@ -250,10 +288,10 @@ def test_a_closed_loop_keeps_as_many_in_flight_as_asked(payload: Path) -> None:
 def test_arrivals_are_repeated_from_a_parquet_recording(payload: Path, tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
-    times = [1.0, 1.1, 1.5, 2.6]
+    times = [1.0, 1.1, 1.5, 2.6, 30.0]
     micros = pa.array([round(t * 1e6) for t in times], pa.timestamp("us", "UTC"))
     parquet.write_table(pa.table({"timestamp": micros}), tmp_path / "trace.parquet")
-    load = Load("replay", "constant", 0, 5, replay=str(tmp_path / "trace.parquet"))
+    load = Load("replay", "constant", 0, 2, replay=str(tmp_path / "trace.parquet"))
     with serving(OK) as server, LocalLoad().start(target(server.url), load, payload, keep_requests=True) as running:
         figures = running.figures()
     assert figures.requests is not None

@@ -29,6 +29,7 @@ def command(server: Scripted, payload: Path, *options: str) -> list[str]:
 
 
 def run(server: Scripted, payload: Path, *options: str, **variables: str) -> list[dict[str, Any]]:
+    """Return what is printed; nothing else is, and no key is."""
     ended = subprocess.run(
         command(server, payload, *options),
         cwd=ROOT,
@@ -39,6 +40,7 @@ def run(server: Scripted, payload: Path, *options: str, **variables: str) -> lis
         check=False,
     )
     assert "Traceback" not in ended.stderr, ended.stderr
+    assert "canary" not in ended.stdout + ended.stderr
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
@@ -91,11 +93,12 @@ def test_a_generator_that_was_frozen_counts_its_own_delay_and_distrusts_itself(p
     assert "late (p99): this machine is too busy" in summary["unhealthy"]
 
 
-def test_one_line_a_second_from_the_start_and_a_summary_at_the_end(payload: Path) -> None:
+def test_one_line_a_second_and_a_summary_at_the_end_without_the_key(payload: Path, tmp_path: Path) -> None:
+    page, shape = tmp_path / "page.html", "stages:2.5s@30"
+    variables = {"DEPLOYER_LOAD_SEED": "1", "DEPLOYER_LOAD_KEY": "canary-secret-7f3a"}
     with serving(OK) as server:
-        *lines, summary = run(
-            server, payload, "--shape", "stages:2.5s@30", DEPLOYER_LOAD_SEED="1", DEPLOYER_LOAD_KEY="canary-secret-7f3a"
-        )
+        *lines, summary = run(server, payload, "--shape", shape, "--html", str(page), **variables)
+    assert "canary" not in page.read_text()
     assert [round(line["t"]) for line in lines] == [0, 1, 2]
     assert summary["sent"] == summary["answered"] == len(server.asked)
     assert sum(summary["histogram_ms"].values()) == summary["answered"]
