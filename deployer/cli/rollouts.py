@@ -79,7 +79,7 @@ def validate(
 
     def body() -> ExitCode:
         atexit.register(gc.freeze)  # no search for garbage at exit: 60-90 ms (where nanobind is loaded it complains)
-        from deployer.report.ci import recognise
+        from deployer.report.ci import outputs_of, recognise
         from deployer.report.problems import render
         from deployer.wiring.checks import problems_of
 
@@ -88,13 +88,16 @@ def validate(
         text = render(problems, chosen)
         if text:
             typer.echo(text, nl=False)
-        if problems and chosen != "github" and recognise() is not None:
-            from deployer.report.output import Output
-
-            Output(as_json=json).annotate_problems(problems)
         if not problems and chosen == "text":
             typer.echo(f"{len(manifests)} valid")
-        return ExitCode.MANIFEST if problems else ExitCode.OK
+        code = ExitCode.MANIFEST if problems else ExitCode.OK
+        if recognise() is not None:
+            from deployer.report.output import Output
+
+            out = Output(as_json=json)
+            out.annotate_problems(() if chosen == "github" else problems)
+            out.pass_on(outputs_of({"exit_code": code}))
+        return code
 
     run(body, as_json=json, debug=debug)
 
@@ -117,6 +120,7 @@ def plan(
     """Show what a rollout would do, step by step. Writes nothing."""
 
     def body() -> ExitCode:
+        from deployer.report.ci import outputs_of
         from deployer.report.output import Output
         from deployer.report.plan import preview_markdown, preview_record, preview_text
         from deployer.wiring import sites
@@ -126,6 +130,7 @@ def plan(
         out, markdown = Output(as_json=as_json), preview_markdown(found, str(manifest))
         out.result(preview_record(found), markdown if form is PlanFormat.MARKDOWN else preview_text(found))
         out.summarise(markdown)
+        out.pass_on(outputs_of({"exit_code": found.exit_code}) | {"plan": markdown})
         return found.exit_code
 
     as_json = json or form is PlanFormat.JSON

@@ -33,7 +33,7 @@ SECRETS = re.compile(
     """,
     re.VERBOSE,
 )
-PINNED = re.compile(r"\./[\w./-]+|[\w.-]+/[\w./-]+@[0-9a-f]{40}")
+PINNED = re.compile(r"[.$]/[\w./-]+|[\w.-]+/[\w./-]+@[0-9a-f]{40}")
 
 
 def files() -> list[Path]:
