@@ -11,7 +11,7 @@ from typing import Any, cast
 from deployer.errors import StoreError
 
 
-class TestResults:
+class LoadTestResults:
     """Results of one endpoint, in ``folder`` (made on the first one, mode 0700)."""
 
     def __init__(self, folder: Path) -> None:

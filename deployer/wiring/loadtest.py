@@ -29,7 +29,7 @@ from deployer.report.loadtest.page import page_of
 from deployer.report.loadtest.record import Outcome, record_of
 from deployer.report.loadtest.text import markdown_of
 from deployer.report.output import document
-from deployer.stores.loadtests import TestResults, write
+from deployer.stores.loadtests import LoadTestResults, write
 from deployer.wiring.sites import Reached, home
 
 ENDPOINT_RPS, ENDPOINT_CONNECTIONS, ENDPOINT_BYTES = 500.0, 500, 5_000_000.0
@@ -246,7 +246,7 @@ def run(
         actor=site.actor,
         warnings=said,
     )
-    results = TestResults(home().joinpath("loadtests", *_folder(reached)))
+    results = LoadTestResults(home().joinpath("loadtests", *_folder(reached)))
     record = record_of(outcome, results.previous(outcome.test))
     pages = list(reports) or [results.path(test_id, ".html")]
     record["report"] = str(pages[0])

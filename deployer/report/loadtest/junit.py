@@ -17,7 +17,7 @@ def junit_of(record: Mapping[str, Any]) -> str:
     A run that was interrupted or thrown away is an error of its own.
     """
     test = record["test"]
-    name = test["endpoint"] + (f"/{test['deployment']}" if test["deployment"] else "")
+    name = plain(test["endpoint"] + (f"/{test['deployment']}" if test["deployment"] else ""))
     suite = TestSuite(f"load test of {name}")
     for target in record["targets"]:
         suite.add_testcase(_case(target["metric"], name, target["result"], target["text"], record))
