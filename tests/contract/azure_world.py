@@ -32,6 +32,8 @@ DURATIONS = {"endpoint_s": 90.0, "traffic_s": 20.0, "deploy_s": 300.0, "scale_s"
 
 OTHERWISE = {"tag_patch": "merge", "patch_status": 202, "busy": 400, "lying": False, "settle_s": 9.0}
 """How the service may behave where nobody has recorded it."""
+LOCKED = {"lock": "endpoint"}
+"""And so: any operation excludes any other on the same endpoint and its deployments."""
 
 
 @contextmanager

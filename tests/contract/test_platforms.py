@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from deployer.ports.platform import Deployment, DeploymentSpec
-from tests.contract.azure_world import OTHERWISE, AzureWorld, azure_world
+from tests.contract.azure_world import LOCKED, OTHERWISE, AzureWorld, azure_world
 from tests.contract.local_world import LocalWorld, make_spec
 from tests.contract.platform_contract import PlatformContract
 from tests.doubles.memory import MemoryPlatform
@@ -63,10 +63,13 @@ class TestLocalPlatform(PlatformContract):
         return local_endpoint
 
 
-@pytest.fixture(scope="module", params=["managed", "kubernetes", "managed, otherwise"])
+@pytest.fixture(
+    scope="module",
+    params=["managed", "kubernetes", "managed, otherwise", pytest.param("managed, locked", marks=pytest.mark.slow)],
+)
 def azure_endpoint(request: pytest.FixtureRequest) -> Iterator[AzureWorld]:
-    kind, _, otherwise = request.param.partition(", ")
-    with azure_world(kind, **(OTHERWISE if otherwise else {})) as world:
+    kind, _, manner = request.param.partition(", ")
+    with azure_world(kind, **{"": {}, "otherwise": OTHERWISE, "locked": LOCKED}[manner]) as world:
         yield world
 
 

@@ -17,7 +17,7 @@ from deployer.cloud.arm import Arm
 from deployer.cloud.clouds import Cloud, Workspace
 from deployer.errors import DeniedError, NotFoundError, QuotaExceededError
 from deployer.platforms.online.autoscale import Autoscale
-from deployer.platforms.online.deployment_write import DeploymentWrite, require_idle, require_version
+from deployer.platforms.online.deployment_write import MAKE_BUSY_S, DeploymentWrite, require_idle, require_version
 from deployer.platforms.online.endpoint_create import EndpointCreate
 from deployer.platforms.online.endpoint_delete import delete_empty
 from deployer.platforms.online.endpoint_resource import Deadline, EndpointResource, shares, state_of, tags_of
@@ -326,7 +326,7 @@ class OnlineEndpoint:
             self._progress.note(name, f"{name} cannot be made again once it is deleted: {why}")
         wanted: dict[str, str | None] = {**dict.fromkeys(old), **recording.tags}
         if any(tags.get(key) != value for key, value in wanted.items()):
-            self._tags.write(wanted, None)
+            self._tags.write(wanted, None, within_s=MAKE_BUSY_S)  # as long as what it is the first half of
 
     def _read_deployments(self, endpoint: Mapping[str, Any]) -> dict[str, Deployment]:
         live = {name.lower() for name in shares(endpoint, "traffic")}

@@ -39,11 +39,19 @@ class TagWrite:
         self._removes = True
         """Whether leaving a key out of the PATCH removes it, as far as seen; else it is written empty."""
 
-    def write(self, tags: Mapping[str, str | None], expect: Mapping[str, str | None] | None) -> None:
-        """Merge ``tags``; return once two reads show them. See ``ports.platform.Platform.set_tags``."""
+    def write(
+        self, tags: Mapping[str, str | None], expect: Mapping[str, str | None] | None, *, within_s: float = BUSY_S
+    ) -> None:
+        """Merge ``tags``; return once two reads show them. See ``ports.platform.Platform.set_tags``.
+
+        Args:
+            tags: keys and values.
+            expect: what must hold.
+            within_s: how long a busy endpoint is waited for.
+        """
         check_tags(tags)
         resource, sent = self._resource, False
-        deadline = Deadline(resource.clock, BUSY_S)
+        deadline = Deadline(resource.clock, within_s)
         while True:
             with resource.lock:
                 before = resource.fresh()
@@ -57,7 +65,7 @@ class TagWrite:
                         return
             if deadline.has_passed:
                 raise TransientError(
-                    f"the tags of endpoint {resource.name} could not be written for {BUSY_S:g} s",
+                    f"the tags of endpoint {resource.name} could not be written for {within_s:g} s",
                     hint="Look in the portal for the operation that keeps it busy, then run it again.",
                 )
             resource.clock.sleep(POLL_S)

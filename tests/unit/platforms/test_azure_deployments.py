@@ -496,6 +496,13 @@ def test_scaling_down_waits_for_a_change_of_traffic_too(stage: Stage) -> None:
     assert stage.service.deployments["green"]["sku"]["capacity"] == 1
 
 
+def test_a_version_is_made_after_whatever_keeps_the_endpoint_busy(stage: Stage) -> None:
+    stage.service.takes_s = 300.0  # where another deployment locks the endpoint, it is busy for as long as that takes
+    taking(stage, {"blue": 100})
+    stage.platform.create_deployment(spec())
+    assert stage.seen("green").state is DeploymentState.CREATING
+
+
 def test_an_endpoint_that_stays_busy_is_told(stage: Stage) -> None:
     stage.service.add("green")
     stage.service.takes_s = 1000.0
