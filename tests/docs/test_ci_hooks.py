@@ -26,6 +26,7 @@ def test_the_gate_lints_with_tasks_that_exist() -> None:
         "basedpyright",
         "lint-imports",
         "codespell",
+        "zizmor",
     }
 
 
