@@ -35,7 +35,7 @@ def dashboard(
 
         try:
             from deployer.dashboard.opening import open_in_browser
-            from deployer.dashboard.serving import Address, serve
+            from deployer.dashboard.serving import prepare
         except ModuleNotFoundError as exc:
             if (exc.name or "").split(".")[0] not in ("starlette", "uvicorn", "anyio"):
                 raise
@@ -44,14 +44,14 @@ def dashboard(
             ) from exc
         out = Output(as_json=json)
 
-        def ready(address: Address) -> None:
-            record = {"exit_code": 0, "url": address.url, "host": address.host, "port": address.port}
-            warning = "\nother machines can read it too, unencrypted" if expose else ""
-            out.result(record, f"{address.url}\nread-only; Ctrl-C ends it{warning}")
-            if browse:
-                open_in_browser(address.url)
-
-        serve(targets or [], where, host=host, port=port, exposed=expose, ready=ready)
+        made = prepare(targets or [], where, host=host, port=port, exposed=expose)
+        address = made.address
+        record = {"exit_code": 0, "url": address.url, "host": address.host, "port": address.port}
+        warning = "\nother machines can read it too, unencrypted" if expose else ""
+        out.result(record, f"{address.url}\nread-only; Ctrl-C ends it{warning}")
+        if browse:
+            open_in_browser(address.url)
+        made.run()
         return ExitCode.OK
 
     run(body, as_json=json, debug=debug)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -89,16 +90,32 @@ def listen(host: str, port: int, *, exposed: bool) -> socket.socket:
     return made
 
 
-def serve(
-    targets: Sequence[str],
-    where: Mapping[str, str | None],
-    *,
-    host: str,
-    port: int,
-    exposed: bool,
-    ready: Callable[[Address], None],
-) -> None:
-    """Serve until SIGINT or SIGTERM.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A dashboard whose port is open: requests wait until it runs."""
+
+    address: Address
+    server: uvicorn.Server
+    opened: socket.socket
+    watching: Watching
+
+    def run(self) -> None:
+        """Serve until a signal, or until ``stop``."""
+        with self.opened:
+            try:
+                self.server.run(sockets=[self.opened])
+            finally:
+                self.watching.end()
+
+    def stop(self) -> None:
+        """Have ``run`` end, streams and all; safe from any thread."""
+        self.server.should_exit = True
+
+
+def prepare(
+    targets: Sequence[str], where: Mapping[str, str | None], *, host: str, port: int, exposed: bool
+) -> Prepared:
+    """Open the port and take the first looks.
 
     Args:
         targets: endpoints and manifests that are looked at, besides the local endpoints.
@@ -106,7 +123,6 @@ def serve(
         host: an IP address.
         port: 0 for any that is free.
         exposed: other machines may read too.
-        ready: told where, once requests are taken.
 
     Raises:
         UsageError: it cannot listen there, or a target is wrong.
@@ -114,49 +130,43 @@ def serve(
     """
     lenses = [lens(target, where) for target in targets]
     opened = listen(host, port, exposed=exposed)
-    with opened:
-        address = Address(host, opened.getsockname()[1], secrets.token_urlsafe(24))
-        watching = Watching(now)
-        watching.add(lenses)
+    address = Address(host, opened.getsockname()[1], secrets.token_urlsafe(24))
+    watching = Watching(now)
+    watching.add(lenses)
+    root = home()
+    pages = Pages(Archive(root), watching, lambda: _local(watching, root))
+    pages.known()
+    watching.settle(FIRST_LOOK_S)
 
-        def local() -> Iterable[Known]:
-            lenses = [local_lens(layout.endpoint) for layout in read_endpoints(home()) if not _is_seen(layout.endpoint)]
-            watching.add(lenses)
-            return [of for of in watching.all() if of.platform == "local"]
+    def is_ending() -> bool:
+        return server.should_exit
 
-        def _is_seen(name: str) -> bool:
-            return watching.seen(Known("local", "", name)) is not None
+    guarded = Guard(
+        Dashboard(pages, watching, is_ending).app(),
+        token=address.token,
+        port=address.port,
+        names=[host, socket.gethostname()] if exposed else [],
+        exposed=exposed,
+    )
+    config = uvicorn.Config(
+        guarded,
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # it would hold the token
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        http="h11",
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=END_S,
+        limit_concurrency=400,
+    )
+    server = _Server(config)
+    return Prepared(address, server, opened, watching)
 
-        pages = Pages(Archive(), watching, local)
-        pages.known()
-        watching.settle(FIRST_LOOK_S)
 
-        def is_ending() -> bool:
-            return server.should_exit
-
-        guarded = Guard(
-            Dashboard(pages, watching, is_ending).app(),
-            token=address.token,
-            port=address.port,
-            names=[host, socket.gethostname()] if exposed else [],
-            exposed=exposed,
-        )
-        config = uvicorn.Config(
-            guarded,
-            lifespan="off",
-            log_config=None,
-            access_log=False,  # it would hold the token
-            proxy_headers=False,
-            server_header=False,
-            ws="none",
-            http="h11",
-            timeout_keep_alive=10,
-            timeout_graceful_shutdown=END_S,
-            limit_concurrency=400,
-        )
-        server = _Server(config)
-        ready(address)
-        try:
-            server.run(sockets=[opened])
-        finally:
-            watching.end()
+def _local(watching: Watching, root: Path) -> Iterable[Known]:
+    """Every local endpoint; new ones are looked at from now on."""
+    found = [Known("local", "", layout.endpoint) for layout in read_endpoints(root)]
+    watching.add(local_lens(of.name) for of in found if watching.seen(of) is None)
+    return found
