@@ -39,3 +39,10 @@ def test_a_step_that_can_practically_never_be_decided_is_refused_with_what_would
         refuse_hopeless(powers(0.5))
     assert "what would do" in refused.value.message
     refuse_hopeless(powers(2000))
+
+
+def test_late_telemetry_delays_every_answer() -> None:
+    wanted = manifest(STRATEGY)
+    late = power_of(plan(STRATEGY), wanted.slo, wanted.gate, 200, lag_s=180.0)
+    for power, on_time in zip(late, powers(200), strict=True):
+        assert [row.seconds for row in power.rows] == [row.seconds + 180 for row in on_time.rows]
