@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 class LoadTesting:
     """One Load Testing resource, as one identity."""
 
-    def __init__(self, endpoint: str, credential: Any, *, transport: Any = None) -> None:
+    def __init__(self, endpoint: str, credential: Any, *, transport: Any = None, retries: int = 3) -> None:
         """Name the resource by its data plane's host; nothing is asked yet.
 
         Raises:
@@ -38,7 +38,9 @@ class LoadTesting:
         """
         self._sdk = _sdk()
         host = endpoint.removeprefix("https://").rstrip("/")
-        options: dict[str, Any] = {"transport": transport} if transport is not None else {}
+        options: dict[str, Any] = {"retry_total": retries}
+        if transport is not None:
+            options["transport"] = transport
         self._tests = self._sdk.LoadTestAdministrationClient(host, credential, **options)
         self._runs = self._sdk.LoadTestRunClient(host, credential, **options)
 

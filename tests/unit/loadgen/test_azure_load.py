@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from azure.developer.loadtesting import models
 from deployer.cloud import load_testing
 from deployer.cloud.load_testing import LoadTesting
 from deployer.errors import DeniedError, PlatformError, TransientError, UsageError
+from deployer.loadgen import azure
 from deployer.loadgen.azure import COARSE, AzureLoadTesting, AzureTest
 from deployer.loadtest.figures import SOME_FAILURE, Load
 from deployer.ports.loadgen import LoadTester
@@ -39,9 +41,8 @@ def payload(tmp_path: Path) -> Path:
 
 
 def engine(service: LoadTestingDouble, **options: Any) -> AzureLoadTesting:
-    client = LoadTesting(
-        "x.westeurope.cnt-prod.loadtesting.azure.com", Tokens(), transport=LoadTestingTransport(service)
-    )
+    host = "x.westeurope.cnt-prod.loadtesting.azure.com"
+    client = LoadTesting(host, Tokens(), transport=LoadTestingTransport(service), retries=0)
     return AzureLoadTesting(client, service.clock, **options)
 
 
@@ -159,11 +160,20 @@ def test_a_run_without_figures_is_an_error(service: LoadTestingDouble, payload: 
 def test_a_run_that_takes_too_long_is_ended(service: LoadTestingDouble, payload: Path, slow: str, said: str) -> None:
     setattr(service, slow, 1e6)
     with engine(service).start(TARGET, LOAD, payload) as running:
-        while not running.wait(60):
+        while not running.wait(600):
             pass
         partial = running.figures().partial if slow == "runs_s" else running._why
         assert said in (partial or "")
     assert service.state(the_run(service)) == "CANCELLED"
+
+
+def test_a_long_load_is_given_its_time(
+    service: LoadTestingDouble, payload: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(azure, "POLL_S", 300.0)
+    service.runs_s = 7200
+    with engine(service).start(TARGET, replace(LOAD, seconds=7200), payload) as running:
+        assert running.figures().partial is None
 
 
 def test_a_run_that_does_not_stop_is_said_to_be_sending_still(service: LoadTestingDouble, payload: Path) -> None:

@@ -28,7 +28,7 @@ def test_the_locustfile_reads_what_deployer_writes() -> None:
     secret.close()
 
 
-@pytest.mark.parametrize("new", ["short", "a-much-longer-token-" * 200])
+@pytest.mark.parametrize("new", ["short", "xx-new-token-of-some-length", "a-much-longer-token-" * 200])
 def test_a_new_token_is_taken_up_and_half_of_one_is_not(new: str) -> None:
     with tempfile.TemporaryFile(buffering=0) as file:
         file.write(packed({"Authorization": "an-old-token-of-some-length"}))
