@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
@@ -141,7 +142,8 @@ class LocustTest:
         problem = _problem(lag_ms, cpu_pct, self._tally.over_cap)
         if problem is None and partial is None:
             problem = _missing(self._load, self._tally.requests)
-        return self._tally.figures(self._started_at, Health(lag_ms, cpu_pct, problem), partial)
+        figures = self._tally.figures(self._started_at, Health(lag_ms, cpu_pct, problem), partial)
+        return replace(figures, in_flight=int(self._line.get("in_flight", 0)))
 
     def _take_records(self) -> None:
         with contextlib.suppress(FileNotFoundError), self._records.open("rb") as file:

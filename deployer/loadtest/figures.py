@@ -102,3 +102,5 @@ class Figures:
     """Every request, when asked for."""
     coarse: str | None = None
     """What is not exact in these figures, and why; None: every request was counted."""
+    in_flight: int | None = None
+    """Requests under way when this was said; None: not known."""

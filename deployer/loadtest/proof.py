@@ -25,7 +25,7 @@ def requests_to_prove(allowed: float, share: float = 0.0, inflation: float = 1.0
         low, high = high, 2 * high
         if high > 1e12:
             return None
-    while high - low > max(0.001 * high, 0.5):
+    while high - low > 0.5:
         middle = (low + high) / 2
         low, high = (low, middle) if _is_proven(allowed, share, middle) else (middle, high)
     return math.ceil(high * inflation)

@@ -86,7 +86,6 @@ def rows(seen: Figures, elapsed_s: float) -> list[tuple[str, str]]:
     seconds = sum(window.seconds for window in recent)
     rps = sum(window.sent for window in recent) / seconds if seconds else 0.0
     kinds = kinds_of(statuses(seen.windows))
-    in_flight = sum(window.sent for window in seen.windows) - kinds.total()
     failed = {kind: n for kind, n in kinds.items() if kind in FAILED | {Kind.REJECTED} and n}
     wrong = ", ".join(f"{n:,} {WORDS[kind][0]}" for kind, n in sorted(failed.items(), key=lambda each: -each[1]))
     times = ", ".join(f"p{level * 100:g} {_ms(latencies.at(level))}" for level in (0.5, 0.95, 0.99))
@@ -95,7 +94,7 @@ def rows(seen: Figures, elapsed_s: float) -> list[tuple[str, str]]:
     return [
         ("", f"{'warming up' if elapsed_s < seen.load.warm_up_s else 'measuring'}, {left}"),
         ("sent", f"{rps:.1f}/s"),
-        ("in flight", f"{max(in_flight, 0):,}"),
+        ("in flight", "-" if seen.in_flight is None else f"{seen.in_flight:,}"),
         ("latency", times),
         ("failed", f"{sum(failed.values()):,} of {kinds.total():,}{f' ({wrong})' if wrong else ''}"),
         ("lag", f"{seen.health.lag_p99_ms:.1f} ms"),

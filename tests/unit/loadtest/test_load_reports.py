@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -225,7 +226,8 @@ def test_a_running_test_is_told_in_a_line_or_a_panel() -> None:
     assert told[""] == "measuring, 21s left"
     assert told["latency"] == "p50 100 ms, p95 100 ms, p99 150 ms"
     assert told["failed"] == "1 of 3,008 (1 without an answer)"
-    assert told["in flight"] == "0"
+    assert told["in flight"] == "-"
+    assert dict(rows(replace(seen, in_flight=7), 40.0))["in flight"] == "7"
     assert dict(rows(seen, 0.5))[""].startswith("warming up")
     assert dict(rows(seen, 70.0))[""] == "measuring, waiting for the last answers"
     assert dict(rows(run(()), 0.0))["latency"] == "p50 -, p95 -, p99 -"
