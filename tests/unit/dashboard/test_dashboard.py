@@ -26,12 +26,15 @@ from deployer.cli import app
 from deployer.dashboard import watching as watching_module
 from deployer.dashboard.app import STREAMS
 from deployer.dashboard.guard import Guard
+from deployer.dashboard.pages import Pages
 from deployer.dashboard.serving import Address, listen
 from deployer.dashboard.watching import Watching
 from deployer.errors import TransientError, UsageError
 from deployer.ports.views import Status
 from deployer.rollout.events import Judged
-from deployer.wiring.dashboard import Known, Lens
+from deployer.rollout.model import Phase
+from deployer.rollout.tags import Marks, Revision
+from deployer.wiring.dashboard import Archive, Known, Lens
 from deployer.wiring.sites import home
 
 HOSTILE = "<img src=x onerror=alert(1)></title></main></body></head>\u202e\x1b[31m{{ 7*7 }} ::set-output name=a::b"
@@ -320,6 +323,32 @@ def test_an_endpoint_that_hangs_holds_up_nobody_and_is_said_to() -> None:
     assert hung.began is not None
     assert hung.words(hung.began + 7.4) == "does not answer for 7 s"
     assert hung.words(hung.began + watching_module.SLOW_S - 1) == ""
+    released.set()
+    made.end()
+
+
+def test_a_look_shows_traffic_deployments_and_who_runs_what(tmp_path: Path) -> None:
+    marks = Marks("20260101T000000-abcd", Phase.JUDGING, 5, "green", "new", "blue", "spec")
+    good = Revision(2, "blue", "old", T0)
+    traffic = {"blue": 80, "green": 20}
+    running = Status(endpoint(traffic), marks, "vm-1/4711/1", good, None, ())
+    left = Status(endpoint(traffic, mirror={"green": 10}), marks, None, None, None, ())
+    for found, said in ((running, "run by vm-1/4711/1"), (left, "Nobody runs this rollout now")):
+        made = watching(Lens(DIGITS, lambda found=found: found, 60.0))
+        pages = Pages(Archive(tmp_path), made, list)
+        html = pages.endpoint(DIGITS)
+        assert said in html
+        assert "Traffic: blue 80 %, green 20 %" in html
+        assert "green 20 %" in pages.overview()
+        made.end()
+    assert "mirror 10 %" in html
+
+
+def test_a_page_is_made_while_its_endpoint_hangs(tmp_path: Path) -> None:
+    released = threading.Event()
+    made = Watching(lambda: T0)
+    made.add([Lens(DIGITS, lambda: (released.wait(), None)[1], 1.0)])
+    assert "looking" in Pages(Archive(tmp_path), made, list).endpoint(DIGITS)
     released.set()
     made.end()
 
