@@ -12,6 +12,7 @@ from urllib.parse import quote
 from deployer.errors import ExitCode
 from deployer.manifest.problems import Problem
 from deployer.report.ci import github_data, github_property
+from deployer.report.harmless import plain
 
 RULE = "manifest"
 
@@ -26,13 +27,13 @@ def render(problems: Sequence[Problem], format: str) -> str:  # noqa: A002 - the
 
 
 def _text(problems: Sequence[Problem]) -> str:
-    return "".join(f"{problem}\n" for problem in problems)
+    return "".join(f"{plain(str(problem))}\n" for problem in problems)
 
 
 def _json(problems: Sequence[Problem]) -> str:
     code = ExitCode.MANIFEST if problems else ExitCode.OK
     record = {"exit_code": int(code), "problems": [asdict(problem) for problem in problems]}
-    return json.dumps(record, indent=2) + "\n"
+    return _document(record)
 
 
 def _sarif(problems: Sequence[Problem]) -> str:
@@ -48,7 +49,12 @@ def _sarif(problems: Sequence[Problem]) -> str:
         "results": [_result(problem) for problem in problems],
     }
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
-    return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+    return _document({"$schema": schema, "version": "2.1.0", "runs": [run]})
+
+
+def _document(record: dict[str, Any]) -> str:
+    """One JSON document, without what a CI system would take for a command (as ``output.document``, without rich)."""
+    return json.dumps(record, indent=2).replace("##", "#\\u0023") + "\n"
 
 
 def _result(problem: Problem) -> dict[str, Any]:
@@ -65,7 +71,7 @@ def _result(problem: Problem) -> dict[str, Any]:
 
 
 def _uri(file: str) -> str:
-    path = Path(file)
+    path = Path(file.encode("utf-8", "replace").decode())  # the name may hold bytes that are no text
     return path.as_uri() if path.is_absolute() else quote(path.as_posix())
 
 

@@ -161,7 +161,9 @@ def _grid(x_scale: _Scale, y_scale: _Scale, shown: Callable[[float], str]) -> It
         yield _text(LEFT - 8, y + 4, _number(value), anchor="end")
     yield line.format("axis", LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM, HEIGHT - BOTTOM)
     for value in _ticks(x_scale):
-        yield _text(x_scale(value), HEIGHT - BOTTOM + 16, shown(value), anchor="middle")
+        x = x_scale(value)
+        anchor = "end" if x > WIDTH - RIGHT - 20 else "middle"  # the last one must not stick out
+        yield _text(x + (RIGHT if anchor == "end" else 0), HEIGHT - BOTTOM + 16, shown(value), anchor=anchor)
 
 
 def _ticks(scale: _Scale, wanted: int = 5) -> list[float]:
@@ -241,7 +243,7 @@ def _legend(series: Sequence[Series]) -> Markup:
     swatch = Markup(
         '<li><svg viewBox="0 0 28 10" aria-hidden="true"><path class="series {}" d="M1 5L27 5"/></svg>{}</li>'
     )
-    entries = Markup("").join(swatch.format(each.role, plain(each.label)) for each in series)
+    entries = Markup("").join(swatch.format(each.role, _short(each.label, 80)) for each in series)
     return Markup('<ul class="legend">{}</ul>').format(entries)
 
 
@@ -253,7 +255,7 @@ def _table(series: Sequence[Series], x_label: str, shown: Callable[[float], str]
         (shown(x), *(_number(found[x]) if x in found and math.isfinite(found[x]) else "" for found in values))
         for x in moments[::every]
     ]
-    return _rows((x_label, *(each.label for each in series)), rows)
+    return _rows((x_label, *(_short(each.label, 80) for each in series)), rows)
 
 
 def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
