@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -28,6 +29,35 @@ ADMITTED = 2
 """Requests that are taken in at once, for each that is worked on (LOAD, the Azure 429 rule)."""
 
 
+class Measuring(Protocol):
+    """A search for what one configuration carries (``profile.capacity.CapacitySearch``)."""
+
+    @property
+    def limits_ms(self) -> tuple[float, ...]:
+        """Latency limits in milliseconds."""
+        ...
+
+    def next(self) -> Probe | Capacity:
+        """The probe to send now, or the answer."""
+        ...
+
+    def tell(self, seen: Seen) -> None:
+        """Hear what it saw."""
+        ...
+
+    def is_hopeless(self, tally: Tally) -> bool:
+        """Whether its end would teach nothing."""
+        ...
+
+    def answer_so_far(self) -> Capacity:
+        """The best answer by now."""
+        ...
+
+
+def _capacity_search(slo: Slo, admission_limit: int | None, seed: int) -> Measuring:
+    return CapacitySearch(slo, admission_limit=admission_limit, seed=seed)
+
+
 @dataclass
 class _Shape:
     """Configurations that differ in their number of instances only."""
@@ -36,7 +66,7 @@ class _Shape:
     counts: list[int]
     usd_per_hour: float
     """Of one instance."""
-    search: CapacitySearch
+    search: Measuring
     capacity: Capacity | None = None
     """Of ``first``; None: not finished."""
     why: str = ""
@@ -89,6 +119,8 @@ class CheapestSearch:
         rate: requests a second to be carried, headroom included.
         has_admission_limit: the platform answers 429 beyond twice the concurrent requests of all instances.
         seed: of the searches' own simulations.
+        measuring: makes the search for what one configuration carries, from slo, admission limit and seed; None:
+            ``CapacitySearch``.
     """
 
     def __init__(
@@ -100,16 +132,18 @@ class CheapestSearch:
         *,
         has_admission_limit: bool = True,
         seed: int = 1,
+        measuring: Callable[[Slo, int | None, int], Measuring] | None = None,
     ) -> None:
         self._slo = slo
         self._rate = rate
         self._limits = has_admission_limit
         self._seed = seed
+        self._measuring = measuring or _capacity_search
         self._configurations = tuple(configurations)
         self._price = usd_per_hour
         self._shapes = self._grouped()
         self._notes: list[str] = []
-        self._current: tuple[_Shape, int, CapacitySearch | None] | None = None
+        self._current: tuple[_Shape, int, Measuring | None] | None = None
         """Shape, number of instances and search under way; without a search, a confirmation."""
         self._was_closed = False
 
@@ -182,11 +216,11 @@ class CheapestSearch:
             shapes.append(_Shape(first, sorted(counts), self._price(first), self._search(first)))
         return sorted(shapes, key=lambda shape: shape.cost(shape.counts[0]))
 
-    def _search(self, configuration: Configuration) -> CapacitySearch:
+    def _search(self, configuration: Configuration) -> Measuring:
         admitted = ADMITTED * configuration.max_concurrent_requests_per_instance * configuration.instance_count
-        return CapacitySearch(self._slo, admission_limit=admitted if self._limits else None, seed=self._seed)
+        return self._measuring(self._slo, admitted if self._limits else None, self._seed)
 
-    def _choose(self) -> tuple[_Shape, int, CapacitySearch | None] | None:
+    def _choose(self) -> tuple[_Shape, int, Measuring | None] | None:
         best = self._best()
         waiting = [shape for shape in self._waiting() if not self._needless(shape, best)]
         if waiting:
