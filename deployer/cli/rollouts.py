@@ -150,13 +150,16 @@ def status(
     """Show the endpoint and its rollout, running or last, as a tree."""
 
     def body() -> ExitCode:
+        from deployer.engine.operations import usual_of
         from deployer.engine.status import look
         from deployer.report.output import Output
         from deployer.report.status import show_status
         from deployer.wiring import sites
 
         reached = sites.reach(target, where=where)
-        return show_status(lambda: look(reached.site), reached.site.clock, Output(as_json=json), watch=watch)
+        site, job, usual = reached.site, reached.known_job(), usual_of(reached.site.journal)
+        wanted = job.wanted if job else None
+        return show_status(lambda: look(site, wanted), site.clock, Output(as_json=json), watch=watch, usual=usual)
 
     run(body, as_json=json, debug=debug)
 

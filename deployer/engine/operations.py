@@ -147,7 +147,7 @@ def _with_lease(
     return ended(runner.run(runner.start(started(job, found, site.journal, listener.on_note))))
 
 
-def _usual(journal: Journal) -> Usual:
+def usual_of(journal: Journal) -> Usual:
     """How long things took in the latest rollouts that this machine knows of."""
     try:
         return usual([(entry.event, entry.at) for entry in journal.read(each)] for each in journal.rollouts()[-PAST:])
@@ -164,7 +164,7 @@ def active(endpoint: Endpoint | None) -> Marks | None:
 def _runner(
     site: Site, job: Job | None, plan: Plan, lease: Lease, listener: Listener, request: Request | None
 ) -> Runner:
-    listener.on_usual(_usual(site.journal))
+    listener.on_usual(usual_of(site.journal))
     calls = Calls(site.clock)
     platform = calls.watch(site.platform)
     effects = Effects(

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
+from deployer.engine.adoption import adopt
 from deployer.engine.lease import Holder, is_gone
-from deployer.engine.operations import Site, no_endpoint
+from deployer.engine.operations import active
+from deployer.engine.site import Site, no_endpoint
+from deployer.errors import PlanError
+from deployer.ports.platform import Endpoint
 from deployer.ports.store import Journal
 from deployer.ports.views import Past, Status
 from deployer.rollout.events import Event, from_record
 from deployer.rollout.machine import begin, evolve
 from deployer.rollout.model import Rollout
+from deployer.rollout.plan import Wanted
 from deployer.rollout.tags import GOOD, LEASE, PREVIOUS, marks_of, revision_of
 
 
-def look(site: Site) -> Status:
+def look(site: Site, wanted: Wanted | None = None) -> Status:
     """Read the endpoint and the journal of its rollout. Changes nothing.
+
+    Args:
+        site: the endpoint.
+        wanted: what a manifest at hand asks for: its steps are shown where the journal is on another machine.
 
     Raises:
         UsageError: there is no such endpoint.
@@ -34,7 +44,22 @@ def look(site: Site) -> Status:
         good=revision_of(endpoint.tags.get(GOOD)),
         previous=revision_of(endpoint.tags.get(PREVIOUS)),
         steps=steps,
+        sketch=None if steps else _sketch(site, endpoint, wanted),
     )
+
+
+def _sketch(site: Site, endpoint: Endpoint, wanted: Wanted | None) -> Rollout | None:
+    """Where the rollout under way stands among the steps of the manifest it was started with; None: not known."""
+    marks = active(endpoint)
+    if marks is None or wanted is None or wanted.digest != marks.digest:
+        return None
+    now = site.clock.now()
+    try:
+        state = begin(adopt(marks, endpoint, site.platform, wanted, now), now)
+    except (PlanError, ValueError):  # the manifest would make no plan from where the endpoint stands
+        return None
+    plan = replace(state.plan, rollout_id=marks.rollout_id)
+    return replace(state, plan=plan, started_at=marks.started_at or now, reason="")
 
 
 def replay(journal: Journal, rollout_id: str) -> Sequence[tuple[Rollout, Event, datetime]]:

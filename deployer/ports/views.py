@@ -24,6 +24,8 @@ class Status:
     previous: Revision | None
     steps: tuple[tuple[Rollout, Event, datetime], ...]
     """State after each event, from the journal; empty when that is on another machine."""
+    sketch: Rollout | None = None
+    """Where the rollout stands as far as the tags and the manifest tell, when the journal is on another machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,8 +160,11 @@ def _arms(state: Rollout, endpoint: Endpoint | None, verdict: Verdict | None) ->
     rows = [("candidate", plan.candidate, verdict.candidate if verdict else None, failed)]
     if plan.stable:
         rows.append(("stable", plan.stable, verdict.stable if verdict else None, set[str]()))
+    asked = plan.traffic(state.step.weight_pct) if state.phase is Phase.SHIFTING else {}
     for role, name, arm, blamed in rows:
         share = f"mirror {mirror[name]}%" if mirror.get(name) else f"{traffic.get(name, 0)}%"
+        if asked and asked.get(name, 0) != traffic.get(name, 0):
+            share += f" → {asked.get(name, 0)}%"
         table.add_row(role, Text(_name(name), "bold"), share, *_numbers(arm, blamed))
     return table
 

@@ -48,6 +48,14 @@ class Marks:
         """It has not ended."""
         return self.phase not in FINAL
 
+    @property
+    def started_at(self) -> datetime | None:
+        """When it was started, as its id begins with; None: the id is not one of ours."""
+        try:
+            return datetime.strptime(self.rollout_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class Revision:

@@ -172,3 +172,24 @@ def test_a_rollback_by_hand_without_a_reason_has_none(tmp_path: Path) -> None:
     event = {"type": "manual_rollback", "to": "blue", "reason": ""}
     journal.append("1", Entry(datetime(2026, 1, 1, tzinfo=UTC), "ann", event))
     assert past(journal)[0].text == "rollback to blue"
+
+
+def test_a_manifest_tells_the_steps_of_a_rollout_whose_journal_is_elsewhere(world: World) -> None:
+    half_way(world)
+    for path in (world.home / "journal").glob("*.jsonl"):
+        path.unlink()
+    world.revive()
+    seen = look(world.site(), world.job().wanted)
+    assert seen.steps == ()
+    assert seen.sketch is not None
+    assert (str(seen.sketch.step), seen.sketch.weight_pct) == ("20%", 20)
+    assert look(world.site()).sketch is None
+
+
+def test_another_manifest_tells_no_steps(world: World) -> None:
+    half_way(world)
+    for path in (world.home / "journal").glob("*.jsonl"):
+        path.unlink()
+    world.revive()
+    world.digest = "other"
+    assert look(world.site(), world.job().wanted).sketch is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -14,10 +16,12 @@ from told import BAKING, JUDGING, PAUSED, PHASES, PROMOTED, RETIRING, T0, deploy
 from deployer.errors import ExitCode
 from deployer.ports.views import Status
 from deployer.report.output import Output
-from deployer.report.status import render, show_status, status_record
+from deployer.report.status import _Life, render, show_status, status_record
+from deployer.report.tags_tree import age
 from deployer.rollout.endpoint import DeploymentState
 from deployer.rollout.model import Phase
-from deployer.rollout.tags import Marks, Revision
+from deployer.rollout.pace import Usual
+from deployer.rollout.tags import LEASE, Marks, Revision
 
 RUNNER = "vm-1.example.4026531836/4711/1700000000000"
 
@@ -75,12 +79,14 @@ def test_an_endpoint_without_a_rollout_is_shown_alone() -> None:
 
 def test_a_rollout_whose_journal_is_elsewhere_is_told_from_the_tags() -> None:
     text = drawn(render(status(Phase.BAKING, journal=False), ManualClock(T0)))
-    assert text.startswith("rollout 20260101T000000-abcd: baking (its journal is on another machine)")
+    assert text.startswith("digits  blue → green  baking  started 0ms ago  20260101T000000-abcd\n├── step 9\n")
+    assert "candidate  green  100%  1/1 ready" in text
+    assert "its journal is on another machine" in text
 
 
 def test_a_rollout_that_nobody_runs_says_what_to_do() -> None:
     text = drawn(render(status(Phase.JUDGING, runner=None), ManualClock(T0)))
-    assert "nobody runs this rollout now: run deployer rollout MANIFEST to go on, or deployer abort" in text
+    assert "nobody runs this rollout now: deployer rollout MANIFEST goes on, deployer recover or abort ends it" in text
     assert "nobody runs" not in drawn(render(status(Phase.PROMOTED, runner=None), ManualClock(T0)))
 
 
@@ -154,3 +160,61 @@ def test_status_is_strict_json_in_every_phase(phase: Phase) -> None:
 def test_status_of_an_idle_endpoint_has_no_rollout() -> None:
     found = status_record(idle())
     assert (found["active"], found["phase"], found["rollout"], found["good"]) == (False, None, None, None)
+
+
+def later(seconds: float) -> ManualClock:
+    return ManualClock(T0 + timedelta(seconds=seconds))
+
+
+def test_each_deployment_says_how_old_it_is() -> None:
+    found = status(Phase.JUDGING)
+    old = replace(found.endpoint.deployments["blue"], created_at=T0 - timedelta(days=3, hours=4, minutes=5))
+    aged = replace(found, endpoint=replace(found.endpoint, deployments={"blue": old}))
+    assert "  blue       ready, 1/1 instances, 3d4h old\n" in drawn(render(aged, ManualClock(T0)))
+
+
+def test_what_is_waited_for_and_how_long_it_usually_takes_are_said() -> None:
+    found = status(Phase.DEPLOYING)
+    text = drawn(render(found, later(10), Usual(deploy_s=600.0)))
+    assert "usually 10m" in text
+
+
+def test_a_runner_without_a_sign_of_life_is_told_of() -> None:
+    assert "no sign of life" not in drawn(render(status(Phase.JUDGING), ManualClock(T0), silent_s=59))
+    text = drawn(render(status(Phase.JUDGING), ManualClock(T0), silent_s=90))
+    assert "run by     process 4711 on vm-1.example, no sign of life for 1m30s" in text
+
+
+def test_life_is_seen_by_what_changes_in_the_lease() -> None:
+    clock = ManualClock(T0)
+    found = status(Phase.JUDGING)
+    beats = [replace(found, endpoint=replace(found.endpoint, tags={LEASE: f"vm/1/2|1|{beat}"})) for beat in (1, 1, 2)]
+    life, seen = _Life(clock), []
+    for each in beats:
+        clock.advance(30)
+        seen.append(life.silent_s(each))
+    assert seen == [0, 30, 0]
+
+
+def test_the_manifest_shows_the_steps_of_a_rollout_whose_journal_is_elsewhere() -> None:
+    found = status(Phase.JUDGING)
+    state = found.steps[-1][0]
+    sketched = replace(found, steps=(), sketch=replace(state, phase=Phase.SHIFTING, verdict=None))
+    text = drawn(render(sketched, ManualClock(T0)))
+    assert "✔ smoke" in text
+    assert "● 20%" in text
+    assert "○ 100% and bake" in text
+    assert "a journal on another machine" in text
+
+
+def test_without_a_journal_a_log_gets_a_line_for_each_change(capsys: pytest.CaptureFixture[str]) -> None:
+    first, then = status(Phase.SHIFTING, journal=False), status(Phase.BAKING, journal=False)
+    ended = status(Phase.PROMOTED, journal=False, runner=None)
+    show(looks(first, first, then, then, ended), watch=True)
+    lines = [line for line in capsys.readouterr().out.split("\n") if ", step " in line]
+    assert [line[10:].split(",")[0] for line in lines] == ["shifting or judging", "baking", "promoted"]
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(5, "5s"), (125, "2m5s"), (3725, "1h2m"), (90061, "1d1h"), (-3, "0ms")])
+def test_an_age_has_two_units(seconds: int, said: str) -> None:
+    assert age(T0, T0 + timedelta(seconds=seconds)) == said

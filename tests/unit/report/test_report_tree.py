@@ -220,7 +220,7 @@ def test_who_must_decide_after_a_pause_sees_the_evidence() -> None:
 
 
 def test_a_new_weight_shows_the_numbers_so_far() -> None:
-    assert "candidate  green  20%  117 requests" in draw(tell(*SHIFTING))
+    assert "candidate  green  20% → 100%  117 requests" in draw(tell(*SHIFTING))
 
 
 def test_a_frozen_failure_is_told_shortly() -> None:
