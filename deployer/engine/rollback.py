@@ -250,9 +250,8 @@ def _put_traffic(site: Site, lease: Lease, value: str | None, name: str, *, forc
 
 def _stuck(site: Site, error: PlatformError) -> PlatformError:
     try:
-        seen = site.platform.observe()
-        now = f"traffic is {in_words(seen.traffic)}" if seen is not None else "the endpoint is gone"
-    except PlatformError as exc:
+        now = f"traffic is {in_words(_observe(site).traffic)}"
+    except (PlatformError, UsageError) as exc:  # UsageError: it is gone
         now = f"what traffic is now cannot be read ({exc.message})"
     stuck = PlatformError(f"the rollback could not be written: {error.message}; {now}", hint=error.hint)
     stuck.exit_code = ExitCode.STUCK
@@ -281,8 +280,9 @@ def _keep_books(
     except PlatformError as exc:
         listener.on_note(f"traffic is back, but the endpoint cannot be read now: {exc.message}")
         after = before
-    if name not in after.deployments:
-        _give_back(site, lease, listener, before, after, name)
+    else:
+        if name not in after.deployments:
+            _give_back(site, lease, listener, before, after, name)
     _note(site, lease, listener, before, after, name, reason)
     after = _see_that_it_stays(site, lease, listener, after, name, force=force)
     if (found := after.deployments.get(name)) is not None:
@@ -297,8 +297,7 @@ def _give_back(site: Site, lease: Lease, listener: Listener, before: Endpoint, a
         NotFoundError: always; the target has to be made again first.
     """
     answering = sorted((share, other) for other, share in before.traffic.items() if other in after.deployments)
-    if answering:
-        _, other = answering[-1]
+    for _, other in answering[-1:]:  # the one that had most of it, if any answers
         listener.on_note(f"{name} was deleted meanwhile: {other} gets its traffic until it is there again")
         _write_traffic(site, lease, listener, after, other, force=True)
     raise NotFoundError(f"{name} was deleted while traffic was moved to it", hint="Choose another version with --to.")

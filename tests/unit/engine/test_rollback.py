@@ -218,3 +218,20 @@ def test_a_target_that_vanishes_during_the_write_is_made_again_where_it_is_recor
     stage.service.fault = fault
     assert stage.roll_back().exit_code is ExitCode.OK
     assert (stage.traffic, "blue" in stage.service.deployments) == ({"blue": 100}, True)
+
+
+def test_an_endpoint_that_cannot_be_read_after_the_write_has_lost_nothing(stage: Stage) -> None:
+    del stage.service.deployments["blue"]
+    made = ManagedPlatform("digits", **Azure(service=stage.service).parts())
+    made.create_deployment(DeploymentSpec("other", {"instance_count": 1}, Path(), "db"))
+    stage.clock.sleep(100)
+    made.delete_deployment("other")  # its record stays
+
+    def fault(asked: Asked, kind: str) -> Answer | None:
+        done = stage.traffic == {"blue": 100} and stage.endpoint["properties"]["provisioningState"] == "Succeeded"
+        return Answer(503) if done and kind == "deployments" else None
+
+    stage.service.fault = fault
+    assert stage.roll_back().exit_code is ExitCode.OK
+    assert stage.traffic == {"blue": 100}
+    assert any("cannot be read now" in text for text, _ in stage.notes)
