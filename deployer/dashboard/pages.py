@@ -12,12 +12,14 @@ from deployer.dashboard.watching import Seen, Watching
 from deployer.errors import DeployerError
 from deployer.manifest.quantities import format_duration
 from deployer.ports.platform import Endpoint
-from deployer.report.html.charts import Mark, Series, line_chart
+from deployer.ports.views import Status
+from deployer.report.html.charts import Series, line_chart
 from deployer.report.html.page import render
 from deployer.report.loadtest.page import page_of as load_test_page
 from deployer.report.records import TEXT_LENGTH
 from deployer.report.rollout.page import page_of as rollout_page
 from deployer.report.rollout.record import record_of
+from deployer.report.status import who
 from deployer.report.story import Story
 from deployer.report.verdicts import versus, why
 from deployer.report.words import event_words, first_line, phase_words, plain, step_name
@@ -77,7 +79,7 @@ class Pages:
             of=of,
             **_live(seen),
             problem=problem,
-            traffic=_traffic(status.endpoint) if status else (),
+            traffic=_traffic(status) if status else (),
             deployments=_deployments(status.endpoint) if status else (),
             revisions=[
                 (name, each.name, str(each.number), f"{each.at:%Y-%m-%d %H:%M}")
@@ -86,7 +88,7 @@ class Pages:
             ]
             if status
             else (),
-            runner=status.runner if status and status.marks and status.marks.is_active else "",
+            runner=who(status.runner) if status and status.runner and status.marks and status.marks.is_active else "",
             abandoned=bool(status and status.marks and status.marks.is_active and status.runner is None),
             rollout=_rollout(of, steps) if steps else None,
             weight=_weight(steps) if steps else "",
@@ -133,14 +135,14 @@ class Pages:
         rows, seen = self._archive.rows(of), self._watching.seen(of)
         steps, problem = self._latest(of, rows)
         status = seen.status if seen is not None else None
-        last = next((row for row in rows if row.past is not None), None)
+        last = next((row for row in rows if row.past is not None and row.past.outcome in KINDS), None)
         return {
             "of": of,
             "href": f"/endpoint/{quote(of.key)}",
             "rollouts": len(rows),
             "problem": problem,
             **_live(seen),
-            "traffic": _traffic(status.endpoint) if status else (),
+            "traffic": _traffic(status) if status else (),
             "rollout": _rollout(of, steps) if steps and not steps[-1][0].is_final else None,
             "last": _last(last),
             "last_kind": _row_kind(last) if last else "",
@@ -182,13 +184,15 @@ def _live(seen: Seen | None) -> dict[str, object]:
     return {"live": "live" if seen.status else "looking", "live_kind": "good" if seen.status else ""}
 
 
-def _traffic(endpoint: Endpoint) -> list[tuple[str, int, str]]:
-    """Name, percent and colour of who has traffic, most first; mirrored traffic is no share of it."""
-    shares = sorted(endpoint.traffic.items(), key=lambda share: (-share[1], share[0]))
-    return [
-        (name, weight, ("stable", "candidate", "predicted", "neutral")[min(n, 3)])
-        for n, (name, weight) in enumerate(shares)
-    ]
+def _traffic(status: Status) -> list[tuple[str, int, str]]:
+    """Name, percent and colour of who has traffic, the stable first; mirrored traffic is no share of it."""
+    marks = status.marks if status.marks is not None and status.marks.is_active else None
+    shares = sorted(status.endpoint.traffic.items(), key=lambda share: (-share[1], share[0]))
+    if marks is None:
+        return [(name, weight, "stable" if place == 0 else "neutral") for place, (name, weight) in enumerate(shares)]
+    roles = {marks.candidate: "candidate", marks.stable: "stable"}
+    found = [(name, weight, roles.get(name, "neutral")) for name, weight in shares]
+    return sorted(found, key=lambda share: ("stable", "neutral", "candidate").index(share[2]))
 
 
 def _deployments(endpoint: Endpoint) -> list[tuple[str, ...]]:
@@ -286,17 +290,14 @@ def _weight(steps: Steps) -> Markup:
     """The candidate's weight over time."""
     first, last = steps[0][2].timestamp(), steps[-1][2].timestamp()
     points = [(first, 0.0)]
-    marks: list[Mark] = []
     for state, event, at in steps:
         if isinstance(event, Shifted | Reverted):
             points.append((at.timestamp(), float(state.weight_pct)))
-            marks.append(Mark("x", at.timestamp(), f"{state.weight_pct} %"))
     points.append((last, points[-1][1]))
     return line_chart(
         "Weight of the candidate",
         "The candidate's share of users' traffic over time.",
         [Series(plain(steps[0][0].plan.candidate), points, role="candidate", step=True)],
-        marks,
         x_label="time (UTC)",
         y_label="% of traffic",
         x_format="time",

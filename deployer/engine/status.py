@@ -16,7 +16,7 @@ from deployer.ports.store import Journal
 from deployer.ports.views import Past, Status
 from deployer.rollout.events import Event, from_record
 from deployer.rollout.machine import begin, evolve
-from deployer.rollout.model import Rollout
+from deployer.rollout.model import Phase, Rollout
 from deployer.rollout.plan import Wanted
 from deployer.rollout.tags import GOOD, LEASE, PREVIOUS, marks_of, revision_of
 
@@ -95,7 +95,8 @@ def past_of(journal: Journal, rollout_id: str) -> Past | None:
         return Past(rollout_id, first.at, first.actor, text, "rolled_back_by_hand", 0.0)
     state = replay(journal, rollout_id)[-1][0]
     seconds = (entries[-1].at - first.at).total_seconds()
-    outcome = state.outcome.value if state.is_final and state.outcome else state.phase.value
+    ended_well = state.is_final and state.phase is not Phase.STUCK  # "gate failed" would say that traffic is back
+    outcome = state.outcome.value if ended_well and state.outcome else state.phase.value
     plan = state.plan
     text = f"{plan.stable or 'nothing'} -> {plan.candidate}" + (f": {state.reason}" if state.reason else "")
     return Past(rollout_id, first.at, first.actor, text, outcome, seconds)

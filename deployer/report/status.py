@@ -169,11 +169,11 @@ def _facts(status: Status, now: datetime, silent_s: float) -> list[tuple[str, st
             facts.append((name, f"{revision.name} (revision {revision.number}, since {revision.at:%Y-%m-%d %H:%M})"))
     if status.runner is not None and status.marks is not None and status.marks.is_active:
         silent = f", no sign of life for {format_duration(round(silent_s))}" if silent_s >= SILENT_S else ""
-        facts.append(("run by", f"{_who(status.runner)}{silent}"))
+        facts.append(("run by", f"{who(status.runner)}{silent}"))
     return facts
 
 
-def _who(owner: str) -> str:
+def who(owner: str) -> str:
     """Say which process ``owner`` of the lease is: ``host.namespace/pid/started`` in people's words."""
     found = re.fullmatch(r"(.+?)(?:\.\d+)?/(\d+)/\d+", owner)
     return f"process {found[2]} on {found[1]}" if found else owner

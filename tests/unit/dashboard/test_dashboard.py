@@ -20,7 +20,7 @@ from golden.report.kept import FAILED as FAILED_RUN
 from golden.report.kept import PROMOTED as PROMOTED_RUN
 from typer.testing import CliRunner
 from unit.dashboard.served import KEY, Reader, journals, serving, write
-from unit.report.told import FAIL, JUDGING, PAUSED, T0, endpoint, plan, tell
+from unit.report.told import FAIL, JUDGING, PAUSED, STUCK, T0, endpoint, plan, tell
 
 from deployer.cli import app
 from deployer.dashboard import watching as watching_module
@@ -333,12 +333,13 @@ def test_a_look_shows_traffic_deployments_and_who_runs_what(tmp_path: Path) -> N
     traffic = {"blue": 80, "green": 20}
     running = Status(endpoint(traffic), marks, "vm-1/4711/1", good, None, ())
     left = Status(endpoint(traffic, mirror={"green": 10}), marks, None, None, None, ())
-    for found, said in ((running, "run by vm-1/4711/1"), (left, "Nobody runs this rollout now")):
+    for found, said in ((running, "run by process 4711 on vm-1"), (left, "Nobody runs this rollout now")):
         made = watching(Lens(DIGITS, lambda found=found: found, 60.0))
         pages = Pages(Archive(tmp_path), made, list)
         html = pages.endpoint(DIGITS)
         assert said in html
         assert "Traffic: blue 80 %, green 20 %" in html
+        assert '<rect class="bar candidate" x="80" y="0" width="20" height="4"/>' in html
         assert "green 20 %" in pages.overview()
         made.end()
     assert "mirror 10 %" in html
@@ -351,6 +352,13 @@ def test_a_page_is_made_while_its_endpoint_hangs(tmp_path: Path) -> None:
     assert "looking" in Pages(Archive(tmp_path), made, list).endpoint(DIGITS)
     released.set()
     made.end()
+
+
+def test_a_stuck_rollout_is_stuck_in_the_history_not_only_failed(tmp_path: Path) -> None:
+    write(tmp_path / "journal" / "local" / "digits", tell(*STUCK))
+    row = Archive(tmp_path).rows(Known("local", "", "digits"))[0]
+    assert row.past is not None
+    assert row.past.outcome == "stuck"
 
 
 def test_an_endpoint_that_fails_keeps_what_was_seen_and_says_why() -> None:
