@@ -18,13 +18,14 @@ from deployer.engine.site import Site
 from deployer.errors import ManifestError, PlanError, StoreError
 from deployer.manifest.configuration import Configuration
 from deployer.manifest.profile import ProfileSpec
+from deployer.manifest.quantities import format_duration
 from deployer.manifest.schema import PlatformType
 from deployer.manifest.sources import digest_of
 from deployer.ports.inspection import Price
 from deployer.ports.loadgen import LoadTester
 from deployer.profile import lock as locks
 from deployer.profile.cheapest import CheapestSearch
-from deployer.profile.ledger import Ledger
+from deployer.profile.ledger import HOUR_S, Ledger
 from deployer.profile.patch import patched
 from deployer.profile.pricing import PriceTag, own_price
 from deployer.report.profile.junit import junit_of
@@ -33,6 +34,9 @@ from deployer.report.profile.text import markdown_of
 from deployer.wiring.checks import profile as load_profile
 from deployer.wiring.sites import Reached, home
 from deployer.wiring.sites import reach as reach_endpoint
+
+LOOK_S = 5.0
+"""The first trial, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,25 @@ def reach(path: Path) -> ReachedProfile:
     require_test_endpoint(reached.site.platform.observe())
     known: dict[str, Price | None] = {}
     prices = {each: _price(each, spec, reached.price, known) for each in spec.configurations}
-    return ReachedProfile(spec, reached, prices)
+    asked = ReachedProfile(spec, reached, prices)
+    _require_budget(asked)
+    return asked
+
+
+def _require_budget(asked: ReachedProfile) -> None:
+    """Refuse a budget that does not pay for one deployment and the shortest look at it.
+
+    Raises:
+        PlanError: it says what would do. Nothing was changed.
+    """
+    budget = asked.spec.profile.budget
+    least_s = asked.site.platform.capabilities.typical_deploy_s + LOOK_S
+    least_usd = min(map(asked.usd_per_hour, asked.spec.configurations)) * least_s / HOUR_S
+    if budget.time < least_s or (budget.usd is not None and budget.usd < least_usd):
+        raise PlanError(
+            "the budget does not pay for one deployment and a look at it",
+            hint=f"Give it at least {{time: {format_duration(least_s)}, usd: {least_usd:.2g}}}, and more to compare.",
+        )
 
 
 def _price(
