@@ -64,7 +64,8 @@ class Outcome:
         asked = {key: load[key] for key in _SAME}
         if load["shape"] not in ("constant", "soak"):
             asked["seconds"] = load["seconds"]
-        where = {"endpoint": self.endpoint, "platform": self.platform, "deployment": self.deployment}
+        where: dict[str, Any] = {"endpoint": self.endpoint, "platform": self.platform, "deployment": self.deployment}
+        where["coarse"] = self.figures.coarse is not None
         return {**where, "payload_sha256": self.payload_sha256, **asked}
 
 

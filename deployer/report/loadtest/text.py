@@ -81,7 +81,7 @@ def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 def changes(record: Mapping[str, Any]) -> list[str]:
     """This run beside the previous one, a line a figure that both have."""
     previous = record["previous"]
-    if not previous:
+    if not previous or not previous["changes"]:
         return []
     rows = [change_row(change) for change in previous["changes"]]
     when = f"{datetime.fromisoformat(previous['started_at']):%Y-%m-%d %H:%M} UTC" if previous["started_at"] else ""

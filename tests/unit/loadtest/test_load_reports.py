@@ -181,7 +181,9 @@ def test_a_run_is_compared_with_the_one_before() -> None:
     slower = record(run(steady(60, {float(value): 1 for value in range(180, 230)})), made)
     assert "slower" in text_of(slower)
     assert record(run(steady(60, {1.0: 1}), health=SICK), before)["previous"] is None
-    assert record(run(GOOD), {"id": "older", "started_at": None})["previous"]["changes"] == []
+    older = record(run(GOOD), {"id": "older", "started_at": None})
+    assert older["previous"]["changes"] == []
+    assert "compared with" not in text_of(older)
 
 
 def test_what_is_sent_is_said_in_words() -> None:
@@ -252,6 +254,7 @@ def test_only_whole_runs_with_the_same_load_are_compared_with(tmp_path: Path) ->
     assert found is not None
     assert found["id"] == "1"
     assert results.previous(outcome(run(GOOD), payload_sha256="1" * 64).test) is None
+    assert results.previous(outcome(replace(run(GOOD), coarse="no histogram")).test) is None
 
 
 def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:
