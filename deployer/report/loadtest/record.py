@@ -16,6 +16,7 @@ from deployer.loadtest.estimates import Estimate, Latencies, failed_share, rate
 from deployer.loadtest.figures import NO_ANSWER, OVER_CAP, SOME_FAILURE, Figures, Window
 from deployer.loadtest.kinds import FAILED, RATE_LIMITED, kinds_of
 from deployer.loadtest.merge import thinned
+from deployer.loadtest.shapes import stages
 from deployer.loadtest.verdict import ERROR_RATE, Result, Verdict, measured, statuses
 
 SCHEMA = 1
@@ -115,6 +116,7 @@ def record_of(outcome: Outcome, previous: Mapping[str, Any] | None) -> dict[str,
             }
             for finding in verdict.findings
         ],
+        "stages": _stages(figures, windows),
         "over_time": [_point(window) for window in thinned(figures.windows if trusted else (), MOST_POINTS)],
         "warnings": list(outcome.warnings),
         "previous": None,
@@ -144,6 +146,25 @@ def _requests(figures: Figures, windows: Sequence[Window]) -> dict[str, Any]:
         "by_kind": {kind.value: n for kind, n in sorted(kinds.items()) if n},
         "by_status": {STATUS_NAMES.get(status, str(status)): n for status, n in sorted(found.items())},
     }
+
+
+def _stages(figures: Figures, windows: Sequence[Window]) -> list[dict[str, Any]]:
+    """Each stage of a load whose rate changes, by itself: where does it break?"""
+    load, found = figures.load, list[dict[str, Any]]()
+    if load.arrivals in ("closed", "replay") or load.shape in ("constant", "soak"):
+        return found
+    start_s, over_s = load.warm_up_s, load.warm_up_s + load.seconds
+    for stage in stages(load.shape, load.rps):
+        end_s = min(start_s + stage.seconds, over_s)
+        part = [each for each in windows if each.start_s >= start_s - 0.01 and each.start_s + 1 <= end_s + 0.01]
+        if part:
+            latencies = Latencies(part)
+            values = {name: estimate_record(latencies.quantile(LEVELS[name])) for name in ("p50", "p95", "p99")}
+            share = estimate_record(failed_share(part)[0])
+            seconds = {"from_s": round(start_s, 3), "to_s": round(end_s, 3)}
+            found.append({"rps": stage.rps, **seconds, "latency_ms": values, ERROR_RATE: share})
+        start_s = end_s
+    return found
 
 
 def estimate_record(value: Estimate) -> dict[str, float | None]:

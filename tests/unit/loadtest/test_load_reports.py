@@ -186,6 +186,22 @@ def test_a_run_is_compared_with_the_one_before() -> None:
     assert "compared with" not in text_of(older)
 
 
+def test_stages_are_told_one_by_one() -> None:
+    windows = (
+        window({9.0: 1}, is_warm_up=True),
+        *steady(10, {50.0: 10}, start_s=1.0),
+        *steady(5, {90.0: 30}, {429: 10}, start_s=11.0),
+    )
+    made = record(run(windows, shape="stages:10s@10,20s@40", seconds=15.0, warm_up_s=1.0))
+    assert [(stage["rps"], stage["from_s"], stage["to_s"]) for stage in made["stages"]] == [(10, 1, 11), (40, 11, 16)]
+    assert [stage["latency_ms"]["p50"]["estimate"] for stage in made["stages"]] == [50.0, 90.0]
+    assert [stage["error_rate"]["estimate"] for stage in made["stages"]] == [0.0, 0.25]
+    assert "stage         40/s (11-16s): p50 90 ms [90-90 ms], p95 90 ms [90-" in text_of(made)
+    assert "40/s (11-16s)" in page_of(made)
+    assert record(run(windows[:8], shape="stages:10s@10,20s@40", seconds=30.0, warm_up_s=1.0))["stages"][1:] == []
+    assert record(run(GOOD))["stages"] == []
+
+
 def test_what_is_sent_is_said_in_words() -> None:
     said = [
         load_words(record(run(GOOD, warm_up_s=5.0))),
