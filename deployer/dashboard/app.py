@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
+from time import monotonic
 
 from anyio import sleep, to_thread
-from markupsafe import escape
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
@@ -20,6 +20,9 @@ from deployer.wiring.dashboard import Known
 STREAMS = 100
 """Pages that are kept up to date at once; more are told to come back."""
 LOOK_S = 1.0
+FRESH_S = 0.5
+"""How long a page that was made is good for everybody."""
+MADE = 64
 STEP_S = 0.1
 """How soon a stream notices that the server ends."""
 ALIVE_S = 15.0
@@ -41,6 +44,8 @@ class Dashboard:
         """
         self._pages, self._watching, self._is_ending = pages, watching, is_ending
         self._streams = 0
+        self._made: dict[str, tuple[float, Found | None]] = {}
+        """Pages made a moment ago: many readers of one cost little more than one."""
 
     def app(self) -> Starlette:
         """The application."""
@@ -49,13 +54,12 @@ class Dashboard:
                 Route("/events", self._events, methods=["GET"]),
                 Route("/favicon.ico", _no_icon, methods=["GET"]),
                 Route("/{path:path}", self._page, methods=["GET"]),
-            ],
-            exception_handlers={Exception: _trouble},
+            ]
         )
 
     async def _page(self, request: Request) -> Response:
         self._watching.touch()
-        found = await to_thread.run_sync(self._find, request.url.path)
+        found = await to_thread.run_sync(self._page_at, request.url.path)
         nonce = secrets.token_urlsafe(16)
         if found is None:
             return PlainTextResponse("there is no such page: it may be gone. Go back to /\n", 404)
@@ -76,7 +80,7 @@ class Dashboard:
             yield "retry: 2000\n\n"
             while not self._is_ending():
                 self._watching.touch()
-                found = await to_thread.run_sync(self._find, page)
+                found = await to_thread.run_sync(self._page_at, page)
                 state = state_of(found[0]) if found else "gone"
                 quiet_s += LOOK_S
                 if state != said or quiet_s >= ALIVE_S:
@@ -88,6 +92,20 @@ class Dashboard:
                     await sleep(STEP_S)
         finally:
             self._streams -= 1
+
+    def _page_at(self, path: str) -> Found | None:
+        """Make the page at ``path``, or take the one made a moment ago; what cannot be made is a page that says so."""
+        now, kept = monotonic(), self._made.get(path)
+        if kept is not None and now - kept[0] < FRESH_S:
+            return kept[1]
+        try:
+            found = self._find(path)
+        except Exception as exc:  # noqa: BLE001 - whatever is on disk, the other pages are shown, and this one says why
+            found = self._pages.failed(type(exc).__name__), (("Endpoints", "/"),)
+        if len(self._made) >= MADE:
+            self._made = {}
+        self._made[path] = now, found
+        return found
 
     def _find(self, path: str) -> Found | None:
         """Make the page at ``path``; every name in it must be one that is known."""
@@ -117,8 +135,3 @@ def _with(html: str | None, crumbs: Crumbs) -> Found | None:
 
 async def _no_icon(_request: Request) -> Response:
     return Response(status_code=204)
-
-
-async def _trouble(_request: Request, exc: Exception) -> Response:
-    """Say that a page could not be made, without what made it fail."""
-    return PlainTextResponse(f"this page could not be made ({escape(type(exc).__name__)}); the others can\n", 500)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
 from time import monotonic
 from urllib.parse import quote
 
@@ -29,6 +30,8 @@ from deployer.rollout.events import Judged, Reverted, Shifted
 from deployer.rollout.model import WAY_BACK, Phase, Rollout
 from deployer.wiring.dashboard import Archive, Known, Row, Steps, now
 
+REPORTS = 32
+"""Rollouts whose pages are kept in memory."""
 EVENTS, ROWS = 60, 200
 """Latest events and rollouts that a page shows."""
 KINDS = {
@@ -55,6 +58,8 @@ class Pages:
         """
         self._archive, self._watching, self._local = archive, watching, local
         self._rollouts: dict[tuple[str, str], tuple[tuple[int, int], str]] = {}
+        self._lock = Lock()
+        """Of the above: the same evidence is read once, for however many readers."""
 
     def known(self) -> dict[str, Known]:
         """Every endpoint, by its key."""
@@ -104,18 +109,22 @@ class Pages:
             return None
         if row.past is None or row.past.outcome == "rolled_back_by_hand":
             return self._plain_row(of, row)
+        try:
+            return self._report(of, rollout_id)
+        except (DeployerError, ValueError) as exc:
+            said = exc.message if isinstance(exc, DeployerError) else "another version of deployer wrote it"
+            return self._plain_row(of, Row(rollout_id, None, said))
+
+    def _report(self, of: Known, rollout_id: str) -> str:
         mark = self._archive.mark(of, rollout_id)
-        kept = self._rollouts.get((of.key, rollout_id))
-        if kept is None or kept[0] != mark:
-            try:
-                html = rollout_page(record_of(self._archive.case(of, rollout_id)))
-            except (DeployerError, ValueError) as exc:
-                said = exc.message if isinstance(exc, DeployerError) else "another version of deployer wrote it"
-                return self._plain_row(of, Row(rollout_id, None, said))
-            while len(self._rollouts) >= 32:
-                self._rollouts.pop(next(iter(self._rollouts)))
-            kept = self._rollouts[of.key, rollout_id] = mark, html
-        return kept[1]
+        with self._lock:
+            kept = self._rollouts.get((of.key, rollout_id))
+            if kept is None or kept[0] != mark:
+                kept = mark, rollout_page(record_of(self._archive.case(of, rollout_id)))
+                while len(self._rollouts) >= REPORTS:
+                    self._rollouts.pop(next(iter(self._rollouts)))
+                self._rollouts[of.key, rollout_id] = kept
+            return kept[1]
 
     def load_test(self, of: Known, test_id: str) -> str | None:
         """One load test, as ``deployer loadtest`` writes it; None: there is none."""
@@ -130,6 +139,11 @@ class Pages:
     def profile(self, name: str) -> str | None:
         """The page that a profile left; None: there is none."""
         return self._archive.profile(name)
+
+    def failed(self, why: str) -> str:
+        """A page that says that another one cannot be made."""
+        text = f"This page cannot be made ({why}). The others can."
+        return render("dashboard_plain.html.j2", "Not shown", kind="bad", of=None, text=text, who="")
 
     def _card(self, of: Known) -> dict[str, object]:
         rows, seen = self._archive.rows(of), self._watching.seen(of)

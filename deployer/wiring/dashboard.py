@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
 from deployer.engine.evidence import case_of
@@ -63,6 +64,7 @@ class Archive:
         self._root = root or home()
         self._rows: dict[Path, tuple[tuple[int, int], Row]] = {}
         self._steps: dict[Path, tuple[tuple[int, int], Steps]] = {}
+        self._lock = Lock()
 
     def known(self) -> list[Known]:
         """Every endpoint with a journal or a load test."""
@@ -88,13 +90,14 @@ class Archive:
         """
         path = self._folder("journal", of) / f"{rollout_id}.jsonl"
         mark = _mark(path)
-        kept = self._steps.get(path)
-        if kept is None or kept[0] != mark:
-            kept = mark, tuple(replay(FileJournal(path.parent), rollout_id))
-            while len(self._steps) >= STEPS_KEPT:
-                self._steps.pop(next(iter(self._steps)))
-            self._steps[path] = kept
-        return kept[1]
+        with self._lock:
+            kept = self._steps.get(path)
+            if kept is None or kept[0] != mark:
+                kept = mark, tuple(replay(FileJournal(path.parent), rollout_id))
+                while len(self._steps) >= STEPS_KEPT:
+                    self._steps.pop(next(iter(self._steps)))
+                self._steps[path] = kept
+            return kept[1]
 
     def case(self, of: Known, rollout_id: str) -> Case:
         """A rollout with its evidence.

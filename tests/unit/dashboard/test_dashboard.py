@@ -223,6 +223,34 @@ def test_a_damaged_journal_is_said_and_the_others_are_shown(reader: Reader) -> N
     assert "does not match its hash" in reader.page(f"/rollout/{KEY}/20260101T000000-bad0")
 
 
+def test_a_page_that_cannot_be_made_says_so_and_the_others_are_shown(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> str:
+        raise RuntimeError("with a planted value")
+
+    monkeypatch.setattr(Pages, "endpoint", broken)
+    html = reader.page("/endpoint/local/nasty")
+    assert "This page cannot be made (RuntimeError)" in html
+    assert "planted" not in html
+    assert "digits" in reader.page("/")
+
+
+def test_readers_of_one_rollout_at_once_read_its_evidence_once(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    case = Archive.case
+    monkeypatch.setattr(Archive, "case", lambda self, of, name: (read.append(name), case(self, of, name))[1])
+    pages = Pages(Archive(reader.root), watching(), list)
+    threads = [
+        threading.Thread(target=pages.rollout, args=(Known("local", "", "digits"), FAILED_RUN)) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read == [FAILED_RUN]
+
+
 def test_an_endpoint_shows_tree_events_and_history(reader: Reader) -> None:
     html = reader.page(f"/endpoint/{KEY}")
     assert "given up" in html
