@@ -10,7 +10,7 @@ from deployer.report.ci import Ci
 from deployer.report.listeners import Quiet
 from deployer.report.words import step_name
 from deployer.rollout.endpoint import in_words
-from deployer.rollout.events import Event
+from deployer.rollout.events import Adopted, Event
 from deployer.rollout.model import WAY_BACK, Rollout
 
 
@@ -30,6 +30,8 @@ class Groups(Quiet):
         """Begin a group when another step, or the way back, has begun; what ended the last one stands in it."""
         back = f"way back to {in_words(state.plan.restore)}"
         title = back if state.phase in WAY_BACK else step_name(state.plan, state.step)
+        if isinstance(event, Adopted) and state.phase not in WAY_BACK:
+            title = "resume"  # where its plan stands is known from the tags alone
         self._change("" if state.is_final else title)
 
     def _change(self, title: str) -> None:

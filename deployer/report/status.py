@@ -143,7 +143,7 @@ def render(status: Status, clock: Clock, usual: Usual | None = None, silent_s: f
         parts.append(tree(last, story, endpoint, at if last.is_final else now, waiting=waiting, expected=expected))
     elif status.sketch is not None:
         where = "from the endpoint's tags and this manifest; numbers and verdicts are in a journal on another machine"
-        parts.append(tree(status.sketch, Story(), endpoint, now, where))
+        parts.append(tree(status.sketch, Story(is_elsewhere=True), endpoint, now, where))
     elif marks is not None:
         parts.append(tags_tree(marks, endpoint, now))
     parts.append(Text.assemble((plain(endpoint.name), "bold"), f"  {plain(endpoint.scoring_url)}"))

@@ -36,7 +36,9 @@ TOLD_BACK = (Requested, Scaled, RevertFailed, Reverted, Cleaned, GotStuck)
 class Story:
     """One line and the times of each step, and the way back, gathered from events."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_elsewhere: bool = False) -> None:
+        self.is_elsewhere = is_elsewhere
+        """The journal that would tell it is on another machine."""
         self.lines: dict[int, str] = {}
         self.began: dict[int, datetime] = {}
         self.done: dict[int, datetime] = {}

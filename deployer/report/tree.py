@@ -126,7 +126,8 @@ def _detail(state: Rollout, story: Story, endpoint: Endpoint | None, waiting: st
     verdict = state.verdict
     back = state.phase in WAY_BACK
     if verdict is not None or state.is_exposed or state.mirror_pct:
-        yield _arms(state, None if back else endpoint, verdict or story.verdict)
+        numbers = verdict or story.verdict
+        yield _arms(state, None if back else endpoint, numbers, known=not story.is_elsewhere)
     if back:
         gated = verdict is not None and verdict.text in state.reason
         style = _RESULT_STYLE[verdict.result] if verdict is not None and gated else BAD
@@ -145,28 +146,44 @@ def _detail(state: Rollout, story: Story, endpoint: Endpoint | None, waiting: st
         yield _one_line(waiting, DIM)
 
 
-def _arms(state: Rollout, endpoint: Endpoint | None, verdict: Verdict | None) -> Table:
-    """Both deployments, their shares and numbers; after giving up, the shares they were judged with."""
+def _arms(state: Rollout, endpoint: Endpoint | None, verdict: Verdict | None, *, known: bool) -> Table:
+    """Both deployments, their shares and numbers; after giving up, the shares they were judged with.
+
+    Where the numbers are in a journal elsewhere (not ``known``), their instances are shown.
+    """
     plan, gave_up = state.plan, state.phase in WAY_BACK
     weight_pct, mirror_pct = (
         (state.step.weight_pct, state.step.mirror_pct) if gave_up else (state.weight_pct, state.mirror_pct)
     )
     traffic = endpoint.traffic if endpoint else plan.traffic(weight_pct)
     mirror = endpoint.mirror if endpoint else plan.mirror(mirror_pct)
-    table = Table.grid(padding=(0, 2))
-    for justify in ("left", "left", "right", "right", "right", "right"):
-        table.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
     failed = {r.metric for r in verdict.reasons if r.result is Result.FAIL} if verdict is not None else set[str]()
     rows = [("candidate", plan.candidate, verdict.candidate if verdict else None, failed)]
     if plan.stable:
         rows.append(("stable", plan.stable, verdict.stable if verdict else None, set[str]()))
     asked = plan.traffic(state.step.weight_pct) if state.phase is Phase.SHIFTING else {}
+    cells: list[tuple[str, Text, str, tuple[Text, ...]]] = []
     for role, name, arm, blamed in rows:
         share = f"mirror {mirror[name]}%" if mirror.get(name) else f"{traffic.get(name, 0)}%"
         if asked and asked.get(name, 0) != traffic.get(name, 0):
             share += f" → {asked.get(name, 0)}%"
-        table.add_row(role, Text(_name(name), "bold"), share, *_numbers(arm, blamed))
+        numbers = _numbers(arm, blamed) if known else _ready(endpoint, name)
+        cells.append((role, Text(_name(name), "bold"), share, numbers))
+    table = Table.grid(padding=(0, 2))
+    for column in range(3):  # what a narrow terminal keeps whole
+        widest = max(len(row[column]) for row in cells)
+        justify = "right" if column == 2 else "left"
+        table.add_column(justify=justify, no_wrap=True, overflow="ellipsis", min_width=widest)
+    for _ in range(3):
+        table.add_column(justify="right", no_wrap=True, overflow="ellipsis")
+    for role, name, share, numbers in cells:
+        table.add_row(role, name, share, *numbers)
     return table
+
+
+def _ready(endpoint: Endpoint | None, name: str) -> tuple[Text, ...]:
+    found = endpoint.deployments.get(name) if endpoint else None
+    return (Text(f"{found.instances_ready}/{found.instances_wanted} ready" if found else "not there", DIM),)
 
 
 def _numbers(arm: Arm | None, blamed: set[str]) -> tuple[Text, ...]:

@@ -204,6 +204,8 @@ def test_the_manifest_shows_the_steps_of_a_rollout_whose_journal_is_elsewhere() 
     assert "✔ smoke" in text
     assert "● 20%" in text
     assert "○ 100% and bake" in text
+    assert "candidate  green  20%  1/1 ready" in text
+    assert "requests" not in text
     assert "a journal on another machine" in text
 
 

@@ -43,6 +43,7 @@ from told import (
 )
 
 from deployer.gate.verdict import Result
+from deployer.report.story import Story
 from deployer.report.tree import tree
 from deployer.rollout.endpoint import DeploymentState
 from deployer.rollout.events import (
@@ -336,3 +337,15 @@ def test_a_pass_may_be_told_of_a_step_without_a_stable() -> None:
     told = tell(*JUDGING, Judged(alone, "e"))
     assert "pass  p95 proven within the limits" in draw(told)
     assert PASS.stable is not None
+
+
+def test_a_narrow_terminal_keeps_names_and_shares_whole() -> None:
+    file = StringIO()
+    told = tell(*JUDGING)
+    story = Story()
+    for each in told:
+        story.add(*each)
+    Console(file=file, width=46).print(tree(told[-1][0], story, None, told[-1][2]))
+    assert "candidate  green  20%" in file.getvalue()
+    assert "stable     blue   80%" in file.getvalue()
+    assert max(len(line) for line in file.getvalue().split("\n")) <= 46
