@@ -27,10 +27,19 @@ def conclude(out: Output, done: Ended, target: str, more: Mapping[str, Any] | No
     from deployer.report.records import ended_record, ended_text
 
     record = ended_record(done) | dict(more or {})
+    if done.state is not None and done.state.is_final:
+        _trace(out, done)
     out.result(record, ended_text(done), style(done.exit_code))
     if out.ci is not None:
         _tell_ci(out, done, record, target)
     return done.exit_code
+
+
+def _trace(out: Output, done: Ended) -> None:
+    from deployer.wiring.evidence import trace
+
+    if said := trace(done):
+        out.say(said)
 
 
 def _tell_ci(out: Output, done: Ended, record: Mapping[str, Any], target: str) -> None:

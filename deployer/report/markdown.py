@@ -15,7 +15,7 @@ MOST_BYTES = 500_000
 COMMENT_MOST = 65_000
 """Characters of a comment on GitHub: at most 65,536."""
 _GAP = "&#8203;"
-_MARKS = re.compile(r"([\\`*_{}\[\]()+\-.!|~=$^\"'])")
+_MARKS = re.compile(r"([\\`*_{}\[\]()+\-.!|~=$^\"'#])")
 _READ = re.compile(r"[@#](?=[\w#])|(?:GH(?=-)|www(?=\.)|(?:https?|ftp|mailto)(?=:))", re.IGNORECASE)
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 

@@ -9,6 +9,9 @@ from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from deployer.report.words import plain
 
+LONGEST = 10_000
+"""Characters of one message: what reads the file keeps it in memory."""
+
 
 def junit_of(record: Mapping[str, Any]) -> str:
     """Write the XML: the rollout itself is a case that fails unless the candidate was promoted."""
@@ -16,7 +19,7 @@ def junit_of(record: Mapping[str, Any]) -> str:
     suite = TestSuite(plain(f"rollout of {rollout['endpoint']}"))
     whole = TestCase("rollout", classname=plain(rollout["endpoint"]), time=record["seconds"])
     if rollout["phase"] != "promoted":
-        whole.result = [Failure(plain(f"{record['headline']}: {record['reason']}"))]
+        whole.result = [Failure(plain(f"{record['headline']}: {record['reason']}"[:LONGEST]))]
     suite.add_testcase(whole)
     for step in record["steps"]:
         case = TestCase(
@@ -29,7 +32,7 @@ def junit_of(record: Mapping[str, Any]) -> str:
         if look["decided"]:
             case = TestCase(plain(f"gate at {look['step']}"), classname=plain(rollout["endpoint"]))
             if look["verdict"]["result"] != "pass":
-                case.result = [Failure(plain(look["verdict"]["text"]))]
+                case.result = [Failure(plain(look["verdict"]["text"][:LONGEST]))]
             suite.add_testcase(case)
     document = JUnitXml()
     document.add_testsuite(suite)

@@ -18,6 +18,8 @@ KINDS = {"promoted": "good", "rolled_back": "bad", "stuck": "bad"}
 VERDICTS = {"pass": "good", "fail": "bad", "inconclusive": "wait", "blind": "wait"}
 LOOKS = 200
 """Looks that are shown; the JSON has all."""
+DIFF_LINES = 2000
+"""Lines of each version's YAML that are compared: comparing takes their product."""
 
 
 def page_of(record: Mapping[str, Any]) -> str:
@@ -225,7 +227,7 @@ def difference(specification: Mapping[str, Any] | None) -> list[tuple[str, str]]
     if not specification or not specification.get("stable"):
         return None
     before, after = (
-        yaml.safe_dump(specification[role], sort_keys=True, allow_unicode=True).splitlines()
+        yaml.safe_dump(specification[role], sort_keys=True, allow_unicode=True, width=1000).splitlines()[:DIFF_LINES]
         for role in ("stable", "candidate")
     )
     lines = list(unified_diff(before, after, "stable", "candidate", lineterm="", n=3))
