@@ -31,7 +31,6 @@ def profile(
 
     def body() -> ExitCode:
         from deployer.cli.confirm import confirm
-        from deployer.loadgen.local import LocalLoad
         from deployer.report.output import Output
         from deployer.report.profile.outlook import outlook_text
         from deployer.report.profile.progress import Progress
@@ -45,7 +44,7 @@ def profile(
         confirm("Deploy on this test endpoint and send it load?", asked.reached.platform, yes=yes)
         asked.reached.signals.install()
         with Progress(out, asked.site.clock) as progress:
-            ran = wired.run(asked, LocalLoad(), progress, write=write, report=report, junit=junit, seed=seed)
+            ran = wired.run(asked, wired.tester(), progress, write=write, report=report, junit=junit, seed=seed)
         code = ran.outcome.done.exit_code
         text = text_of(ran.record) + (f"\n  written: {ran.changed}" if ran.changed else "")
         out.result(answer_of(ran.record), text, style(code))

@@ -6,9 +6,6 @@ was made is left standing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
@@ -16,10 +13,11 @@ import numpy as np
 from deployer.engine.profile_stand import BudgetSpentError, InterruptedByError, NotStartingError, Stand
 from deployer.engine.profile_trial import Trials, Tried, refused_everywhere
 from deployer.engine.site import Site
-from deployer.errors import ExitCode, PlatformError
+from deployer.errors import PlatformError
 from deployer.loadtest.figures import Window
 from deployer.manifest.configuration import Configuration
 from deployer.manifest.schema import Slo
+from deployer.ports.profiling import Ending, Look, Profiled, TrialRecord
 from deployer.profile.advice import Advice, Ask, Search
 from deployer.profile.ledger import Ledger
 from deployer.profile.progress import tally
@@ -28,89 +26,6 @@ from deployer.profile.trials import Probe
 
 UNHEALTHY_MAX = 2
 """Trials in a row in which the generator did not keep up: then the configuration is not judged."""
-
-
-class Ending(StrEnum):
-    """Why a profile ended."""
-
-    COMPLETE = "complete"
-    BUDGET = "budget"
-    INTERRUPTED = "interrupted"
-    PLATFORM = "platform"
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How far a profile is."""
-
-    configuration: Configuration | None
-    doing: str
-    trial: int
-    """Number of the trial, from 1; 0: none was sent yet."""
-    advice: Advice
-    spent_s: float
-    budget_s: float
-    spent_usd: float
-    budget_usd: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class TrialRecord:
-    """One trial that was sent, for the report."""
-
-    configuration: Configuration
-    probe: Probe
-    seconds: float
-    sent: int
-    failed: int
-    p50_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    statuses: Mapping[int, int]
-    lag_p99_ms: float
-    cpu_pct: float
-    problem: str | None
-    """Why it was not used; None: it was."""
-    stopped: str | None
-    began_s: float
-    """In seconds from the start of the profile."""
-    violation: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Share of bad requests over the share allowed, by target (1: just met); of open trials."""
-    timeline: Sequence[tuple[float, int, int, float | None]] = field(repr=False, default=())
-    """Second, requests sent, failed, p95 in ms; of open trials."""
-
-
-@dataclass(frozen=True, slots=True)
-class Profiled:
-    """A profile that has ended."""
-
-    ending: Ending
-    text: str
-    """One line."""
-    advice: Advice
-    trials: Sequence[TrialRecord]
-    spent_s: float
-    spent_usd: float
-    left_over: str | None
-    """What could not be removed; None: nothing is left."""
-
-    @property
-    def load_seconds(self) -> float:
-        """Seconds under load, of all trials."""
-        return sum(each.seconds for each in self.trials)
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """What a pipeline learns."""
-        match self.ending:
-            case Ending.INTERRUPTED:
-                return ExitCode.ABORTED
-            case Ending.PLATFORM:
-                return ExitCode.PLATFORM
-            case Ending.BUDGET:
-                return ExitCode.INCONCLUSIVE
-            case Ending.COMPLETE:
-                return ExitCode.OK if self.advice.recommended else ExitCode.GATE_FAILED
 
 
 class Listener(Protocol):

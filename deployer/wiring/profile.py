@@ -13,7 +13,7 @@ from typing import Any
 
 from deployer.engine.profile_stand import Stand, require_test_endpoint
 from deployer.engine.profile_trial import Trials
-from deployer.engine.profiler import Ending, Listener, Profiler
+from deployer.engine.profiler import Listener, Profiler
 from deployer.engine.site import Site
 from deployer.errors import ManifestError, PlanError, StoreError
 from deployer.manifest.configuration import Configuration
@@ -23,6 +23,7 @@ from deployer.manifest.schema import PlatformType
 from deployer.manifest.sources import digest_of
 from deployer.ports.inspection import Price
 from deployer.ports.loadgen import LoadTester
+from deployer.ports.profiling import Ending
 from deployer.profile import lock as locks
 from deployer.profile.cheapest import CheapestSearch
 from deployer.profile.ledger import HOUR_S, Ledger
@@ -127,6 +128,13 @@ def _price(
             f"nobody says what {instance_type} costs", hint=f"Add `prices: {{{instance_type}: <USD per hour>}}`."
         )
     return PriceTag(found.usd_per_hour, found.source, found.as_of)
+
+
+def tester() -> LoadTester:
+    """The load generator: on this machine."""
+    from deployer.loadgen.local import LocalLoad  # noqa: PLC0415 - adapters: when they are wired
+
+    return LocalLoad()
 
 
 def new_id(site: Site) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from deployer.engine.http import Answer as HttpAnswer
 from deployer.engine.profile_stand import Stand
 from deployer.engine.profile_trial import Trials
-from deployer.engine.profiler import Look, Profiled, Profiler, TrialRecord
+from deployer.engine.profiler import Profiler
 from deployer.engine.site import Site
 from deployer.errors import DeployerError
 from deployer.loadtest.figures import Figures, Health, Load, Requests, Window
@@ -22,6 +22,7 @@ from deployer.manifest.configuration import Configuration
 from deployer.manifest.profile import ProfileSpec
 from deployer.manifest.profile_load import load_profile
 from deployer.ports.platform import ScoringTarget
+from deployer.ports.profiling import Look, Profiled, TrialRecord
 from deployer.profile.advice import Advice, Answer, Ask
 from deployer.profile.ledger import Ledger
 from deployer.profile.trials import Capacity, Probe, Seen, Tally

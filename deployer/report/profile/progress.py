@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from deployer.engine.profiler import Look, TrialRecord
 from deployer.manifest.quantities import format_duration
 from deployer.ports.clock import Clock
+from deployer.ports.profiling import Look, TrialRecord
 from deployer.report.output import Output
 from deployer.report.words import plain
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from deployer.engine.profiler import Profiled, TrialRecord
 from deployer.manifest.configuration import Configuration
 from deployer.manifest.profile import ProfileSpec
+from deployer.ports.profiling import Profiled, TrialRecord
 from deployer.profile.advice import Answer
 from deployer.profile.autoscale import AutoscaleRule, rule_for, written
 from deployer.profile.patch import patch_text

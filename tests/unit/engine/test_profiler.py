@@ -9,8 +9,8 @@ from doubles.profile_world import BIG, ONE, TWO, Killed, ProfileWorld, Script, k
 from owners import living
 
 from deployer.engine.lease import Holder
-from deployer.engine.profiler import Ending
 from deployer.errors import DeniedError, ExitCode, PlanError, PlatformError, QuotaExceededError, TransientError
+from deployer.ports.profiling import Ending
 from deployer.profile.advice import Ask
 from deployer.profile.marks import MADE, PROFILE
 from deployer.profile.trials import Probe
