@@ -145,8 +145,10 @@ class Gathering:
         self._lost = 0
         self._started = time.perf_counter()
         environment.events.worker_report.add_listener(self._hear)
-        environment.events.test_start.add_listener(lambda **_: gevent.spawn(self._report))
-        environment.events.quitting.add_listener(lambda **_: self._summarise())
+        self._reporter = gevent.Greenlet(self._report)
+        environment.events.test_start.add_listener(lambda **_: self._reporter.start())
+        environment.events.quitting.add_listener(lambda **_: self._reporter.kill(block=False))
+        environment.events.quit.add_listener(lambda **_: self._summarise())  # workers have reported for the last time
 
     def _hear(self, client_id: str, data: Mapping[str, Any]) -> None:
         self._file.write(data.get("records", b""))

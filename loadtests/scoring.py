@@ -14,6 +14,7 @@ and payload from it, and each takes its key from its own environment (``auth``).
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 import time
@@ -38,6 +39,15 @@ NAME = "score"
 
 locust.stats.bucket_response_time = tenths
 locust.runners.WORKER_REPORT_INTERVAL = 1.0
+
+
+def _die_with_parent() -> None:
+    """Workers of ``--processes`` would look for a master that is gone for minutes (1 is PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+os.register_at_fork(after_in_child=_die_with_parent)
 
 
 class OverCapError(LocustError):
@@ -157,8 +167,6 @@ def prepare(environment: Environment, runner: Runner, **_: object) -> None:
             Gathering(environment, runner)
         elif not isinstance(runner, WorkerRunner):
             _begin(environment)
-        elif environment.parsed_options.processes:
-            _die_with_master()
     except (ValueError, OSError) as exc:
         sys.exit(f"load generator: {exc}")
     _report_while_running(environment, runner)
@@ -190,9 +198,3 @@ def _begin(environment: Environment) -> None:
     OpenModelUser.load = run = Run(environment)
     if run.is_worker:
         environment.events.report_to_master.add_listener(run.tell_master)
-
-
-def _die_with_master() -> None:
-    """Do not go on sending for the minute that Locust waits for a master that was killed (1 is PR_SET_PDEATHSIG)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)

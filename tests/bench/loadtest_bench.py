@@ -1,7 +1,7 @@
 """What load generators see of a server that stalls, and what a request costs them.
 
-Run: ``python tests/bench/loadtest_bench.py [stall|cost ...]``. Prints figures; asserts nothing. Everything runs on this
-machine against ``loadtest_server.py``; ``cost`` also runs ``wrk`` and ``ab`` where they are installed. ``stall`` takes
+Run: ``python tests/bench/loadtest_bench.py [stall|cost ...]`` (on a busy machine with ``chrt -r 5`` before it). Prints figures; asserts nothing. Everything runs on this
+machine against ``loadtest_server.py``; ``cost`` also runs ``wrk`` where it is installed. ``stall`` takes
 eight minutes, ``cost`` three.
 """
 
@@ -130,20 +130,15 @@ def cost() -> None:
 
 
 def native(url: str) -> dict[str, float]:
-    """CPU seconds for 1,000 requests by tools in C."""
+    """CPU seconds for 1,000 requests by a tool in C."""
     rows: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        body, script = Path(folder, "body.json"), Path(folder, "post.lua")
-        body.write_bytes(BODY)
+        script = Path(folder, "post.lua")
         script.write_text(f"wrk.method = 'POST'; wrk.body = '{BODY.decode()}'")
         if shutil.which("wrk"):
             said, cpu_s = timed(["wrk", "-t1", "-c16", f"-d{COST_S:.0f}s", "-s", str(script), url])
             if found := re.search(r"(\d+) requests in", said):
                 rows[f"wrk flat out ({int(found[1]) / COST_S:.0f}/s)"] = 1000 * cpu_s / int(found[1])
-        if shutil.which("ab"):
-            said, cpu_s = timed(["ab", "-q", "-k", "-c", "16", "-n", "50000", "-p", str(body), url])
-            if found := re.search(r"Requests per second: +([\d.]+)", said):
-                rows[f"ab flat out ({float(found[1]):.0f}/s)"] = 1000 * cpu_s / 50000
     return rows
 
 
