@@ -260,10 +260,10 @@ def test_the_action_annotates_a_wrong_manifest_and_fails_with_deployers_own_code
 ) -> None:
     runner.install()
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text("version: 1\nnam: x\n")
+    wrong.write_text("version: 1\nxyz: 1\n")
     done = runner.run(step("Run"), inputs__command="validate", inputs__target=str(wrong))
     assert done.returncode == 3
-    assert f"::error file={wrong},line=2,col=1,title=deployer::unknown key nam" in done.stderr
+    assert f"::error file={wrong},line=2,col=1,title=deployer::unknown key xyz" in done.stderr
     judged = runner.run(step("Judge"), inputs__accept="0 20", steps__run__outputs__exit_code="3")
     assert judged.returncode == 3
 
