@@ -183,3 +183,27 @@ def test_validate_tells_profiles_from_manifests(tmp_path: Path) -> None:
     assert ["peak_rps" in problem.message for problem in problems_of(path)] == [True]
     assert problems_of(tmp_path / "rollout.yaml") == ()
     assert problems_of(written(tmp_path, PROFILE)) == ()
+
+
+def test_a_file_that_is_no_yaml_is_no_profile(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("a: [")
+    assert not is_profile(tmp_path / "x.yaml", files=DiskFiles())
+
+
+@pytest.mark.parametrize(
+    ("configuration", "said"),
+    [
+        (Configuration(1, 1, 2), "1 instance, 1 worker, 2 in flight"),
+        (Configuration(3, 4, 8, "Standard_F4s_v2"), "Standard_F4s_v2 x 3, 4 workers, 8 in flight"),
+        (
+            Configuration(2, 1, 1, None, '{"requests":{"cpu":"1","memory":"1Gi"}}'),
+            "2 instances, 1 worker, 1 in flight, cpu 1 memory 1Gi",
+        ),
+    ],
+)
+def test_a_configuration_names_itself(configuration: Configuration, said: str) -> None:
+    assert str(configuration) == said
+
+
+def test_a_configuration_without_a_type_leaves_the_documents() -> None:
+    assert Configuration(1, 1, 1).applied({"instance_type": "A"})["instance_type"] == "A"
