@@ -67,7 +67,9 @@ class Spread:
 class Latencies:
     """Latencies of the measured windows: of good answers, and those that never ended as slower than anything."""
 
-    def __init__(self, windows: Sequence[Window]) -> None:
+    def __init__(self, windows: Sequence[Window], stages: Sequence[int] = ()) -> None:
+        """Take in windows and, where the rate changes as asked, the stage that each belongs to."""
+        self._stages = stages
         self._window_s = float(np.median([window.seconds for window in windows])) if windows else 1.0
         self._sorted = [_sorted(window.good_latencies_ms) for window in windows]
         self._endless = np.array([_endless(window) for window in windows], np.float64)
@@ -113,7 +115,7 @@ class Latencies:
 
     def spread(self, limit_ms: float) -> Spread:
         """How much the share of requests above ``limit_ms`` varies between stretches of time."""
-        return spread(self._above(limit_ms), self._by_window, self._window_s)
+        return spread(self._above(limit_ms), self._by_window, self._window_s, self._stages)
 
     def effective(self, limit_ms: float) -> float:
         """Independent requests that would say as much about the share above ``limit_ms``."""
@@ -137,13 +139,13 @@ class Latencies:
         return float(self._values[place]) if place < self._values.size else math.inf
 
 
-def failed_share(windows: Sequence[Window]) -> tuple[Estimate, int, Spread]:
+def failed_share(windows: Sequence[Window], stages: Sequence[int] = ()) -> tuple[Estimate, int, Spread]:
     """Share of requests that failed, of those that were not themselves wrong; their number; how they cluster."""
     kinds = [kinds_of(window.statuses) for window in windows]
     bad = np.array([sum(each[kind] for kind in FAILED) for each in kinds], np.float64)
     n = np.array([each.total() - each[Kind.REJECTED] for each in kinds], np.float64)
     window_s = float(np.median([window.seconds for window in windows])) if windows else 1.0
-    clustered = spread(bad, n, window_s)
+    clustered = spread(bad, n, window_s, stages)
     total = float(n.sum())
     if not total:
         return UNKNOWN, 0, clustered
@@ -153,23 +155,26 @@ def failed_share(windows: Sequence[Window]) -> tuple[Estimate, int, Spread]:
     return Estimate(share, min(low, share), max(high, share)), round(total), clustered
 
 
-def rate(windows: Sequence[Window]) -> Estimate:
+def rate(windows: Sequence[Window], stages: Sequence[int] = ()) -> Estimate:
     """Good answers a second."""
     good = np.array([kinds_of(window.statuses)[Kind.OK] for window in windows], np.float64)
     seconds = np.array([window.seconds for window in windows], np.float64)
     if not seconds.sum():
         return UNKNOWN
     mean, half = good.sum() / seconds.sum(), 0.0
+    beyond = _beyond(good, seconds, stages)
     for size in _sizes(good.size):
         batches = good.size // size
-        residuals = (good - mean * seconds)[: batches * size].reshape(batches, size).sum(axis=1)
+        residuals = beyond[: batches * size].reshape(batches, size).sum(axis=1)
         error = math.sqrt(float((residuals**2).sum()) * batches / max(batches - 1, 1)) / float(seconds.sum())
         half = max(half, error * student(max(batches - 1, 1)))
     return Estimate(float(mean), max(float(mean) - half, 0.0), float(mean) + half)
 
 
-def spread(bad: Floats, n: Floats, window_s: float) -> Spread:
+def spread(bad: Floats, n: Floats, window_s: float, stages: Sequence[int] = ()) -> Spread:
     """Inflation of the variance of sum(bad) / sum(n) over windows, by the least favourable length of batches.
+
+    That a stage differs from another was asked for, and is no chance: only what varies within stages counts.
 
     Short batches miss what lasts longer than they do (the bias falls as one over their length): the two longest are
     extrapolated. Few batches are uncertain themselves: Student's t takes care of that.
@@ -182,10 +187,10 @@ def spread(bad: Floats, n: Floats, window_s: float) -> Spread:
         return worst
     if bad.size < FEW:
         return Spread(ASSUMED, window_s, int(bad.size))
-    before = 0.0
+    before, beyond = 0.0, _beyond(bad, n, stages)
     for size in _sizes(bad.size):
         batches = bad.size // size
-        residuals = (bad - share * n)[: batches * size].reshape(batches, size).sum(axis=1)
+        residuals = beyond[: batches * size].reshape(batches, size).sum(axis=1)
         used = float(n[: batches * size].sum()) or total
         variance = float((residuals**2).sum()) * batches / max(batches - 1, 1) / (floor * used / total)
         last = 2 * size > bad.size // MIN_BATCHES
@@ -196,6 +201,16 @@ def spread(bad: Floats, n: Floats, window_s: float) -> Spread:
         if inflation > worst.inflation:
             worst = Spread(inflation, size * window_s, batches)
     return worst
+
+
+def _beyond(part: Floats, whole: Floats, stages: Sequence[int]) -> Floats:
+    """By how much each window's part is beyond its stage's share of the whole."""
+    labels = np.array(stages) if len(stages) else np.zeros(part.size, np.int64)
+    found = np.zeros(part.size)
+    for stage in np.unique(labels):
+        own = labels == stage
+        found[own] = part[own] - whole[own] * (part[own].sum() / max(float(whole[own].sum()), 1e-9))
+    return found
 
 
 def _sizes(windows: int) -> list[int]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 
 from deployer.errors import UsageError
 from deployer.loadtest.figures import Load
@@ -53,6 +55,14 @@ def lasts_s(shape: str) -> float | None:
     """How long a shape lasts by itself; None: as long as it is asked to."""
     total = sum(stage.seconds for stage in stages(shape, 1.0))
     return total if math.isfinite(total) else None
+
+
+def stage_numbers(load: Load, starts_s: Sequence[float]) -> tuple[int, ...]:
+    """Which stage each of the measured windows belongs to, by its start; empty where the rate does not change."""
+    if load.arrivals in ("closed", "replay") or load.shape in ("constant", "soak"):
+        return ()
+    ends = list(accumulate(stage.seconds for stage in stages(load.shape, load.rps)))
+    return tuple(min(bisect_right(ends, start - load.warm_up_s + 0.01), len(ends) - 1) for start in starts_s)
 
 
 def peak_rps(load: Load) -> float | None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from deployer.loadtest.estimates import Estimate, Latencies, failed_share
-from deployer.loadtest.figures import Figures, Window
+from deployer.loadtest.figures import Figures, Load, Window
 from deployer.loadtest.kinds import FAILED, WORDS, Kind, kinds_of
 from deployer.loadtest.proof import requests_to_prove
+from deployer.loadtest.shapes import stage_numbers
 from deployer.manifest.quantities import format_duration, format_share
 from deployer.manifest.schema import Slo
 
@@ -80,7 +81,12 @@ def judge(figures: Figures, slo: Slo) -> Verdict:
         wrong = kinds[Kind.REJECTED]
         text = f"{wrong:,} of {total:,} requests were rejected as wrong: this says nothing of the endpoint"
         return Verdict(Result.INCONCLUSIVE, f"{text}. {WORDS[Kind.REJECTED][1]}")
-    return _whole(tuple(_findings(windows, slo)), figures.partial)
+    return _whole(tuple(_findings(windows, slo, stages_of(figures.load, windows))), figures.partial)
+
+
+def stages_of(load: Load, windows: Sequence[Window]) -> tuple[int, ...]:
+    """Which stage of the load each window belongs to; empty where the rate does not change."""
+    return stage_numbers(load, [window.start_s for window in windows])
 
 
 def statuses(windows: Sequence[Window]) -> dict[int, int]:
@@ -104,16 +110,16 @@ def _whole(findings: tuple[Finding, ...], partial: str | None) -> Verdict:
     return Verdict(Result.INCONCLUSIVE if unproven else Result.PASSED, said, findings)
 
 
-def _findings(windows: Sequence[Window], slo: Slo) -> list[Finding]:
+def _findings(windows: Sequence[Window], slo: Slo, stages: Sequence[int]) -> list[Finding]:
     seconds = sum(window.seconds for window in windows)
     rps = sum(window.sent for window in windows) / seconds if seconds else 0.0
     found: list[Finding] = []
     if slo.latency is not None:
-        latencies = Latencies(windows)
+        latencies = Latencies(windows, stages)
         given = [(metric, limit_s) for metric, limit_s in slo.latency.targets() if limit_s is not None]
         found += [_latency(latencies, metric, 1000 * limit_s, rps) for metric, limit_s in given]
     if slo.error_rate is not None:
-        found.append(_errors(windows, slo.error_rate, rps))
+        found.append(_errors(windows, slo.error_rate, rps, stages))
     return found
 
 
@@ -137,8 +143,8 @@ def _latency(latencies: Latencies, metric: str, limit_ms: float, rps: float) -> 
     return Finding(metric, result, limit_ms, value, text, needed)
 
 
-def _errors(windows: Sequence[Window], allowed: float, rps: float) -> Finding:
-    value, n, clustered = failed_share(windows)
+def _errors(windows: Sequence[Window], allowed: float, rps: float, stages: Sequence[int]) -> Finding:
+    value, n, clustered = failed_share(windows, stages)
     result = _result(value, allowed)
     bad = round(value.value * n)
     seen = f"{bad:,} of {n:,} requests failed" if bad else f"none of {n:,} requests failed"

@@ -17,7 +17,7 @@ from deployer.loadtest.figures import NO_ANSWER, OVER_CAP, SOME_FAILURE, Figures
 from deployer.loadtest.kinds import FAILED, RATE_LIMITED, kinds_of
 from deployer.loadtest.merge import thinned
 from deployer.loadtest.shapes import stages
-from deployer.loadtest.verdict import ERROR_RATE, Result, Verdict, measured, statuses
+from deployer.loadtest.verdict import ERROR_RATE, Result, Verdict, measured, stages_of, statuses
 
 SCHEMA = 1
 LEVELS = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
@@ -78,8 +78,9 @@ def record_of(outcome: Outcome, previous: Mapping[str, Any] | None) -> dict[str,
     figures, verdict = outcome.figures, outcome.verdict
     trusted = figures.health.problem is None
     windows = measured(figures) if trusted else ()
-    latencies = Latencies(windows)
-    share, ended, clustered = failed_share(windows)
+    numbers = stages_of(figures.load, windows)
+    latencies = Latencies(windows, numbers)
+    share, ended, clustered = failed_share(windows, numbers)
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "id": outcome.id,
@@ -100,7 +101,7 @@ def record_of(outcome: Outcome, previous: Mapping[str, Any] | None) -> dict[str,
         "coarse": figures.coarse,
         "generator": _finite(asdict(figures.health)),
         "requests": _requests(figures, measured(figures)),
-        RATE: estimate_record(rate(windows)),
+        RATE: estimate_record(rate(windows, numbers)),
         "latency_ms": {name: estimate_record(latencies.quantile(level)) for name, level in LEVELS.items()},
         "longest_ms": _number(latencies.longest_ms),
         ERROR_RATE: {**estimate_record(share), "requests": ended},

@@ -54,6 +54,16 @@ def test_alike_batches_say_as_much_as_independent_requests() -> None:
     assert found.inflation == 1.0
 
 
+def test_that_stages_differ_is_no_chance() -> None:
+    windows = (*steady(30, {10.0: 100}), *steady(30, {10.0: 60, 900.0: 40}, {500: 10}, start_s=30.0))
+    stages = [0] * 30 + [1] * 30
+    blind, told = Latencies(windows), Latencies(windows, stages)
+    assert (blind.quantile(0.75).value, told.quantile(0.75).value) == (10.0, 10.0)
+    assert (blind.quantile(0.82).low, told.quantile(0.82).low) == (10.0, 900.0)
+    assert failed_share(windows, stages)[0].high < failed_share(windows)[0].high
+    assert rate(windows, stages).low == rate(windows, stages).value > rate((*windows, window({10.0: 1}))).low
+
+
 def test_one_summary_of_a_run_is_not_taken_for_independent_requests() -> None:
     one = Latencies((window({10.0: 9_000, 20.0: 1_000}),))
     many = Latencies(steady(100, {10.0: 90, 20.0: 10}))

@@ -11,7 +11,7 @@ from deployer.errors import UsageError
 from deployer.loadtest.advice import unprovable
 from deployer.loadtest.figures import Load
 from deployer.loadtest.merge import joined, thinned
-from deployer.loadtest.shapes import arrivals, expected_requests, lasts_s, peak_rps, stages
+from deployer.loadtest.shapes import arrivals, expected_requests, lasts_s, peak_rps, stage_numbers, stages
 from deployer.manifest.schema import LatencyTargets, Slo
 from loadtests import shapes as theirs  # the load generator's own, which deployer itself may not import
 
@@ -57,6 +57,14 @@ def test_peak_length_and_number_of_requests_are_known() -> None:
     assert expected_requests(load("spike:5x,at=10s,for=10s", seconds=15.0)) == 100 + 5 * 50
     assert expected_requests(load(arrivals="closed")) is None
     assert peak_rps(load(arrivals="replay")) is None
+
+
+def test_each_window_knows_its_stage() -> None:
+    asked = load("stages:2s@10,3s@40", warm_up_s=5.0)
+    assert stage_numbers(asked, [5.0, 6.0, 7.0, 8.0, 9.0, 10.0]) == (0, 0, 1, 1, 1, 1)
+    assert stage_numbers(load("spike:5x,at=2s,for=1s"), [0.0, 2.0, 3.0]) == (0, 1, 2)
+    assert stage_numbers(load(), [0.0, 1.0]) == ()
+    assert stage_numbers(load("stages:2s@10", arrivals="replay"), [0.0]) == ()
 
 
 def test_recorded_arrivals_count_from_the_first() -> None:
