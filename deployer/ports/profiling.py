@@ -83,7 +83,9 @@ class Profiled:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What a pipeline learns."""
+        """What a pipeline learns; what is left over costs money, whatever was found out."""
+        if self.left_over is not None:
+            return ExitCode.PLATFORM
         match self.ending:
             case Ending.INTERRUPTED:
                 return ExitCode.ABORTED

@@ -229,6 +229,7 @@ def test_what_cannot_be_removed_is_said_and_stays_recorded(world: ProfileWorld) 
     world.platform.before = refuse
     done = world.run()
     assert "still draining" in str(done.left_over)
+    assert done.exit_code is ExitCode.PLATFORM
     endpoint = world.platform.peek()
     assert endpoint is not None
     assert endpoint.tags[MADE] in endpoint.deployments
