@@ -59,7 +59,7 @@ def page_of(record: Mapping[str, Any]) -> str:
 
 def _tiles(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     requests, share = record["requests"], record[ERROR_RATE]
-    tiles = [("Sent", f"{requests['per_second']:g}/s", f"{requests['sent']:,} requests measured")]
+    tiles = [("Sent", f"{requests['per_second']:.3g}/s", f"{requests['sent']:,} requests measured")]
     limits = {target["metric"]: limit(target) for target in record["targets"]}
     for name in ("p50", "p95", "p99"):
         value = record["latency_ms"][name]

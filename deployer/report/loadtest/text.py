@@ -22,7 +22,7 @@ def headline(record: Mapping[str, Any]) -> str:
     if not record["trusted"]:
         return f"THROWN AWAY: {where}, the load generator could not keep up"
     early = ", ended early" if record["partial"] else ""
-    return f"{HEADLINES[record['result']]}: {where} at {record['requests']['per_second']:g} requests/s{early}"
+    return f"{HEADLINES[record['result']]}: {where} at {record['requests']['per_second']:.3g} requests/s{early}"
 
 
 def load_words(record: Mapping[str, Any]) -> str:
