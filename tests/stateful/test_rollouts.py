@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from deployer.errors import ConflictError, ExitCode, PlanError, TelemetryError, 
 from deployer.gate.record import Record
 from deployer.ports.platform import DeploymentSpec
 from deployer.report.listeners import Quiet
-from deployer.rollout.events import Advanced, GaveUp, Judged, from_record
+from deployer.rollout.events import Judged, from_record
 from deployer.rollout.model import Phase, RequestKind
 
 
@@ -415,23 +417,48 @@ def test_a_platform_that_stops_answering_while_exposed_pages_a_human(world: Worl
 
 
 @pytest.mark.parametrize("bad", [False, True])
-def test_every_look_that_decided_is_kept_and_says_what_the_journal_says(world: World, *, bad: bool) -> None:
+def test_every_look_is_kept_and_gives_the_verdict_that_the_journal_says(world: World, *, bad: bool) -> None:
     world.candidate = Behaviour(error_share=0.5 if bad else 0.0)
     world.roll_out()
+    looks = [entry.event for entry in world.journal.read("r1") if entry.event["type"] == "judged"]
+    assert len(looks) >= (1 if bad else 3)
+    for look in looks:
+        judged = from_record(look)
+        assert isinstance(judged, Judged)
+        content = world.journal.kept("r1", judged.evidence or "")
+        assert (look["kept"], content is not None) == (True, True)
+        record = Record.from_json((content or b"").decode())
+        assert record.verdict == judged.verdict
+        assert judge(record.samples, record.slo, record.gate, record.moment) == judged.verdict
+
+
+@pytest.mark.parametrize("most", [0, 2])
+def test_after_the_first_looks_only_those_that_decided_are_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("deployer.engine.runner.LOOKS_KEPT", most)
+    world.roll_out()
+    entries = world.journal.read("r1")
     decided = 0
-    judged: Judged | None = None
+    for entry, following in pairwise(entries):
+        if entry.event["type"] != "judged":
+            continue
+        is_decided = following.event["type"] == "advanced"
+        decided += is_decided
+        is_kept = world.journal.kept("r1", entry.event["evidence"]) is not None
+        assert is_kept == (is_decided or entry.event["kept"])
+        assert entry.event["kept"] == (entry.event["verdict"]["looks"] <= most)
+    assert decided == 3
+
+
+def test_the_journal_counts_the_calls_of_the_platform(world: World) -> None:
+    world.roll_out()
+    total: Counter[str] = Counter()
     for entry in world.journal.read("r1"):
-        event = from_record(entry.event)
-        if isinstance(event, Judged):
-            judged = event
-        elif isinstance(event, Advanced | GaveUp) and judged is not None:
-            content = world.journal.kept("r1", judged.evidence or "")
-            assert content is not None
-            record = Record.from_json(content.decode())
-            assert record.verdict == judged.verdict
-            assert judge(record.samples, record.slo, record.gate, record.moment) == judged.verdict
-            decided, judged = decided + 1, None
-    assert decided == (1 if bad else 3)
+        total.update(entry.event.get("calls", {}))
+    assert total["create_deployment"] == 2  # the baseline and the candidate
+    assert total["set_traffic"] >= 3
+    assert total["observe"] > total["set_traffic"]
 
 
 def forget_journal(world: World) -> None:
