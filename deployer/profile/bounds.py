@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 
 def _at_most(k: int, n: int, share: float) -> float:
@@ -22,15 +23,17 @@ def upper_share(k: int, n: int, risk: float = 0.05) -> float:
 
     Source: Clopper, Pearson, Biometrika 26 (1934), 404-413.
     """
-    if k >= n:
-        return 1.0
-    low, high = k / n, 1.0
-    while high - low > 1e-9 + 1e-4 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_most(k, n, middle) > risk else (low, middle)
-    return high
+    return _crossing(k / n, 1.0, lambda share: _at_most(k, n, share) - risk) if k < n else 1.0
 
 
 def lower_share(k: int, n: int, risk: float = 0.05) -> float:
     """The share that is undercut with at most ``risk``."""
-    return 1.0 - upper_share(n - k, n, risk) if n else 0.0
+    return _crossing(0.0, k / n, lambda share: risk - 1 + _at_most(k - 1, n, share)) if k else 0.0
+
+
+def _crossing(low: float, high: float, excess: Callable[[float], float]) -> float:
+    """Where a falling function of the share passes 0."""
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return high

@@ -28,6 +28,8 @@ MOST_LOAD_S = 285.0
 """Load time of one search; what is known by then is answered."""
 _ENOUGH_SPREAD = 0.0105
 """The part of it that service times may have."""
+_WORTHWHILE_S = 15.0
+"""A closed probe for more of them is not shorter."""
 _STEADY = 0.02
 _MOVED = 0.03
 _PATIENCE = 2
@@ -58,7 +60,7 @@ class CapacitySearch:
         self._belief: Belief | None = None
         self._notes: list[str] = []
         self._unhealthy = 0
-        self._failed = 0
+        self._failing: list[Trace] = []
         self._restarts = 0
         self._confirmed = False
         self._trusted = True
@@ -83,7 +85,7 @@ class CapacitySearch:
     def tell(self, seen: Seen) -> None:
         """Hear what the pending probe saw."""
         self._load_s += seen.seconds
-        if not seen.healthy:
+        if not seen.healthy or seen.arrival_s.size == 0:
             self._unhealthy += 1
             if self._unhealthy > _PATIENCE:
                 self._end("the load generator could not keep up: the rate is at least what was seen")
@@ -142,23 +144,25 @@ class CapacitySearch:
     def _search(self) -> Talk:
         while True:
             self._traces.clear()
-            yield from self._warm()
+            if not (yield from self._warm()):
+                return False
             yield from self._climb()
             if not (yield from self._is_steady()):
                 continue
             while (yield from self._probe()):
                 pass
-            if not self._is_restarting():
+            if self._traces:  # not thrown away: there is no reason to begin again
                 return True
-
-    def _is_restarting(self) -> bool:
-        return not self._traces
 
     def _warm(self) -> Talk:
         seconds, before = 4.0, None
         while True:
             trace = yield Probe("warm", 0.0, 1, seconds, False, "warm up, one request in flight")
             self._traces = [*self._traces[-11:], trace]
+            if trace.failed.all():
+                self._notes.append("not one request was answered with success")
+                self._infeasible = True
+                return False
             mean, error = usual_s(trace)
             seconds = min(max(seconds, 40 * mean), 20.0)
             if before is not None:
@@ -211,8 +215,8 @@ class CapacitySearch:
             self._traces.clear()
             return False
         if trace.probe.kind == "open" and self._exceeds(belief, trace):
-            self._failed += 1
-            if self._failed == 2:
+            self._failing.append(trace)
+            if len(self._failing) == 2:
                 self._notes.append("two probes failed at the predicted rate: the model was dropped")
                 self._trusted = False
                 return (yield from self._is_possible())
@@ -224,11 +228,11 @@ class CapacitySearch:
             rate = 0.97 * belief.rps
             return Probe("open", rate, 0, 30.0, True, f"open arrivals at {rate:.4g} rps")
         closed = [trace for trace in self._traces if trace.probe.kind == "closed"]
-        full = fullest(closed) if closed else None
+        full = fullest(closed or self._traces[:1])
         lacking = belief.queue.sizes_s.size * ((belief.spread / _ENOUGH_SPREAD) ** 2 - 1) - CONFIRM_S * belief.rps
-        if full is not None and full.rps > 1.25 * belief.rps and lacking > 0 and not self._long:
+        seconds = min(lacking / full.rps, MOST_LOAD_S - self._load_s - 2 * CONFIRM_S)
+        if full.rps > 1.25 * belief.rps and seconds > _WORTHWHILE_S and not self._long:
             self._long = True
-            seconds = min(max(lacking / full.rps, 15.0), MOST_LOAD_S - self._load_s - 2 * CONFIRM_S)
             return Probe("closed", 0.0, full.probe.concurrency, seconds, False, "more service times")
         rate = belief.safe_rps
         if not self._trusted:
@@ -240,7 +244,7 @@ class CapacitySearch:
         return [trace for trace in self._traces if trace.probe.kind == "open"]
 
     def _is_done(self, belief: Belief) -> bool:
-        near = self._near(belief)
+        near = [trace for trace in self._near(belief) if not any(trace is failing for failing in self._failing)]
         self._confirmed = sum(trace.seconds for trace in near) >= 0.95 * CONFIRM_S
         return (self._confirmed and belief.sd < ENOUGH_SD) or self._load_s + CONFIRM_S > MOST_LOAD_S
 

@@ -25,6 +25,8 @@ DISTRUST = 0.15
 _MISFIT = 2.6
 """Standard deviations from 1 at which the warp makes the model untrustworthy."""
 _COARSE = np.array([-0.25, -0.12, -0.06, -0.03, 0.0, 0.03, 0.06, 0.12, 0.25])
+_REPLAYED = 80_000
+"""Requests replayed at each warp, about."""
 _FINE = np.linspace(-0.25, 0.25, 1001)
 
 
@@ -85,8 +87,9 @@ def replay(queue: Queue, trace: Trace, warps: Floats, copies: int, chance: np.ra
     return latency.reshape(shape), failed.reshape(shape)
 
 
-def compare(queue: Queue, trace: Trace, target: Target, seed: int, *, copies: int = 32) -> Reply:
+def compare(queue: Queue, trace: Trace, target: Target, seed: int) -> Reply:
     """Replay one probe over the range of warps."""
+    copies = min(max(_REPLAYED // max(trace.arrival.size, 1), 10), 32)
     seen = np.count_nonzero(bad_of(trace.latency, trace.failed, target))
     latency, failed = replay(queue, trace, _COARSE, copies, np.random.default_rng([seed, trace.arrival.size]))
     rooted = _rooted(bad_of(latency, failed, target).sum(axis=2).astype(np.float64))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deployer.profile.fit import replay
 from deployer.profile.queueing import Floats, Queue
@@ -18,7 +19,7 @@ _MOST = 6.0
 
 def usual_s(trace: Trace) -> tuple[float, float]:
     """Mean latency of good answers outside pauses, and its standard error, in seconds."""
-    return _mean((trace.work_done - trace.work_arrival)[~trace.failed])
+    return _mean(_latencies(trace))
 
 
 def _mean(values: Floats) -> tuple[float, float]:
@@ -47,11 +48,23 @@ def slots_seen(traces: Sequence[Trace]) -> tuple[float, float]:
     """Ceiling times unloaded latency: how many requests are served at once; and its standard error."""
     closed = [trace for trace in traces if trace.probe.kind != "open"]
     full = fullest(closed)
-    first = full.rps * usual_s(closed[0])[0]
-    free = [trace for trace in closed if trace.probe.concurrency <= max(1.0, 0.75 * first)]
-    mean, error = _mean(np.concatenate([(trace.work_done - trace.work_arrival)[~trace.failed] for trace in free]))
-    spread = error / mean * math.sqrt(1 + sum(trace.arrival.size for trace in free) / full.arrival.size)
+    room = 0.75 * full.rps * usual_s(closed[0])[0]
+    free = [_latencies(trace) for trace in closed if trace.probe.concurrency <= max(1.0, room)]
+    free += [_unhindered(trace, room) for trace in traces if trace.probe.kind == "open"]
+    mean, error = _mean(np.concatenate(free))
+    spread = error / mean * math.sqrt(1 + sum(part.size for part in free) / full.arrival.size)
     return full.rps * mean, full.rps * mean * spread + 0.1
+
+
+def _latencies(trace: Trace) -> Floats:
+    return (trace.work_done - trace.work_arrival)[~trace.failed]
+
+
+def _unhindered(trace: Trace, room: float) -> Floats:
+    """Latencies of those that found fewer than ``room`` requests inside (at least: none)."""
+    came = np.arange(trace.arrival.size)
+    gone: NDArray[np.intp] = np.searchsorted(np.sort(trace.work_done), trace.work_arrival, side="right")
+    return (trace.work_done - trace.work_arrival)[~trace.failed & (came - gone < max(1.0, room))]
 
 
 def fullest(closed: Sequence[Trace]) -> Trace:
@@ -83,7 +96,7 @@ def delay_of(traces: Sequence[Trace], slots: int) -> float:
     delay_s = 0.0
     for _ in range(2):
         split = [(trace, *sizes_of(trace, slots, delay_s)) for trace in traces]
-        idle = [sizes[~waited] for trace, sizes, waited in split if trace in opens or not opens]
+        idle = [sizes[~waited] for trace, sizes, waited in split if trace.probe.kind == "open" or not opens]
         waited = [sizes[late] for _, sizes, late in split]
         (alone, error), (behind, error_behind) = _mean(np.concatenate(idle)), _mean(np.concatenate(waited))
         most = delay_s + float(np.quantile(np.concatenate(idle), 0.002))
@@ -111,7 +124,7 @@ def pool(traces: Sequence[Trace], slots: int, delay_s: float) -> Floats:
         return full
     sent = np.concatenate([sizes_of(trace, slots, delay_s)[0] for trace in opens])
     error = math.hypot(_mean(full)[1] / float(full.mean()), _mean(sent)[1] / float(sent.mean()))
-    return np.concatenate([sent, full]) if abs(full.mean() / sent.mean() - 1) < max(0.01, 2.5 * error) else sent
+    return np.concatenate([sent, full]) if abs(full.mean() / sent.mean() - 1) < 0.01 + 3 * error else sent
 
 
 def has_moved(trace: Trace, slots: int, delay_s: float, *, least: float = 0.04) -> bool:

@@ -13,6 +13,10 @@ from deployer.profile.queueing import Floats, Queue, respond
 from deployer.profile.targets import Target, shares
 
 _LONGER = 1.03
+_FULLEST = 0.98
+"""Share of the ceiling beyond which no rate is called sustainable, whatever the SLO allows."""
+_STEEP = 20.0
+"""Slope given to a limit that is the ceiling itself."""
 _SETTLE = 0.15
 """Share of each copy thrown away: it starts empty."""
 
@@ -74,42 +78,44 @@ def find_limit(queue: Queue, targets: tuple[Target, ...], seed: int, *, fine: bo
 
     Without ``fine`` the last run is a quarter as long: good enough to choose the next probe.
     """
-    ceiling = queue.ceiling_rps
     rough = Draw.of(queue, 128, 600, seed)
-    low, high = 0.01 * ceiling, 1.05 * ceiling
+    low, high = 0.01 * queue.ceiling_rps, _FULLEST * queue.ceiling_rps
     idle = violations(queue, low, targets, rough)
     if idle.max() > 1.0:
         return Limit(0.0, int(idle.argmax()), 0.0, float(idle.max()), 1.0)
+    full = violations(queue, high, targets, Draw.of(queue, *shape_of(queue, high, 200_000), seed))
+    if full.max() <= 1.0:
+        return Limit(high, int(full.argmax()), _STEEP, float(idle.max()), 1.0)
     while high / low > 1.06:
         middle = float(np.sqrt(low * high))
         low, high = (middle, high) if violations(queue, middle, targets, rough).max() < 1 else (low, middle)
     rate = float(np.sqrt(low * high))
-    rarest = min(target.allowed for target in targets)
-    requests = max(600_000, int(2000 / rarest)) // (1 if fine else 4)
-    long = Draw.of(queue, *shape_of(queue, rate, requests), seed)
+    requests = max(600_000, int(2000 / min(target.allowed for target in targets))) // (1 if fine else 4)
+    return _crossing(queue, rate, targets, Draw.of(queue, *shape_of(queue, rate, requests), seed), float(idle.max()))
+
+
+def _crossing(queue: Queue, rate: float, targets: tuple[Target, ...], draw: Draw, idle: float) -> Limit:
+    """Bracket the crossing in small steps from ``rate``, then draw a line through ln(violation)."""
     points: list[tuple[float, float, int]] = []
+    below, above = points, points
     step = 1.03
     for _ in range(6):
-        found = violations(queue, rate, targets, long)
+        found = violations(queue, rate, targets, draw)
         points.append((rate, float(np.log(max(found.max(), 1e-6))), int(found.argmax())))
         points.sort()
-        below = [point for point in points if point[1] < 0]
-        above = [point for point in points if point[1] >= 0]
-        if below and above and above[0][0] / below[-1][0] < 1.08:
+        below = [point for point in points if point[1] < 0] or points[:1]
+        above = [point for point in points if point[1] >= 0] or points[-1:]
+        if above[0][1] >= 0 > below[-1][1] and above[0][0] / below[-1][0] < 1.08:
             break
-        rate = below[-1][0] * step if not above else above[0][0] / step
+        rate = below[-1][0] * step if above[0][1] < 0 else above[0][0] / step
         step *= 1.03
-    below = [point for point in points if point[1] < 0] or points[:1]
-    above = [point for point in points if point[1] >= 0] or points[-1:]
     (left, at_left, _), (right, at_right, binding) = below[-1], above[0]
-    if right <= left or at_right <= at_left:
-        return Limit(left, binding, 1.0, float(idle.max()), 2.0)
-    slope = (at_right - at_left) / np.log(right / left)
-    rps = float(left * np.exp(-at_left / slope))
+    slope = max((at_right - at_left) / max(float(np.log(right / left)), 1e-9), 0.1)
+    rps = float(np.clip(left * np.exp(-at_left / slope), left / 1.1, right * 1.1))
     longer = replace(queue, sizes_s=queue.sizes_s * _LONGER)
-    worse = violations(longer, right, targets, replace(long, sizes=long.sizes * _LONGER))[binding]
+    worse = violations(longer, right, targets, replace(draw, sizes=draw.sizes * _LONGER))[binding]
     stiffness = float((np.log(max(worse, 1e-6)) - at_right) / np.log(_LONGER) / slope)
-    return Limit(rps, binding, float(slope), float(idle.max()), min(max(stiffness, 1.0), 5.0))
+    return Limit(rps, binding, slope, idle, min(max(stiffness, 1.0), 5.0))
 
 
 def shape_of(queue: Queue, rps: float, requests: int) -> tuple[int, int]:

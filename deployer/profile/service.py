@@ -22,7 +22,7 @@ _RARE = 0.01
 """... and rarer than this; slow requests that are more frequent belong to the service times."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Trace:
     """One probe, requests ordered by arrival, in seconds; pauses found in it cut out of ``work_*``."""
 

@@ -20,7 +20,9 @@ from truth import ALLOWED
 def _worst(server: Server, latency: np.ndarray, status: np.ndarray) -> float:
     failed = status != 200
     shares = [
-        float(failed.mean()) / limit if name == "error_rate" else float((failed | (latency > limit)).mean()) / ALLOWED[name]
+        float(failed.mean()) / limit
+        if name == "error_rate"
+        else float((failed | (latency > limit)).mean()) / ALLOWED[name]
         for name, limit in server.slo.items()
     ]
     return max(shares)

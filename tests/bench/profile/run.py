@@ -51,7 +51,9 @@ def show(server: Server, truth: float, seeds: range) -> bool:
     """Print one server's rows; True: every bar is met."""
     mine = ours(server, truth, seeds)
     print(f"\n{server.name}: truth {truth:.4g} rps" if truth else f"\n{server.name}: infeasible")
-    said = f"infeasible said {mine['infeasible']}/{len(seeds)}" if not truth else f"interval covers {mine['covered']:.0%}"
+    said = (
+        f"infeasible said {mine['infeasible']}/{len(seeds)}" if not truth else f"interval covers {mine['covered']:.0%}"
+    )
     flat = f"  nearly flat said {mine['flat']}/{len(seeds)}" if server.flat else ""
     unit = "" if truth else " rps"
     print(f"  {'deployer profile':18s} {mine['mean']:.3f} ({mine['min']:.3f}-{mine['max']:.3f}){unit}  {mine['load']:.0f} s of load  "

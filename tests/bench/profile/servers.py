@@ -97,7 +97,9 @@ class Live:
         return self.draw() * self.server.slow(at, self.served)
 
     # load ---------------------------------------------------------------------------------------------------------
-    def open(self, arrivals: np.ndarray, stop: Callable[[float, np.ndarray, np.ndarray, np.ndarray], bool] | None = None):
+    def open(
+        self, arrivals: np.ndarray, stop: Callable[[float, np.ndarray, np.ndarray, np.ndarray], bool] | None = None
+    ):
         """Latencies and statuses of arrivals (seconds from now); cut as soon as ``stop`` says so, asked every second."""
         if self.server.shared:
             done = self._share(iter(arrivals.tolist()), None)
@@ -162,7 +164,9 @@ class Live:
             at = heapq.heappop(ready)
             end, code = self._serve(at, free, inside)
             rows.append((at, end - self.now - at, code))
-            heapq.heappush(ready, end - self.now + self.server.delay_s + float(abs(self.chance.normal(0, self.server.noise_s))))
+            heapq.heappush(
+                ready, end - self.now + self.server.delay_s + float(abs(self.chance.normal(0, self.server.noise_s)))
+            )
         arrival, latency, status = (np.array(column) for column in zip(*rows, strict=True))
         return arrival, latency, status.astype(np.int16)
 
@@ -272,7 +276,14 @@ SERVERS: tuple[Server, ...] = (
     Server("stall", {"p95": 0.300}, constant(0.008), pause_every_s=10, pause_s=0.5),
     Server("4% slow", {"p95": 0.080}, mixture(0.010, 0.100, 0.04), slots=2, flat=True),
     Server("infeasible", {"p95": 0.005}, exponential(0.006)),
-    Server("M/D/1, 429, unknown limit", {"p99": 0.5, "error_rate": 0.001}, constant(0.020), slots=2, limit=4, tells_limit=False),
+    Server(
+        "M/D/1, 429, unknown limit",
+        {"p99": 0.5, "error_rate": 0.001},
+        constant(0.020),
+        slots=2,
+        limit=4,
+        tells_limit=False,
+    ),
     Server("lognormal/2, three targets", {"p50": 0.05, "p95": 0.14, "p99": 0.22}, lognormal(0.030, 0.5), slots=2),
     Server("random stall", {"p95": 0.250}, exponential(0.005), pause_every_s=8, pause_s=0.25, pause_random=True),
     Server("slow model", {"p95": 1.5}, lognormal(0.300, 0.3), slots=2),
