@@ -94,6 +94,7 @@ def test_two_processes_are_merged_request_by_request_and_the_warm_up_is_kept_apa
     assert {asked.headers["authorization"] for asked in server.asked} == {f"Bearer {KEY}"}
 
 
+@pytest.mark.slow
 def test_a_lost_worker_makes_the_test_partial_and_the_others_go_on(payload: Path) -> None:
     with serving(OK) as server:
         load = Load("constant", "constant", 40, 6, seed=1)
@@ -301,8 +302,8 @@ def test_arrivals_are_repeated_from_a_parquet_recording(payload: Path, tmp_path:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("none.json", None, "No such file"),
-        ("empty.json", "", "holds no request"),
+        pytest.param("none.json", None, "No such file", marks=pytest.mark.slow),
+        pytest.param("empty.json", "", "holds no request", marks=pytest.mark.slow),
         ("odd.schema.json", '{"type": "string", "pattern": "a"}', "give samples instead"),
     ],
 )

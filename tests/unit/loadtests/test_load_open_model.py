@@ -73,6 +73,7 @@ def test_a_stalled_server_is_seen_as_its_users_see_it(payload: Path) -> None:
     assert most > 30, "the client's own pool must not hold requests back"
 
 
+@pytest.mark.slow
 def test_a_generator_that_was_frozen_counts_its_own_delay_and_distrusts_itself(payload: Path) -> None:
     with serving(OK) as server:
         locust = subprocess.Popen(
@@ -107,6 +108,7 @@ def test_one_line_a_second_and_a_summary_at_the_end_without_the_key(payload: Pat
     print(f"at 30 requests/s: lag p99 {summary['lag_p99_ms']} ms, {summary['cpu_pct']} % of a core")
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_what_is_sent(payload: Path) -> None:
     bodies = []
     for _ in range(2):
@@ -126,3 +128,26 @@ def test_users_share_the_rate_without_being_told(payload: Path) -> None:
         assert not run(server, payload, "--users", "4", "--lanes", "3")
     assert abs(summary["sent"] - 200) < 6 * 200**0.5
     assert len(server.asked) == summary["sent"]
+
+
+@pytest.mark.slow
+def test_workers_do_not_outlive_a_master_that_cannot_begin(tmp_path: Path) -> None:
+    with serving(OK) as server:  # a worker that went on would hold the pipes, for minutes
+        assert not run(server, tmp_path / "none.json", "--processes", "2")
+    assert not server.asked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")])
+def test_an_interrupt_ends_it_with_a_summary(payload: Path, processes: tuple[str, ...]) -> None:
+    with serving(OK) as server:
+        words = command(server, payload, "--rps", "50", *processes)
+        locust = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while len(server.asked) < 100:
+            assert locust.poll() is None
+            time.sleep(0.01)
+        locust.send_signal(signal.SIGINT)
+        out, _ = locust.communicate(timeout=30)
+    summary = json.loads(out.splitlines()[-1])
+    assert summary["summary"] is True
+    assert 50 <= summary["sent"] <= len(server.asked), "what the last second held may be missing, no more"
