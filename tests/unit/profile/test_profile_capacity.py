@@ -159,6 +159,7 @@ def test_a_server_that_only_fails_is_given_up_at_once() -> None:
     assert "not one request" in capacity.note
 
 
+@pytest.mark.slow
 def test_slow_requests_close_to_the_bound_are_called_nearly_flat() -> None:
     server = Fifo(lambda chance: 0.4 if chance.random() < 0.045 else 0.04, slots=4)
     capacity, _ = run(CapacitySearch(slo("300ms"), seed=3), server)
