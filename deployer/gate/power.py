@@ -217,12 +217,8 @@ def _enough_rps(slo: Slo, gate: Gate, traffic: Traffic, max_s: float) -> int | N
     at_best = _passing(slo, gate, traffic)
     if at_best.requests <= 0 or max_s <= traffic.lag_s or not traffic.share:
         return None
-    rps = math.ceil(at_best.requests / ((max_s - traffic.lag_s) * traffic.share))
-    for more in (1.0, 1.1, 1.25, 1.5, 2.0):
-        tried = math.ceil(max(rps, 1) * more)
-        if _passing(slo, gate, replace(traffic, rps=float(tried))).seconds <= max_s:
-            return tried
-    return None
+    rps = max(math.ceil(at_best.requests / ((max_s - traffic.lag_s) * traffic.share)), 1)
+    return rps if _passing(slo, gate, replace(traffic, rps=float(rps))).seconds <= max_s else None
 
 
 def _passing(slo: Slo, gate: Gate, traffic: Traffic) -> Power:

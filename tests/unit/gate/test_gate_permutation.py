@@ -163,3 +163,12 @@ def test_blocks_too_large_to_be_remembered_are_computed_each_time():
     assert not permutation._HYPERGEOMETRIC
     assert np.allclose(found, permutation._hypergeometric(n, others, bad, TILTS))
     assert np.allclose(found[1], hypergeometric_log_mgf(n[1:], others[1:], bad[1:], TILTS)[0], rtol=1e-9)
+
+
+def test_ranks_that_are_forgotten_are_computed_again():
+    n, counts = ints(3), np.array([[4, 2, 5]], np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(permutation, "_REMEMBERED", 0)
+        found = [rank_log_mgf(n + more, counts, TILTS) for more in (0, 1, 0)]
+    assert np.array_equal(found[0], found[2])
+    assert not np.array_equal(found[0], found[1])
