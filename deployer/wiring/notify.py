@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.errors import ManifestError
+from deployer.errors import ManifestError, StoreError
 from deployer.manifest.notify import Webhook
 from deployer.notify.notifier import Notifier
 from deployer.ports.platform import Platform
+from deployer.ports.store import Journal
 from deployer.report.listeners import Many, Quiet
 from deployer.wiring.checks import load
 from deployer.wiring.sites import Reached
@@ -63,14 +64,20 @@ def _webhooks(reached: Reached, shown: Quiet) -> Sequence[Webhook]:
     """Those of the manifest at hand, else of the one that the latest rollout was started with on this machine."""
     if reached.spec is not None:
         return reached.spec.manifest.notify
-    journal = reached.site.journal
+    try:
+        path = _latest_manifest(reached.site.journal)
+        return load(Path(path)).manifest.notify if path else ()
+    except ManifestError:
+        shown.on_note("nobody else is told: the manifest of the latest rollout here cannot be read any more")
+    except StoreError as exc:
+        shown.on_note(f"nobody else is told: {exc.message}")
+    return ()
+
+
+def _latest_manifest(journal: Journal) -> str | None:
     for rollout_id in reversed(journal.rollouts()):
         entries = journal.read(rollout_id)
         path = entries[0].event.get("manifest") if entries else None
         if isinstance(path, str):
-            try:
-                return load(Path(path)).manifest.notify
-            except ManifestError:
-                shown.on_note(f"nobody else is told: {path} cannot be read as a manifest any more")
-                return ()
-    return ()
+            return path
+    return None
