@@ -196,5 +196,8 @@ def _report_while_running(environment: Environment, runner: Runner) -> None:
 
 def _begin(environment: Environment) -> None:
     OpenModelUser.load = run = Run(environment)
-    if run.is_worker:
+    runner = environment.runner
+    if isinstance(runner, WorkerRunner):
         environment.events.report_to_master.add_listener(run.tell_master)
+        # a master that quits waits half a second for the last report, and requests in flight may take longer to end
+        environment.events.test_stopping.add_listener(lambda **_: runner._send_stats())  # noqa: SLF001
