@@ -112,7 +112,7 @@ def history_text(rows: Sequence[Past]) -> str:
         return "no rollouts are known on this machine"
     actors = max(len(first_line(row.actor)) for row in rows)
     return "\n".join(
-        f"{row.at:%Y-%m-%d %H:%M:%S}  {row.outcome.replace('_', ' '):<19} {_took(row.seconds):>7}  "
+        f"{row.id}  {row.at:%Y-%m-%d %H:%M:%S}  {row.outcome.replace('_', ' '):<19} {_took(row.seconds):>7}  "
         f"{first_line(row.actor):<{actors}}  {_cut(first_line(row.text))}"
         for row in rows
     )
