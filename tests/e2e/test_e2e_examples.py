@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,9 @@ from tests.e2e.stage import Stage
 
 pytestmark = pytest.mark.e2e
 
-EXAMPLES = Path(__file__).parents[2] / "manifests" / "local"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+EXAMPLES = ROOT / "manifests" / "local"
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +44,66 @@ def live(stage: Stage, endpoint: str = "digits") -> str:
     return name
 
 
-def test_good_versions_are_promoted_and_again_there_is_nothing_to_do(examples: Stage) -> None:
+def blocks(heading: str) -> list[str]:
+    """The shell commands of a section of the README."""
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert section, heading
+    return re.findall(r"^```bash\n(.*?)```", section[1], re.MULTILINE | re.DOTALL)
+
+
+def obey(stage: Stage, block: str) -> subprocess.CompletedProcess[str]:
+    """Type a block of the README as it stands, in a checkout; what it installs is installed."""
+    typed = f'python() {{ if [ "$1 $2" != \'-m pip\' ]; then command python "$@"; fi; }}\n{block}'
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", typed],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+def test_the_readmes_first_command_promotes_and_again_there_is_nothing_to_do(examples: Stage) -> None:
     bluegreen = examples.start("rollout", EXAMPLES / "bluegreen.yaml")  # on an endpoint of its own: meanwhile
-    said = examples.run("rollout", EXAMPLES / "quickstart.yaml")
-    assert said.code == 0, said.text
+    said = obey(examples, blocks("Two commands")[0])
+    assert said.returncode == 0, said.stdout + said.stderr
     promoted = live(examples)
-    assert f"promoted: {promoted} has 100%" in said.out
+    assert f"promoted: {promoted} has 100%" in said.stdout
     again = examples.json("rollout", EXAMPLES / "quickstart.yaml")
     assert (again["exit_code"], again["rollout"]) == (0, None)
     assert live(examples) == promoted
     assert bluegreen.wait() == 0, bluegreen.text
     assert re.search(r"mirror .*50%", bluegreen.text)
-    assert live(examples, "digits-bluegreen") in bluegreen.lines[-1]
+    assert live(examples, "digits-bluegreen") in bluegreen.text
+
+
+@pytest.mark.parametrize(
+    "heading", ["Your first endpoint", "Why was I rolled back\\?", "Tune the gate", "Roll back at night"]
+)
+def test_the_commands_of_the_readmes_tasks_do_as_it_says(examples: Stage, heading: str, tmp_path: Path) -> None:
+    for block in blocks(heading):
+        said = obey(examples, block.replace("report.html", str(tmp_path / "report.html")))
+        assert said.returncode == 0, said.stdout + said.stderr
+        assert "Traceback" not in said.stderr
+    assert heading != "Why was I rolled back\\?" or (tmp_path / "report.html").stat().st_size
+
+
+@pytest.mark.slow
+def test_the_readmes_commands_that_size_an_endpoint_do_as_it_says(examples: Stage) -> None:
+    for block in blocks("Size the endpoint"):
+        said = obey(examples, block)
+        assert said.returncode in (0, 10, 11), said.stdout + said.stderr  # a busy machine may carry less
+
+
+def test_every_shell_block_of_the_readme_is_run() -> None:
+    run = ["Two commands", "Your first endpoint", "Why was I rolled back\\?", "Tune the gate", "Roll back at night"]
+    known = [block for heading in [*run, "Size the endpoint", "On Azure"] for block in blocks(heading)]
+    assert re.findall(r"^```bash\n(.*?)```", README.read_text(), re.MULTILINE | re.DOTALL) == sorted(
+        known, key=README.read_text().index
+    )
 
 
 @pytest.mark.parametrize(

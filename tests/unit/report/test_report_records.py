@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -119,7 +119,7 @@ def test_history_is_a_line_each_that_is_not_too_long() -> None:
     lines = history_text(PAST).split("\n")
     assert [line.split()[0] for line in lines] == [past.id for past in PAST]
     assert [re.split(r"  +", line)[2] for line in lines] == ["promoted", "gate failed", "rolled back by hand"]
-    assert lines[0].split() == ["2026-01-01", "00:00:00", "promoted", "44s", "ann@vm", "nothing", "->", "blue"]
+    assert lines[0].split() == ["r1", "2026-01-01", "00:00:00", "promoted", "44s", "ann@vm", "nothing", "->", "blue"]
     assert lines[1].endswith("…")
     assert max(map(len, lines)) < 200
     assert "0ms" not in lines[2]
