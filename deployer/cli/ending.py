@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from deployer.cli.base import style
-from deployer.errors import DeployerError, ExitCode
+from deployer.errors import ExitCode
 
 if TYPE_CHECKING:  # slow to import; the commands do it when they run
     from deployer.report.output import Output
@@ -28,7 +29,8 @@ def conclude(out: Output, done: Ended, target: str, more: Mapping[str, Any] | No
 
     record = ended_record(done) | dict(more or {})
     if done.state is not None and done.state.is_final:
-        _trace(out, done)
+        with suppress(Exception):  # what is told of a rollout never changes how it ended
+            _trace(out, done)
     out.result(record, ended_text(done), style(done.exit_code))
     if out.ci is not None:
         _tell_ci(out, done, record, target)
@@ -49,14 +51,16 @@ def _tell_ci(out: Output, done: Ended, record: Mapping[str, Any], target: str) -
     place = Place(target) if target.endswith((".yaml", ".yml")) else None
     if done.exit_code is not ExitCode.OK:
         out.annotate("warning" if done.exit_code is ExitCode.PAUSED else "error", done.text, place)
+    out.pass_on(outputs_of(record, ""))  # at once: a runner that was told to stop does not wait for the report
     markdown, report = "", ""
     if done.state is not None:
         try:
             markdown, report = _evidence(done.state.plan.rollout_id)
-        except (DeployerError, OSError, ValueError) as exc:  # a journal that cannot be read is no reason to fail
+        except Exception as exc:  # noqa: BLE001 - a report that cannot be made is no reason to fail
             out.annotate("warning", f"no report: {exc}")
     out.summarise(markdown or f"### {code(target)}\n\n{escaped(done.text)} (exit {int(done.exit_code)})\n")
-    out.pass_on(outputs_of(record, report))
+    if report:
+        out.pass_on({"report": report})
 
 
 def _evidence(rollout_id: str) -> tuple[str, str]:
@@ -66,7 +70,7 @@ def _evidence(rollout_id: str) -> tuple[str, str]:
     from deployer.report.rollout.writing import write
     from deployer.wiring import evidence
 
-    record = record_of(evidence.read(rollout_id))
+    record = record_of(evidence.read(rollout_id, recompute=False))
     path = evidence.default_report(rollout_id, "html")
     write(record, "html", path)
     return markdown_of(record), str(path)

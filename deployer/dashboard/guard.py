@@ -39,11 +39,11 @@ class Guard:
         Args:
             app: what is guarded.
             token: what the printed address carries.
-            port: that is listened on.
+            port: that is listened on, so that the cookies of two dashboards differ.
             names: of this host, besides the loopback's.
             exposed: other machines may read too, by an IP address.
         """
-        self._app, self._token, self._port = app, token, port
+        self._app, self._token = app, token
         self._names, self._exposed = {name.lower() for name in names}, exposed
         self._session = secrets.token_urlsafe(32)
         self._cookie = f"deployer-{port}"
@@ -94,9 +94,7 @@ class Guard:
 
     def _is_ours(self, host: str) -> bool:
         """Whether a Host header names us: a name that somebody had resolve to this host does not."""
-        name, _, port = host.rpartition(":")
-        if not port.isdigit() or int(port) != self._port:
-            return False
+        name = host if host.endswith("]") or ":" not in host else host.rpartition(":")[0]  # any port: ssh -L forwards
         name = name.lower().strip("[]")
         try:
             address = ip_address(name)

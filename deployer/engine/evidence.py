@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from deployer.engine.keeping import deployer_version, specification
-from deployer.engine.status import replay
+from deployer.engine.status import replay_of
 from deployer.errors import ExitCode, IllegalTransitionError, StoreError, UsageError
 from deployer.gate.record import Record
 from deployer.gate.verdict import Verdict
@@ -42,16 +42,16 @@ def case_of(journal: Journal, rollout_id: str, *, platform: str, place: str, pat
             f"{rollout_id} is a rollback by hand: it has no gate and no report",
             hint="`deployer history` lists rollouts.",
         )
-    told = _told(journal, rollout_id, entries)
+    told = _told(rollout_id, entries)
     looks, last = _looks(journal, rollout_id, entries, told, recompute=recompute)
     first = told[0].event
     kept = specification(journal, rollout_id, first) if isinstance(first, Started) else None
     return Case(platform, place, path, told, looks, last, kept, deployer_version())
 
 
-def _told(journal: Journal, rollout_id: str, entries: Sequence[Entry]) -> tuple[Told, ...]:
+def _told(rollout_id: str, entries: Sequence[Entry]) -> tuple[Told, ...]:
     try:
-        steps = replay(journal, rollout_id)
+        steps = replay_of(entries)
     except (ValueError, IllegalTransitionError) as exc:
         writer = entries[0].event.get("deployer") or "another version"
         error = StoreError(

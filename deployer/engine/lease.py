@@ -65,9 +65,19 @@ def fence_of(value: str | None) -> int:
 
 
 def this_host() -> str:
-    """Name this machine, or this container of it: process ids mean the same only within one pid namespace."""
-    namespace = Path("/proc/self/ns/pid")
-    return f"{socket.gethostname()}.{namespace.stat().st_ino}" if namespace.exists() else socket.gethostname()
+    """Name this machine since its start, or this container of it: process ids mean the same only there.
+
+    Machines made from one image share their name, and the first pid namespace has the same number on all of them: the
+    hosted runners of CI systems are such machines. The boot id is random.
+    """
+    namespace, boot = Path("/proc/self/ns/pid"), Path("/proc/sys/kernel/random/boot_id")
+    name = socket.gethostname()[:40]
+    parts = [
+        name,
+        boot.read_text().strip()[:13] if boot.exists() else "",
+        str(namespace.stat().st_ino) if namespace.exists() else "",
+    ]
+    return ".".join(part for part in parts if part)
 
 
 def this_process() -> str:

@@ -12,7 +12,7 @@ from deployer.engine.operations import active
 from deployer.engine.site import Site, no_endpoint
 from deployer.errors import PlanError
 from deployer.ports.platform import Endpoint
-from deployer.ports.store import Journal
+from deployer.ports.store import Entry, Journal
 from deployer.ports.views import Past, Status
 from deployer.rollout.events import Event, from_record
 from deployer.rollout.machine import begin, evolve
@@ -64,9 +64,14 @@ def _sketch(site: Site, endpoint: Endpoint, wanted: Wanted | None) -> Rollout | 
 
 def replay(journal: Journal, rollout_id: str) -> Sequence[tuple[Rollout, Event, datetime]]:
     """Return the state after each event of a journal."""
+    return replay_of(journal.read(rollout_id))
+
+
+def replay_of(entries: Sequence[Entry]) -> Sequence[tuple[Rollout, Event, datetime]]:
+    """Return the state after each event of ``entries``, a journal's from its beginning."""
     steps: list[tuple[Rollout, Event, datetime]] = []
     state: Rollout | None = None
-    for entry in journal.read(rollout_id):
+    for entry in entries:
         event = from_record(entry.event)
         state = begin(event, entry.at) if state is None else evolve(state, event, entry.at)
         steps.append((state, event, entry.at))

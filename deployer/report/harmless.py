@@ -7,7 +7,7 @@ import unicodedata
 
 _COMMANDS = (
     (re.compile(r"#(?=#(?:vso)?\[)", re.IGNORECASE), "# "),
-    (re.compile(r"^(\s*):(?=:)", re.MULTILINE), r"\1: "),
+    (re.compile(r"^([^\S\n]*):(?=:)", re.MULTILINE), r"\1: "),
 )
 
 

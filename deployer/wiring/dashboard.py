@@ -107,7 +107,8 @@ class Archive:
             UsageError: it is a rollback by hand.
         """
         path = self._folder("journal", of) / f"{rollout_id}.jsonl"
-        return case_of(FileJournal(path.parent), rollout_id, platform=of.platform, place=of.place, path=str(path))
+        journal = FileJournal(path.parent)
+        return case_of(journal, rollout_id, platform=of.platform, place=of.place, path=str(path), recompute=False)
 
     def mark(self, of: Known, rollout_id: str) -> tuple[int, int]:
         """Changes when the rollout's journal does."""

@@ -45,7 +45,10 @@ def journals() -> list[Found]:
     root = home() / "journal"
     found: list[Found] = []
     for path in root.rglob("*.jsonl"):
-        platform, *place, endpoint = path.parent.relative_to(root).parts
+        parts = path.parent.relative_to(root).parts
+        if len(parts) < 2:
+            continue  # somebody moved it here: it belongs to no endpoint
+        platform, *place, endpoint = parts
         found.append(Found(path, platform, "/".join(place), endpoint))
     return sorted(found, key=lambda each: each.id)
 

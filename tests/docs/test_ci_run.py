@@ -71,9 +71,10 @@ class Checkout:
             "TMPDIR": str(self.temporary),
             "PATH": str(self.tools),
         }
+        own = {name: value for name, value in os.environ.items() if not name.startswith("DEPLOYER_")}
         return subprocess.run(
             ["bash", self.root / ".ci" / "run"],
-            env={**os.environ, **variables, **environment},
+            env={**own, **variables, **environment},
             capture_output=True,
             text=True,
             check=False,

@@ -80,6 +80,8 @@ def _proof(record: Mapping[str, Any]) -> Iterator[str]:
     proof = record["proof"]
     found = ", ".join(f"{proof[key]} {mark}" for key, mark in MARKS.items() if proof[key])
     yield "  journal    every line matches its hash"
+    if record["exit_code"] is None:
+        yield "  no end     the rollout is under way, or the journal's last lines are gone"
     yield f"  evidence   {found or 'the gate did not look'}, of {len(record['looks'])} looks"
     versions = record["deployer"]
     if versions["began"] not in (None, versions["read"]):

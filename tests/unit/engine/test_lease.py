@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import pytest
 from doubles.memory import CAPABILITIES, MemoryPlatform
@@ -547,3 +548,12 @@ def test_of_two_runs_at_once_one_gets_the_lease_and_never_both(before: str | Non
             owned |= owners
         assert owned, order
         assert all(actor.ended for actor in actors)
+
+
+def test_another_machine_of_the_same_image_is_not_this_one() -> None:
+    """Hosted runners share host name and number of the first pid namespace; their boot ids differ."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:13]
+    assert boot in this_host()
+    twin = this_host().replace(boot, "00000000-0000")
+    assert is_gone(f"{this_host()}/4194300/1")
+    assert not is_gone(f"{twin}/4194300/1")

@@ -356,3 +356,8 @@ def test_what_could_not_be_removed_is_told_whole() -> None:
     text = "could not remove green: busy (wait)"
     assert cleaned_words(text, with_logs=True) == text
     assert cleaned_words(f"{text}\nblue removed", with_logs=True) == f"{text}\nblue removed"
+
+
+def test_a_megabyte_of_empty_lines_is_made_harmless_without_end_of_time() -> None:
+    text = "\n" * 1_000_000 + "::error::x"
+    assert plain(text).endswith("\n: :error::x")

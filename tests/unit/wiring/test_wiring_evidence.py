@@ -89,3 +89,18 @@ def test_explain_exits_11_for_evidence_that_is_gone(folder: Path) -> None:
     done = runner.invoke(app, ["explain", FAILED])
     assert done.exit_code == 11
     assert "MISSING" in done.stdout
+
+
+def test_explain_exits_11_for_a_journal_without_its_end(folder: Path) -> None:
+    """Its chain is whole all the same: a hash tells nothing of the lines that would follow."""
+    path = folder / f"{FAILED}.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-3]))
+    done = runner.invoke(app, ["explain", FAILED])
+    assert done.exit_code == 11
+    assert "the journal's last lines are gone" in done.stdout
+
+
+def test_a_journal_that_somebody_moved_up_is_passed_over(folder: Path) -> None:
+    (folder.parent.parent / "moved.jsonl").write_text("{}\n")
+    assert runner.invoke(app, ["explain", FAILED]).exit_code == 0
