@@ -48,14 +48,13 @@ def observing(
     try:
         ids, resource = Ids(), Resource.create({"service.name": env.get("OTEL_SERVICE_NAME", "deployer")})
         tracers = TracerProvider(resource=resource, id_generator=ids, sampler=ALWAYS_ON, shutdown_on_exit=False)
-        exporters = _exporters(env, tracers)
+        exported = Exported(tracers, ids, _exporters(env, tracers), site, platform, note)
     except ImportError:
         note(f"{OTLP} is set, and OpenTelemetry is not installed: pip install 'deployer[otel]'")
         return None
-    except Exception as exc:  # noqa: BLE001 - a connection string or a header that an exporter cannot read
-        note(f"nothing is exported to OpenTelemetry: {type(exc).__name__} in {OTLP}* or {AZURE}")
+    except Exception as exc:  # noqa: BLE001 - a connection string, or a value of OTEL_*, that the SDK cannot read
+        note(f"nothing is exported to OpenTelemetry: {type(exc).__name__} in {OTLP}*, another OTEL_* or {AZURE}")
         return None
-    exported = Exported(tracers, ids, exporters, site, platform, note)
     return exported, Watched.of(site.platform, exported)
 
 
@@ -114,12 +113,8 @@ class Exported(Observer):
         note: Callable[[str], None],
     ) -> None:
         """Start the threads that export."""
-        self._heard, self._loggers = _Heard(note), [logging.getLogger(name) for name in _LOGGERS]
-        self._propagated = [each.propagate for each in self._loggers]
-        for each in self._loggers:
-            each.addHandler(self._heard)
-            each.propagate = False
         self._note, self._tracers = note, tracers
+        MeterProvider(shutdown_on_exit=False)  # raises here, before a reader is started that nobody would end
         readers: list[PeriodicExportingMetricReader] = []
         for spans, metrics in exporters:
             self._tracers.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=EVERY_MS))
@@ -134,6 +129,12 @@ class Exported(Observer):
             platform=platform,
             actor=site.actor,
         )
+        # last: what cannot be built must leave the process's loggers as they were
+        self._heard, self._loggers = _Heard(note), [logging.getLogger(name) for name in _LOGGERS]
+        self._propagated = [each.propagate for each in self._loggers]
+        for each in self._loggers:
+            each.addHandler(self._heard)
+            each.propagate = False
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         """End what is open, and wait a little for what is not exported yet."""

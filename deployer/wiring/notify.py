@@ -57,6 +57,9 @@ def _watched(reached: Reached, shown: Quiet, env: Mapping[str, str]) -> tuple[Qu
     except ImportError:
         shown.on_note("OpenTelemetry is asked for by the environment and not installed: pip install 'deployer[otel]'")
         return None
+    except Exception as exc:  # noqa: BLE001 - nobody who only listens may stop a rollback
+        shown.on_note(f"nothing is exported to OpenTelemetry: {type(exc).__name__} while it was imported")
+        return None
     return observing(reached.site, reached.platform, shown.on_note, env)
 
 

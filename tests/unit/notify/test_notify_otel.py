@@ -177,6 +177,23 @@ def test_a_connection_string_that_cannot_be_read_is_a_note_without_it(tmp_path: 
     assert KEY not in note
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("OTEL_BSP_MAX_QUEUE_SIZE", "256"), ("OTEL_METRICS_EXEMPLAR_FILTER", "always")]
+)
+def test_a_setting_that_the_sdk_refuses_is_a_note_and_leaves_the_loggers_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    loggers = [logging.getLogger(each) for each in otel._LOGGERS]
+    before = [(list(each.handlers), each.propagate) for each in loggers]
+    notes: list[str] = []
+    env = {OTLP: "http://127.0.0.1:1"}
+    assert observing(World(tmp_path).site(), "local", notes.append, env) is None
+    (note,) = notes
+    assert note.startswith("nothing is exported to OpenTelemetry: ValueError")
+    assert [(list(each.handlers), each.propagate) for each in loggers] == before
+
+
 def test_nothing_of_it_is_imported_when_nobody_asks() -> None:
     code = (
         "import sys, deployer.cli, deployer.wiring.notify, deployer.notify.notifier\n"
