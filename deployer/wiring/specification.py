@@ -8,7 +8,7 @@ from typing import Any, cast
 from deployer.errors import DeployerError
 from deployer.manifest.azureml import DeploymentSource
 from deployer.manifest.spec import RolloutSpec
-from deployer.platforms.online.secrecy import holds_secret, is_secret
+from deployer.platforms.online.secrecy import holds_secret, is_named_secret, is_secret
 from deployer.ports.inspection import Price
 from deployer.rollout.model import Plan
 
@@ -52,6 +52,7 @@ def _without_secrets(value: Any, *, is_named: bool) -> Any:
 
 
 def _entry(key: str, value: Any, *, is_named: bool) -> Any:
-    if is_named and is_secret(key, str(value)):
+    is_one = isinstance(value, str | int | float) and is_named_secret(key, str(value))
+    if is_one or (is_named and is_secret(key, str(value))):
         return SECRET
     return _without_secrets(value, is_named=key in _NAMED)

@@ -21,12 +21,20 @@ _SWITCH = re.compile(r"|true|false|yes|no|on|off|none|auto", re.IGNORECASE)
 _WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+")
 _CERTAIN = re.compile(
     r"[?&;]sig=|\bsig=[\w%]{20}|AccountKey=|SharedAccess(Key|Signature)|InstrumentationKey=|\beyJ[\w-]{8,}\.[\w-]+"
-    r"|-----BEGIN|://[^/@\s:]*:[^/@\s]+@|(\b|_)(password|passwd|pwd|secret|api[_-]?key)\\*[\"']?\s*[=:]\s*\S"
+    r"|-----BEGIN|://[^/@\s:]*:[^/@\s]+@"
+    r"|(?<!ssh)(?<!abfs)(?<!abfss)(?<!wasb)(?<!wasbs)://[^/@\s:]{8,}@"  # there a user or a container
+    r"|\bBearer\s+(?!(auth|authentication|authorization|tokens?)\b)\S"
+    r"|(\b|_)(password|passwd|pwd|secret|api[_-]?key)\\*[\"']?\s*[=:]\s*\S"
     r"|://hooks\.slack(-gov)?\.com/(services|triggers|workflows)/\w|\.webhook\.office\.com/webhookb2/\w"
     r"|://(\w+\.)?discord(app)?\.com/api/webhooks/\d"
     r"|\b(gh[opsur]_|github_pa[t]_|glpat-|hf_|xox[abps]-|sk-|AKIA|AIza|dapi)[\w-]{12}",
     re.IGNORECASE,
 )
+_CERTAIN_NAME = re.compile(
+    r"(^|_)(PASSWORD|PASSWD|PWD|PASSPHRASE|SECRET|AUTHORIZATION|CONNECTION_STRING|CREDENTIALS"
+    r"|(API|ACCESS|ACCOUNT|PRIVATE|SECRET)_?KEY|(ACCESS|REFRESH|SAS|API|AUTH|BEARER)_?TOKEN)$|^TOKEN$"
+)
+"""What names nothing but a secret, also where names are not the users' own."""
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 _TURN = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])|(?<=[a-z])(?=[A-Z])")
 _TURNS_OF_CHANCE = 0.27
@@ -46,8 +54,21 @@ def holds_secret(text: str) -> bool:
     return _CERTAIN.search(text) is not None
 
 
+def is_named_secret(name: str, value: str) -> bool:
+    """Whether ``name`` is a secret's for certain, and ``value`` neither a switch nor a reference to one."""
+    return (
+        _CERTAIN_NAME.search(_words(name)) is not None
+        and _SWITCH.fullmatch(value) is None
+        and _REFERENCE.fullmatch(value) is None
+    )
+
+
+def _words(name: str) -> str:
+    return "_".join(word for word in _WORD_BREAK.split(name) if word).upper()
+
+
 def _is_telling(name: str, value: str) -> bool:
-    words = "_".join(word for word in _WORD_BREAK.split(name) if word).upper()
+    words = _words(name)
     hit = _NAME.search(words)
     if hit is None or _SWITCH.fullmatch(value):
         return False

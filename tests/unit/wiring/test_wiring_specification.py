@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from golden.report.kept import FAILED, case
 
 from deployer.errors import TransientError
@@ -46,6 +47,38 @@ def test_nothing_that_looks_like_a_secret_is_kept() -> None:
 
 def test_everything_else_is_kept_as_it_was_written() -> None:
     assert document(source(PLAIN)) == PLAIN
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"environment": {"conda_file": {"pip": ["--index-url https://" + CANARY + "dead@pkgs.x/simple"]}}},
+        {"readiness_probe": {"headers": {"Authorization": "Bearer " + CANARY}}},
+        {"readiness_probe": {"headers": {"authorization": "Basic " + CANARY}}},
+        {"data_collector": {"sasToken": CANARY}},
+        {"model": {"storage": [{"account_key": CANARY}]}},
+        {"registry": {"password": int("7" * 8)}},
+    ],
+)
+def test_a_secret_is_told_in_any_map_by_its_value_and_by_a_name_that_is_certain(written: dict[str, Any]) -> None:
+    kept = json.dumps(document(source(written)))
+    assert CANARY not in kept
+    assert "7777" not in kept
+    assert kept.count(SECRET) == 1
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"model": {"path": "abfss://container-a@account.dfs.core.windows.net/models/1"}},
+        {"code": "git+ssh://git@github.com/team/code.git", "mirror": "ssh://build-user@code.example/x"},
+        {"auth_mode": "key", "token": "", "secret": "none", "description": "Bearer tokens and bearer authentication"},
+        {"eos_token": "</s>", "max_tokens": 4096, "private_network_connection": True, "key": "name"},
+        {"registry": {"password": "${{azureml://connections/reg/credentials/password}}"}},
+    ],
+)
+def test_an_ordinary_value_of_any_map_is_kept(written: dict[str, Any]) -> None:
+    assert document(source(written)) == written
 
 
 def spec(baseline: DeploymentSource | None = None) -> Any:
