@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import monotonic
 from types import TracebackType
@@ -10,6 +10,7 @@ from types import TracebackType
 from deployer.errors import DeployerError, ExitCode
 from deployer.gate.verdict import Verdict
 from deployer.manifest.notify import Webhook
+from deployer.notify.aside import Aside
 from deployer.notify.courier import Courier, Patience
 from deployer.notify.message import Message, by_hand, message_of, trouble
 from deployer.ports.clock import Clock
@@ -39,8 +40,8 @@ class Notifier(Quiet):
         """Say who is told.
 
         Args:
-            webhooks: finds them as the manifest lists them, when there is something to tell and no sooner: a rollback
-                waits for nothing. Those without an address are left out.
+            webhooks: finds them as the manifest lists them, when there is something to tell and no sooner, in a thread:
+                a rollback waits for nothing. Those without an address are left out.
             endpoint: that is rolled out to.
             platform: its platform's word.
             actor: who runs the command.
@@ -50,7 +51,8 @@ class Notifier(Quiet):
         """
         self._endpoint, self._platform, self._actor, self._clock = endpoint, platform, actor, clock
         self._webhooks, self._note, self._patience = webhooks, note, patience
-        self._found: list[Courier] | None = None
+        self._couriers = Aside(self._find, self._failed, "webhooks")
+        self._found: Sequence[Courier] = ()
         self._state: Rollout | None = None
         self._verdict: Verdict | None = None
 
@@ -59,7 +61,9 @@ class Notifier(Quiet):
         if isinstance(error, Exception):
             self._tell_error(error)
         until = monotonic() + FLUSH_S
-        for courier in self._found or ():
+        if not self._couriers.finish(until):
+            self._note("nobody else is told: the webhooks could not be found in time, left")
+        for courier in self._found:
             courier.close(until)
 
     def on_event(self, state: Rollout, event: Event, at: datetime) -> None:
@@ -78,18 +82,19 @@ class Notifier(Quiet):
             self.tell(by_hand(done.text, now, endpoint=self._endpoint, platform=self._platform, actor=self._actor))
 
     def tell(self, message: Message) -> None:
-        """Hand ``message`` over to every courier whose receiver wants it."""
-        if self._found is None:
-            self._found = list(self._couriers())
-        for courier in self._found:
-            if courier.wants(message):
-                courier.hand(message)
+        """Have ``message`` handed over to every courier whose receiver wants it; returns at once."""
+        if not self._couriers.hand(lambda couriers: _hand(couriers, message)):
+            self._note(f"{message.occasion.value} is not told: the webhooks are not found yet")
 
-    def _couriers(self) -> Iterator[Courier]:
-        for place, each in enumerate(self._webhooks()):
-            if each.is_on:
-                name = f"notify[{place}] ({each.format.value})"
-                yield Courier(name, each, self._clock, self._note, self._patience)
+    def _find(self) -> Sequence[Courier]:
+        named = [(f"notify[{place}] ({each.format.value})", each) for place, each in enumerate(self._webhooks())]
+        self._found = [
+            Courier(name, each, self._clock, self._note, self._patience) for name, each in named if each.is_on
+        ]
+        return self._found
+
+    def _failed(self, kind: str) -> None:
+        self._note(f"nobody else is told: internal error: {kind}")
 
     def _tell_error(self, error: Exception) -> None:
         is_known = isinstance(error, DeployerError)
@@ -108,3 +113,9 @@ class Notifier(Quiet):
                 state=self._state,
             )
         )
+
+
+def _hand(couriers: Sequence[Courier], message: Message) -> None:
+    for courier in couriers:
+        if courier.wants(message):
+            courier.hand(message)

@@ -6,7 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic
@@ -234,6 +235,61 @@ def test_a_rollback_is_told_when_it_is_done_and_needs_no_manifest_before(receive
     assert asked == [dict(world.traffic())]
     assert types(receiver) == ["rolled_back"]
     assert receiver.bodies[0]["data"]["reason"] == done.text
+
+
+def finding(
+    monkeypatch: pytest.MonkeyPatch, find: Callable[[], list[Webhook]], flush_s: float = 5.0
+) -> tuple[Notifier, list[str]]:
+    monkeypatch.setattr(notifier_module, "FLUSH_S", flush_s)
+    notes: list[str] = []
+    made = Notifier(
+        find, endpoint="digits", platform="local", actor="ann", clock=SystemClock(), note=notes.append, patience=QUICK
+    )
+    return made, notes
+
+
+def test_a_rollout_does_not_wait_until_it_is_known_who_is_told(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_find, finders = threading.Event(), list[str]()
+
+    def find() -> list[Webhook]:
+        finders.append(threading.current_thread().name)
+        may_find.wait(60.0)
+        return [webhook(receiver.url)]
+
+    listener, notes = finding(monkeypatch, find)
+    with listener:
+        hear(listener, *ROLLED_BACK)
+        assert receiver.got == []
+        may_find.set()
+    assert types(receiver) == ["started", "advanced", "rolling_back", "rolled_back"]
+    assert finders == ["webhooks"]
+    assert notes == []
+
+
+def test_webhooks_that_are_never_found_are_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+
+    def find() -> list[Webhook]:
+        never.wait(60.0)
+        return []
+
+    listener, notes = finding(monkeypatch, find, 0.05)
+    with listener:
+        hear(listener, *STUCK)
+    never.set()
+    assert notes == ["nobody else is told: the webhooks could not be found in time, left"]
+
+
+def test_a_bug_in_finding_them_is_one_note_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find() -> list[Webhook]:
+        raise RuntimeError
+
+    listener, notes = finding(monkeypatch, find)
+    with listener:
+        hear(listener, *STUCK)
+    assert notes == ["nobody else is told: internal error: RuntimeError"]
 
 
 def test_nothing_to_roll_back_is_nothing_to_tell(receiver: Receiver) -> None:
