@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deployer.loadtest.chance import Z95, is_above, is_at_most, lower_share, student, upper_share
 from deployer.loadtest.figures import Window
-from deployer.loadtest.kinds import ENDLESS, FAILED, Kind, kinds_of
+from deployer.loadtest.kinds import FAILED, Kind, kinds_of
 
 MIN_BATCHES = 10
 """Fewer say too little about how much batches differ (Law, 9.5.3)."""
@@ -65,23 +65,23 @@ class Spread:
 
 
 class Latencies:
-    """Latencies of the measured windows: of good answers, and those that never ended as slower than anything."""
+    """Latencies of the measured windows: of good answers, and failed requests as later than anything."""
 
     def __init__(self, windows: Sequence[Window], stages: Sequence[int] = ()) -> None:
         """Take in windows and, where the rate changes as asked, the stage that each belongs to."""
         self._stages = stages
         self._window_s = float(np.median([window.seconds for window in windows])) if windows else 1.0
         self._sorted = [_sorted(window.good_latencies_ms) for window in windows]
-        self._endless = np.array([_endless(window) for window in windows], np.float64)
+        self._failed = np.array([_failed(window) for window in windows], np.float64)
         good = np.array([counts[-1] if counts.size else 0 for _, counts in self._sorted], np.float64)
-        self._by_window = good + self._endless
+        self._by_window = good + self._failed
         whole: dict[float, int] = {}
         for window in windows:
             for latency_ms, n in window.good_latencies_ms.items():
                 whole[latency_ms] = whole.get(latency_ms, 0) + n
         self._values, self._reached = _sorted(whole)
         self.n = int(self._by_window.sum())
-        """Requests that count: good answers, and those that never ended."""
+        """Requests that count: good answers, and failed requests."""
 
     @property
     def longest_ms(self) -> float:
@@ -224,9 +224,9 @@ def _sorted(counts: Mapping[float, int]) -> tuple[Floats, NDArray[np.int64]]:
     return values, np.cumsum(np.array([counts[value] for value in values.tolist()], np.int64))
 
 
-def _endless(window: Window) -> int:
+def _failed(window: Window) -> int:
     kinds = kinds_of(window.statuses)
-    return sum(kinds[kind] for kind in ENDLESS)
+    return sum(kinds[kind] for kind in FAILED)
 
 
 def _largest(holds: Callable[[int], bool], n: int) -> int | None:

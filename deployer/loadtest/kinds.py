@@ -32,9 +32,8 @@ class Kind(StrEnum):
 
 
 FAILED = frozenset({Kind.ERROR, Kind.TIMEOUT, Kind.THROTTLED, Kind.RATE_LIMITED, Kind.NO_ANSWER, Kind.OVER_CAP})
-"""Failures of the endpoint under this load."""
-ENDLESS = frozenset({Kind.TIMEOUT, Kind.NO_ANSWER, Kind.OVER_CAP})
-"""Slower than any target: leaving them out would hide exactly the slowness that is looked for."""
+"""Failures of the endpoint under this load. Later than any target, as ``deployer/profile/targets.py`` counts them too:
+leaving them out would hide exactly the slowness that is looked for, or let an endpoint pass that hardly answers."""
 
 WORDS: Mapping[Kind, tuple[str, str]] = {
     Kind.OK: ("good answers", ""),
@@ -53,7 +52,10 @@ WORDS: Mapping[Kind, tuple[str, str]] = {
         "not sent, too many in flight",
         "The endpoint answers more slowly than requests come; --in-flight is the limit.",
     ),
-    Kind.REJECTED: ("rejected as wrong (other 4xx, redirects)", "The request itself is wrong: look at the payload."),
+    Kind.REJECTED: (
+        "rejected as wrong (other 4xx, redirects)",
+        "The request itself is wrong: look at the URL, the key and the payload.",
+    ),
 }
 """What each kind is called, and what to think of when it is seen."""
 

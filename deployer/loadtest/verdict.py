@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from deployer.loadtest.estimates import Estimate, Latencies, failed_share
@@ -18,6 +18,8 @@ from deployer.manifest.schema import Slo
 LEVELS = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 REJECTED_SHARE = 0.5
 """More requests than this were wrong themselves: the test says nothing of the endpoint."""
+REJECTED_PASS = 0.01
+"""With more than this (or than ``slo.error_rate``) nothing passes: they count neither as good nor as failed."""
 ERROR_RATE = "error_rate"
 
 
@@ -81,7 +83,19 @@ def judge(figures: Figures, slo: Slo) -> Verdict:
         wrong = kinds[Kind.REJECTED]
         text = f"{wrong:,} of {total:,} requests were rejected as wrong: this says nothing of the endpoint"
         return Verdict(Result.INCONCLUSIVE, f"{text}. {WORDS[Kind.REJECTED][1]}")
-    return _whole(tuple(_findings(windows, slo, stages_of(figures.load, windows))), figures.partial)
+    verdict = _whole(tuple(_findings(windows, slo, stages_of(figures.load, windows))), figures.partial)
+    most = REJECTED_PASS if slo.error_rate is None else slo.error_rate
+    return _doubt(verdict, kinds[Kind.REJECTED], total) if kinds[Kind.REJECTED] > most * total else verdict
+
+
+def _doubt(verdict: Verdict, wrong: int, total: int) -> Verdict:
+    """Let nothing pass of which a part was never asked properly."""
+    if verdict.result is not Result.PASSED:
+        return verdict
+    text = f"{wrong:,} of {total:,} requests were rejected as wrong, so nothing is known of them"
+    return replace(
+        verdict, result=Result.INCONCLUSIVE, text=f"{text}. {WORDS[Kind.REJECTED][1]} Of the others: {verdict.text}"
+    )
 
 
 def stages_of(load: Load, windows: Sequence[Window]) -> tuple[int, ...]:
@@ -130,12 +144,13 @@ def _latency(latencies: Latencies, metric: str, limit_ms: float, rps: float) -> 
         text = f"{metric} is unknown: no request was answered well"
         return Finding(metric, Result.INCONCLUSIVE, limit_ms, value, text)
     result = _result(value, limit_ms)
-    seen = f"{metric} is {ms(value.value)}"
+    seen = f"{metric} is {ms(value.value)}{': too many requests failed' if math.isinf(value.value) else ''}"
     allowed = f"at most {ms(limit_ms)}"
     if result is Result.PASSED:
         return Finding(metric, result, limit_ms, value, f"{seen}, shown to be at most {ms(value.high)} ({allowed})")
     if result is Result.MISSED:
-        return Finding(metric, result, limit_ms, value, f"{seen}, shown to be at least {ms(value.low)} ({allowed})")
+        shown = "" if math.isinf(value.low) else f", shown to be at least {ms(value.low)}"
+        return Finding(metric, result, limit_ms, value, f"{seen}{shown} ({allowed})")
     inflation = latencies.n / latencies.effective(limit_ms)
     needed = requests_to_prove(round(1 - level, 9), latencies.share_above(limit_ms), inflation)
     bound = "not bounded by so few requests" if math.isinf(value.high) else f"it may be up to {ms(value.high)}"

@@ -151,7 +151,7 @@ def _trust(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("Ran to its end", record["partial"] or "yes", "wait" if record["partial"] else "good"),
         ("Warm-up, kept apart", f"{requests['warm_up']:,} requests", ""),
         ("Latency counts from", "the intended arrival of each request: a stall delays all that came during it", ""),
-        ("Requests that never ended", "count as slower than any target", ""),
+        ("Requests that failed", "count as slower than any target", ""),
         ("Intervals", confidence, ""),
         ("Figures", "all measured, none predicted", ""),
         *(("Before it began", warning, "wait") for warning in record["warnings"]),

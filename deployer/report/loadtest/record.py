@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from deployer.errors import ExitCode
@@ -102,7 +102,9 @@ def record_of(outcome: Outcome, previous: Mapping[str, Any] | None) -> dict[str,
         "generator": _finite(asdict(figures.health)),
         "requests": _requests(figures, measured(figures)),
         RATE: estimate_record(rate(windows, numbers)),
-        "latency_ms": {name: estimate_record(latencies.quantile(level)) for name, level in LEVELS.items()},
+        "latency_ms": {
+            name: estimate_record(_bounded(latencies.quantile(level), latencies)) for name, level in LEVELS.items()
+        },
         "longest_ms": _number(latencies.longest_ms),
         ERROR_RATE: {**estimate_record(share), "requests": ended},
         "intervals": {"confidence": 0.9, "batch_s": clustered.batch_s, "error_inflation": clustered.inflation},
@@ -111,7 +113,7 @@ def record_of(outcome: Outcome, previous: Mapping[str, Any] | None) -> dict[str,
                 "metric": finding.metric,
                 "result": finding.result.value,
                 "limit": finding.limit,
-                **estimate_record(finding.value),
+                **estimate_record(_bounded(finding.value, latencies)),
                 "text": finding.text,
                 "requests_needed": finding.needed,
             }
@@ -160,12 +162,22 @@ def _stages(figures: Figures, windows: Sequence[Window]) -> list[dict[str, Any]]
         part = [each for each in windows if each.start_s >= start_s - 0.01 and each.start_s + 1 <= end_s + 0.01]
         if part:
             latencies = Latencies(part)
-            values = {name: estimate_record(latencies.quantile(LEVELS[name])) for name in ("p50", "p95", "p99")}
+            values = {
+                name: estimate_record(_bounded(latencies.quantile(LEVELS[name]), latencies))
+                for name in ("p50", "p95", "p99")
+            }
             share = estimate_record(failed_share(part)[0])
             seconds = {"from_s": round(start_s, 3), "to_s": round(end_s, 3)}
             found.append({"rps": stage.rps, **seconds, "latency_ms": values, ERROR_RATE: share})
         start_s = end_s
     return found
+
+
+def _bounded(value: Estimate, latencies: Latencies) -> Estimate:
+    """Say of a quantile that is a failed request for certain what can be written: it is beyond the last good answer."""
+    if not math.isinf(value.low):
+        return value
+    return replace(value, low=0.0 if math.isnan(latencies.longest_ms) else latencies.longest_ms)
 
 
 def estimate_record(value: Estimate) -> dict[str, float | None]:

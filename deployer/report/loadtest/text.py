@@ -170,9 +170,9 @@ def shown(metric: str, value: Mapping[str, float | None]) -> str:
 
 
 def ms(value: float | None) -> str:
-    """A latency; None: longer than anything measured."""
+    """A latency; None: longer than anything measured, as the failed requests are."""
     if value is None:
-        return "no end"
+        return "no good answer"
     return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 

@@ -125,12 +125,12 @@ def test_a_run_without_answers_is_inconclusive(partial: str | None) -> None:
     assert ("nobody was there" in verdict.text) == (partial is not None)
 
 
-def test_latency_is_unknown_when_every_answer_is_an_error() -> None:
+def test_latency_is_missed_when_every_answer_is_an_error() -> None:
     verdict = judge(run(steady(60, {}, {500: 10})), slo("50%", p95="300ms"))
     assert verdict.result is Result.MISSED
-    assert verdict.findings[0].text == "p95 is unknown: no request was answered well"
+    assert verdict.findings[0].text == "p95 is longer than anything measured: too many requests failed (at most 300 ms)"
     mixed = judge(run(steady(60, {}, {500: 5, 400: 5})), slo(p95="300ms"))
-    assert mixed.result is Result.INCONCLUSIVE
+    assert mixed.result is Result.MISSED
 
 
 def test_requests_that_prove_a_share() -> None:
