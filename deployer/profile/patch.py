@@ -58,7 +58,8 @@ def patched(text: str, configuration: Configuration) -> str:
     """
     before: dict[str, Any] = yaml.safe_load(text)
     for path, value in changes(configuration, before).items():
-        text = _set(text, path, value)
+        node = cast("yaml.MappingNode", yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
+        text = _set(text, node, path, value)
     if yaml.safe_load(text) != configuration.applied(before):
         raise ManifestError(
             "the deployment file cannot be changed without a risk", hint="Write the recommended values by hand."
@@ -66,18 +67,16 @@ def patched(text: str, configuration: Configuration) -> str:
     return text
 
 
-def _set(text: str, path: tuple[str, ...], value: Any) -> str:
-    node = cast("yaml.MappingNode", yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
-    for depth, key in enumerate(path):
-        found = next((item for name, item in node.value if name.value == key), None)
-        if found is None:
-            return _insert(text, node, path[depth:], value)
-        if depth + 1 == len(path):
-            return _replace(text, key, found, value)
-        if not isinstance(found, yaml.MappingNode):
-            return _replace(text, key, found, {path[-1]: value})
-        node = found
-    return text
+def _set(text: str, node: yaml.MappingNode, path: tuple[str, ...], value: Any) -> str:
+    key, *below = path
+    found = next((item for name, item in node.value if name.value == key), None)
+    if found is None:
+        return _insert(text, node, path, value)
+    if not below:
+        return _replace(text, key, found, value)
+    if not isinstance(found, yaml.MappingNode):
+        return _replace(text, key, found, {path[-1]: value})
+    return _set(text, found, path[1:], value)
 
 
 def _replace(text: str, key: str, node: yaml.Node, value: Any) -> str:

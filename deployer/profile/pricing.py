@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from deployer.manifest.configuration import CLUSTER_CORE, LOCAL_CORE, Configuration
 from deployer.manifest.schema import PlatformType
 
 DEFAULTS = {LOCAL_CORE: 0.05, CLUSTER_CORE: 0.048}
-"""USD per hour. A core of a Standard_F2s_v2 costs 0.042 and one of a Standard_D4s_v5, with 4 GiB, 0.048 (East US, pay as
-you go, 2024-09-19): the order of magnitude, so that configurations can be compared when nobody says more."""
+"""USD per hour. A core of a Standard_F2s_v2 costs 0.042 and one of a Standard_D4s_v5, with 4 GiB, 0.048 (East US, pay
+as you go, 2024-09-19): the order of magnitude, so that configurations can be compared when nobody says more."""
 GIB_A_CORE = 4.0
 """Memory that a core of a general-purpose node comes with: an instance costs the larger of its two shares."""
 _SUFFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -50,6 +51,8 @@ def own_price(configuration: Configuration, platform: PlatformType, given: Mappi
             return _by_core(CLUSTER_CORE, _cores(configuration.resources), given)
         case PlatformType.MANAGED:
             return None
+        case _:
+            assert_never(platform)
 
 
 def _by_core(key: str, cores: float, given: Mapping[str, float]) -> PriceTag:

@@ -12,7 +12,6 @@ Each returns its rate (0: says infeasible) and leaves its load time in ``live.lo
 from __future__ import annotations
 
 import numpy as np
-
 from servers import Live, Server
 from truth import ALLOWED
 
@@ -55,7 +54,7 @@ def loadgen(server: Server, live: Live, seed: int) -> float:
 def closed(server: Server, live: Live, seed: int) -> float:
     best = 0.0
     for concurrency in range(1, 129):
-        arrival, latency, status, seconds = live.closed(concurrency, 5.0)
+        _, latency, status, seconds = live.closed(concurrency, 5.0)
         if _worst(server, latency, status) > 1:
             break
         best = max(best, float(np.count_nonzero(status == 200)) / seconds)
@@ -65,7 +64,7 @@ def closed(server: Server, live: Live, seed: int) -> float:
 def stairs(server: Server, live: Live, seed: int) -> float:
     best = 0.0
     for step in range(1, 20):
-        arrival, latency, status, seconds = live.closed(2 * step - 1, 30.0)
+        _, latency, status, seconds = live.closed(2 * step - 1, 30.0)
         if _worst(server, latency, status) > 1:
             break
         best = float(np.count_nonzero(status == 200)) / seconds

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from servers import Live, Server
 
 from deployer.manifest.schema import Slo
 from deployer.profile.capacity import CapacitySearch
 from deployer.profile.trials import Capacity, Probe, Seen, Tally
-from servers import Live, Server
 
 
 def slo_of(server: Server) -> Slo:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parents[2])]
+sys.path.insert(0, str(Path(__file__).parent))
+
 from baselines import BASELINES
 from ours import search
 from servers import SERVERS, Live, Server
@@ -82,7 +82,7 @@ def main() -> int:
     parser.add_argument("--only")
     asked = parser.parse_args()
     count = asked.seeds or (20 if asked.full else 5)
-    truths = json.loads((HERE / "truths.json").read_text())
+    truths = json.loads(Path(__file__).with_name("truths.json").read_text())
     servers = [server for server in SERVERS if asked.only in (None, server.name)]
     met = [show(server, truths[server.name]["rps"], range(asked.first, asked.first + count)) for server in servers]
     print(f"\nbars met on {sum(met)} of {len(met)} servers, {count} seeds each")

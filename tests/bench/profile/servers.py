@@ -101,11 +101,8 @@ class Live:
         self, arrivals: np.ndarray, stop: Callable[[float, np.ndarray, np.ndarray, np.ndarray], bool] | None = None
     ):
         """Latencies and statuses of arrivals (seconds from now); cut as soon as ``stop`` says so, asked every second."""
-        if self.server.shared:
-            done = self._share(iter(arrivals.tolist()), None)
-        else:
-            done = self._fifo(arrivals.tolist())
-        arrival, latency, status = done
+        times = arrivals.tolist()
+        arrival, latency, status = self._share(iter(times), None) if self.server.shared else self._fifo(times)
         latency = latency + self.server.delay_s + np.abs(self.chance.normal(0, self.server.noise_s, latency.size))
         spent = float(arrivals[-1]) if arrivals.size else 0.0
         if stop is not None:

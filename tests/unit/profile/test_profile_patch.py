@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployer.errors import ManifestError
@@ -127,6 +127,7 @@ _VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@settings(max_examples=max(30, settings.default.max_examples // 4))
 @given(
     st.fixed_dictionaries(
         {},
