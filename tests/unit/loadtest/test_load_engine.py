@@ -148,7 +148,7 @@ def server(*statuses: int) -> Iterator[tuple[str, list[Any]]]:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
+        threading.Thread(target=served.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{served.server_port}/score", seen
         finally:
