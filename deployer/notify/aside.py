@@ -28,25 +28,30 @@ class Aside(Generic[T]):
         self._make, self._failed = make, failed
         self._work: deque[Callable[[T], object]] = deque()
         self._changed = threading.Condition()
-        self._busy = False
-        self._left = False
+        self._is_begun = self._is_dead = self._busy = self._left = False
         self._thread = threading.Thread(target=self._do_all, name=name, daemon=True)
 
     def start(self) -> None:
         """Have it made, if nobody did yet; returns at once."""
         with self._changed:
-            if self._thread.ident is None:
-                self._busy = True
-                self._thread.start()
+            if self._is_begun:
+                return
+            self._is_begun = self._busy = True
+        try:
+            self._thread.start()
+        except RuntimeError as exc:  # the machine has no thread left
+            self._is_dead, self._busy = True, False
+            self._failed(type(exc).__name__)
 
     def hand(self, work: Callable[[T], object]) -> bool:
-        """Have ``work`` done; returns at once. False: too much waits, it is not done."""
+        """Have ``work`` done; returns at once and never raises. False: too much waits, it is not done."""
         self.start()
         with self._changed:
             if len(self._work) >= WAITING:
                 return False
-            self._work.append(work)
-            self._changed.notify_all()
+            if not self._is_dead:
+                self._work.append(work)
+                self._changed.notify_all()
         return True
 
     def finish(self, until: float) -> bool:

@@ -22,8 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from deployer.engine.site import Site
-from deployer.notify.traces import Ids, Observer, Watched
-from deployer.ports.platform import Platform
+from deployer.notify.traces import Ids, Observer
 
 OTLP, AZURE = "OTEL_EXPORTER_OTLP_ENDPOINT", "APPLICATIONINSIGHTS_CONNECTION_STRING"
 FLUSH_S = 3.0
@@ -36,8 +35,8 @@ _LOGGERS = ("opentelemetry", "azure.monitor.opentelemetry")
 
 def observing(
     site: Site, platform: str, note: Callable[[str], None], env: Mapping[str, str] = os.environ
-) -> tuple[Exported, Platform] | None:
-    """Give a listener that traces the rollout, and the platform with its calls traced; None: nothing can be exported.
+) -> Exported | None:
+    """Give a listener that traces the rollout; None: nothing can be exported.
 
     Args:
         site: what is rolled out to.
@@ -48,14 +47,13 @@ def observing(
     try:
         ids, resource = Ids(), Resource.create({"service.name": env.get("OTEL_SERVICE_NAME", "deployer")})
         tracers = TracerProvider(resource=resource, id_generator=ids, sampler=ALWAYS_ON, shutdown_on_exit=False)
-        exported = Exported(tracers, ids, _exporters(env, tracers), site, platform, note)
+        return Exported(tracers, ids, _exporters(env, tracers), site, platform, note)
     except ImportError:
         note(f"{OTLP} is set, and OpenTelemetry is not installed: pip install 'deployer[otel]'")
         return None
     except Exception as exc:  # noqa: BLE001 - a connection string, or a value of OTEL_*, that the SDK cannot read
         note(f"nothing is exported to OpenTelemetry: {type(exc).__name__} in {OTLP}*, another OTEL_* or {AZURE}")
         return None
-    return exported, Watched.of(site.platform, exported)
 
 
 def _exporters(env: Mapping[str, str], tracers: TracerProvider) -> list[tuple[Any, Any]]:

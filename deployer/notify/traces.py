@@ -8,12 +8,9 @@ run is a span below it, with its steps, their phases, what was done in them, and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
-from time import perf_counter
 from types import TracebackType
-from typing import Any, cast
 
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -32,7 +29,6 @@ from opentelemetry.trace import (
 from deployer.errors import DeployerError
 from deployer.gate.verdict import Arm, Verdict
 from deployer.ports.clock import Clock
-from deployer.ports.platform import Platform
 from deployer.report.listeners import Quiet
 from deployer.report.words import event_words, plain, step_name
 from deployer.rollout.actions import Action, Record, Stop, Wait
@@ -153,25 +149,16 @@ class Observer(Quiet):
         if not isinstance(action, Wait | Stop | Record):
             self._start("action", _snake(type(action).__name__), now)
 
-    def called(self, name: str, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Make one call of the platform, and say how long it took."""
-        began = perf_counter()
-        span = None
+    def was_called(self, name: str, at_ns: int, seconds: float, failed: str) -> None:
+        """Write down one call of the platform: when it began (nanoseconds since 1970), how long it took, its error."""
+        about = {**self._about, "deployer.call": name, "error.type": failed}
+        self._calls.record(seconds, about)
         if name in WRITES and self._open:
             context = set_span_in_context(self._innermost())
-            span = self._tracer.start_span(f"platform {name}", context, SpanKind.CLIENT, self._about)
-        failed = ""
-        try:
-            return call(*args, **options)
-        except Exception as exc:
-            failed = type(exc).__name__
-            raise
-        finally:
-            self._calls.record(perf_counter() - began, {**self._about, "deployer.call": name, "error.type": failed})
-            if span is not None:
-                if failed:
-                    span.set_status(Status(StatusCode.ERROR, failed))
-                span.end()
+            span = self._tracer.start_span(f"platform {name}", context, SpanKind.CLIENT, self._about, start_time=at_ns)
+            if failed:
+                span.set_status(Status(StatusCode.ERROR, failed))
+            span.end(at_ns + round(seconds * 1e9))
 
     def _begin(self, state: Rollout, at: datetime) -> None:
         """Begin the run's span below the rollout's, which may have been begun by another process."""
@@ -259,22 +246,6 @@ class Observer(Quiet):
             self._p95.set(arm.p95_ms, about)
         if arm.error_rate is not None:
             self._errors.set(arm.error_rate, about)
-
-
-class Watched:
-    """A platform whose calls an observer sees."""
-
-    def __init__(self, platform: Platform, observer: Observer) -> None:
-        self._platform, self._observer = platform, observer
-
-    @classmethod
-    def of(cls, platform: Platform, observer: Observer) -> Platform:
-        """Give the same platform, watched."""
-        return cast("Platform", cls(platform, observer))
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._platform, name)
-        return partial(self._observer.called, name, found) if callable(found) else found
 
 
 def _ns(at: datetime) -> int:

@@ -7,15 +7,19 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deployer.errors import ManifestError, StoreError
 from deployer.manifest.notify import Webhook
+from deployer.notify.late import Late, Watched
 from deployer.notify.notifier import Notifier
-from deployer.ports.platform import Platform
 from deployer.ports.store import Journal
 from deployer.report.listeners import Many, Quiet
 from deployer.wiring.checks import load
 from deployer.wiring.sites import Reached
+
+if TYPE_CHECKING:
+    from deployer.notify.traces import Observer
 
 
 @contextmanager
@@ -36,14 +40,13 @@ def told(shown: Quiet, reached: Reached, env: Mapping[str, str] = os.environ) ->
             note=shown.on_note,
         )
     ]
+    watched = reached
     if _has_collector(env):
-        watched = _watched(reached, shown, env)
-        if watched is not None:
-            observer, platform = watched
-            others.append(observer)
-            reached = replace(reached, site=replace(site, platform=platform))
+        late = Late(lambda: _observer(reached, shown, env), shown.on_note)
+        others.append(late)
+        watched = replace(reached, site=replace(site, platform=Watched.of(site.platform, late)))
     with Many(shown, *others) as listener:
-        yield listener, reached
+        yield listener, watched
 
 
 def _has_collector(env: Mapping[str, str]) -> bool:
@@ -51,7 +54,7 @@ def _has_collector(env: Mapping[str, str]) -> bool:
     return any(env.get(name) for name in names) and env.get("OTEL_SDK_DISABLED", "").lower() != "true"
 
 
-def _watched(reached: Reached, shown: Quiet, env: Mapping[str, str]) -> tuple[Quiet, Platform] | None:
+def _observer(reached: Reached, shown: Quiet, env: Mapping[str, str]) -> Observer | None:
     try:
         from deployer.notify.otel import observing  # noqa: PLC0415 - slow to import, and mostly not asked for
     except ImportError:

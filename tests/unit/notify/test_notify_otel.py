@@ -17,6 +17,7 @@ from stateful.world import Killed, World
 
 from deployer.engine.operations import roll_out
 from deployer.notify import otel
+from deployer.notify.late import Late, Watched
 from deployer.notify.otel import AZURE, OTLP, observing
 from deployer.notify.traces import ids_of
 from deployer.report.listeners import Quiet
@@ -36,16 +37,11 @@ def observed(
     """Roll out with what the environment asks for."""
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    found = observing(world.site(), "local", notes.append, env)
-    assert found is not None
-    listener, platform = found
     site = world.site()
+    listener = Late(lambda: observing(site, "local", notes.append, env), notes.append)
+    watched = replace(site, platform=Watched.of(site.platform, listener))
     with listener:
-        roll_out(replaced(site, platform), world.job(), listener, rollout_id="r1", **options)
-
-
-def replaced(site: Any, platform: Any) -> Any:
-    return replace(site, platform=platform)
+        roll_out(watched, world.job(), listener, rollout_id="r1", **options)
 
 
 def otlp(collector: Collector) -> dict[str, str]:
