@@ -50,7 +50,7 @@ def rule_for(
         mean_latency_s: of an answer at the sustainable rate.
         concurrency: ``max_concurrent_requests_per_instance``.
     """
-    minimum = max(LEAST_IN_PRODUCTION, instances, math.ceil(rate / rps_per_instance))
+    minimum = max(LEAST_IN_PRODUCTION, instances, math.ceil(rate / rps_per_instance - 1e-9))
     out = SCALE_OUT * rps_per_instance
     busy = 100 * out * mean_latency_s / concurrency  # Little's law: requests in flight are rate times time
     return AutoscaleRule(

@@ -75,8 +75,9 @@ class _Shape:
     """Of one instance; None: not known yet."""
     was_tried: bool = False
     confirmed: dict[int, Capacity] = field(default_factory=dict[int, Capacity])
+    """By number of instances, what was shown under load."""
     failed: set[int] = field(default_factory=set[int])
-    """Numbers of instances that were confirmed, or shown not to be enough."""
+    """Numbers of instances that did not carry the rate when it was sent, or are not to be had."""
 
     def cost(self, count: int) -> float:
         return count * self.usd_per_hour
@@ -85,16 +86,15 @@ class _Shape:
         """What ``count`` instances carry, as far as is known."""
         if count in self.confirmed:
             return self.confirmed[count]
-        known = self.capacity
-        if known is None and self.was_tried:
-            known = self.search.answer_so_far()
-        if known is None:
-            return None
-        return scaled(known, count / self.first.instance_count)
+        return self.in_proportion(count) if self.capacity or self.was_tried else None
 
-    def enough(self, rate: float, capacity: Capacity | None = None) -> int | None:
+    def in_proportion(self, count: int) -> Capacity:
+        """Predict what ``count`` instances carry from what the fewest do, or seem to so far."""
+        return scaled(self.capacity or self.search.answer_so_far(), count / self.first.instance_count)
+
+    def enough(self, rate: float) -> int | None:
         """Fewest instances that carry ``rate``; None: none of the numbers does."""
-        known = capacity or self.capacity
+        known = self.capacity
         if known is None or known.infeasible or known.sustainable_rps <= 0:
             return None
         each = known.sustainable_rps / self.first.instance_count
@@ -226,7 +226,7 @@ class CheapestSearch:
         if waiting:
             shape = self._first_of(waiting)
             return shape, shape.first.instance_count, shape.search
-        if best is None or best[1] in best[0].confirmed or best[1] == best[0].first.instance_count:
+        if best is None or best[1] in best[0].confirmed:
             return None
         return best[0], best[1], None
 
@@ -292,6 +292,8 @@ class CheapestSearch:
             shape.capacity = capacity
         if count != shape.first.instance_count or capacity.measured:
             shape.confirmed[count] = capacity
+        if count != shape.first.instance_count and not capacity.measured:
+            shape.failed.add(count)  # its confirmation failed before, and this shows nothing better
         self._current = None
 
     def _confirmation(self, count: int) -> Probe:
@@ -303,17 +305,27 @@ class CheapestSearch:
         failed = (seen.status < 200) | (seen.status > 299)
         whole = seen.seconds > 0.9 * seen.probe.seconds
         if whole and len(seen.status) and bool(np.all(shares(seen.latency_ms / 1000, failed, targets) <= 1)):
-            known = shape.at(count)
-            if known is not None:
-                said = f"confirmed at {self._rate:.4g} rps with {count} instances; what is above is in proportion"
-                note = "; ".join(filter(None, (known.note, said)))
-                shape.confirmed[count] = replace(known, measured=True, note=note)
+            shape.confirmed[count] = self._shown(shape.in_proportion(count), count)
             self._current = None
             return
-        self._notes.append(
-            f"{replace(shape.first, instance_count=count)} did not carry {self._rate:.4g} rps: measured on its own"
-        )
+        said = f"{replace(shape.first, instance_count=count)} did not carry {self._rate:.4g} rps"
+        if count == shape.first.instance_count:  # it was measured on its own already
+            self._notes.append(said)
+            shape.failed.add(count)
+            self._current = None
+            return
+        self._notes.append(f"{said}: measured on its own")
         self._current = (shape, count, self._search(replace(shape.first, instance_count=count)))
+
+    def _shown(self, known: Capacity, count: int) -> Capacity:
+        """``known`` once the wanted rate was confirmed: that much is promised, not what was predicted beyond it."""
+        said = (
+            f"confirmed at {self._rate:.4g} rps with {count} instances; "
+            f"{known.sustainable_rps:.4g} rps are predicted and were not measured"
+        )
+        note = "; ".join(filter(None, (known.note, said)))
+        lower = min(known.lower, self._rate)
+        return replace(known, sustainable_rps=self._rate, lower=lower, measured=True, note=note)
 
     def _advice(self, *, is_final: bool) -> Advice:
         best = self._best()
@@ -335,6 +347,8 @@ class CheapestSearch:
             return self._needless(shape, best)
         if capacity.infeasible:
             return "no rate keeps the slo"
+        if count in shape.failed:
+            return f"was not confirmed to carry {self._rate:.4g} rps"
         if capacity.sustainable_rps < self._rate:
             return f"carries {capacity.sustainable_rps:.4g} of {self._rate:.4g} rps"
         return f"carries it, at ${shape.cost(count):.4g} an hour"

@@ -52,6 +52,7 @@ def slots_seen(traces: Sequence[Trace]) -> tuple[float, float]:
     free = [_latencies(trace) for trace in closed if trace.probe.concurrency <= max(1.0, room)]
     free += [_unhindered(trace, room) for trace in traces if trace.probe.kind == "open"]
     mean, error = _mean(np.concatenate(free))
+    error = error if math.isfinite(error) else mean  # one answer alone says nothing of its spread
     spread = error / mean * math.sqrt(1 + sum(part.size for part in free) / full.arrival.size)
     return full.rps * mean, full.rps * mean * spread + 0.1
 
@@ -70,7 +71,7 @@ def _unhindered(trace: Trace, room: float) -> Floats:
 def fullest(closed: Sequence[Trace]) -> Trace:
     """The closed probe that shows the ceiling best: the longest of those that reach it."""
     best = max(trace.rps for trace in closed)
-    return max((trace for trace in closed if trace.rps > 0.92 * best), key=lambda trace: trace.arrival.size)
+    return max((trace for trace in closed if trace.rps >= 0.92 * best), key=lambda trace: trace.arrival.size)
 
 
 def _queue(traces: Sequence[Trace], slots: int, limit: int | None) -> Queue:
@@ -99,9 +100,9 @@ def delay_of(traces: Sequence[Trace], slots: int) -> float:
         idle = [sizes[~waited] for trace, sizes, waited in split if trace.probe.kind == "open" or not opens]
         waited = [sizes[late] for _, sizes, late in split]
         (alone, error), (behind, error_behind) = _mean(np.concatenate(idle)), _mean(np.concatenate(waited))
-        most = delay_s + float(np.quantile(np.concatenate(idle), 0.002))
-        if math.isinf(error) or math.isinf(error_behind):
+        if math.isinf(error) or math.isinf(error_behind):  # too few good answers, or none
             return 0.0
+        most = delay_s + float(np.quantile(np.concatenate(idle), 0.002))
         delay_s = _held(delay_s + alone - behind, math.hypot(error, error_behind), most)
     return delay_s
 
@@ -117,12 +118,13 @@ def _held(mean: float, sd: float, most: float) -> float:
 def pool(traces: Sequence[Trace], slots: int, delay_s: float) -> Floats:
     """Service times of the open probes and of the full closed ones; before any open probe, of the latter alone."""
     closed = [trace for trace in traces if trace.probe.kind == "closed" and trace.probe.concurrency >= slots]
-    closed = closed or [fullest([trace for trace in traces if trace.probe.kind != "open"])]
+    if all(trace.failed.all() for trace in closed):
+        closed = [fullest([trace for trace in traces if trace.probe.kind != "open"])]
     opens = [trace for trace in traces if trace.probe.kind == "open"]
     full = np.concatenate([sizes_of(trace, slots, delay_s)[0] for trace in closed])
-    if not opens:
+    sent = np.concatenate([np.empty(0), *(sizes_of(trace, slots, delay_s)[0] for trace in opens)])
+    if not sent.size:  # no open probe, or one without a good answer
         return full
-    sent = np.concatenate([sizes_of(trace, slots, delay_s)[0] for trace in opens])
     error = math.hypot(_mean(full)[1] / float(full.mean()), _mean(sent)[1] / float(sent.mean()))
     return np.concatenate([sent, full]) if abs(full.mean() / sent.mean() - 1) < 0.01 + 3 * error else sent
 
@@ -137,6 +139,8 @@ def has_moved(trace: Trace, slots: int, delay_s: float, *, least: float = 0.04) 
 def _distance(queue: Queue, trace: Trace) -> float:
     """Squared surprises of the latencies' distribution, replayed."""
     good = trace.latency[~trace.failed]
+    if not good.size:
+        return _MOST * len(_LEVELS)
     levels = np.quantile(good, _LEVELS)
     latency, failed = replay(queue, trace, np.zeros(1), 24, np.random.default_rng(trace.arrival.size))
     total = 0.0

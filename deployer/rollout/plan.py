@@ -132,7 +132,10 @@ def compile_plan(
 
 
 def _full_instances(measured: Measured | None, rps: float | None) -> int:
-    return 0 if measured is None else math.ceil((rps or measured.peak_rps) / measured.rps_per_instance)
+    if measured is None:
+        return 0
+    # What n instances were shown to carry takes n of them: digits lost in dividing by n ask for no other one.
+    return math.ceil((rps or measured.peak_rps) / measured.rps_per_instance - 1e-6)
 
 
 def _platform_s(steps: tuple[Step, ...], capabilities: Capabilities, *, baseline: bool) -> float:

@@ -243,7 +243,7 @@ def _lock(outcome: Outcome, record: dict[str, Any]) -> locks.Lock:
         sustainable_rps=float(f"{rps:.4g}"),
         lower=float(f"{lower:.4g}"),
         upper=float(f"{upper:.4g}"),
-        rps_per_instance=float(f"{rps / count:.4g}"),
+        rps_per_instance=float(f"{rps / count:.10g}"),
         usd_per_hour=best.usd_per_hour,
         result=digest_of({key: value for key, value in record.items() if key != "report"}),
     )
