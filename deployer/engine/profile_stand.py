@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from deployer.engine.lease import LostLeaseError, StoppedError
+from deployer.engine.lease import Holder, LostLeaseError, StoppedError, this_process
 from deployer.engine.site import Site
 from deployer.errors import (
     ConflictError,
@@ -90,6 +90,7 @@ class Stand:
         self._recorded: tuple[str, ...] = ()
         self._standing: Standing | None = None
         self._lost = False
+        self._made_endpoint = False
 
     @property
     def standing(self) -> Standing | None:
@@ -109,6 +110,7 @@ class Stand:
             document: dict[str, Any] = dict(self._spec.endpoint.document)
             given: dict[str, str] = document.get("tags") or {}
             tags = {**given, PROFILE: self._spec.profile.name}
+            self._made_endpoint = True  # before: what was asked for may come though its answer is lost
             platform.ensure_endpoint({**document, "tags": tags})
         self._take_lease()
         endpoint = platform.observe()
@@ -172,8 +174,10 @@ class Stand:
 
     def close(self) -> str | None:
         """Remove everything that the profile made, the endpoint too; say what is left, None when nothing is."""
-        if self._lost or not self._lease.is_held:
-            return None if not self._lost else "another run holds the endpoint now: nothing was removed"
+        if self._lost:
+            return "another run holds the endpoint now: nothing was removed"
+        if not self._lease.is_held:
+            return self._remove_empty() if self._made_endpoint else None
         try:
             endpoint = self._retrying(self._site.platform.observe)
             if endpoint is not None:
@@ -185,6 +189,20 @@ class Stand:
         finally:
             self._standing = None
             self._lease.release(at_once=True)
+        return None
+
+    def _remove_empty(self) -> str | None:
+        """Remove the endpoint that was made and never leased, unless another run has it by now."""
+        try:
+            endpoint = self._retrying(self._site.platform.observe)
+            holder = Holder.parse(endpoint.tags.get(LEASE)) if endpoint is not None else None
+            if endpoint is None or refusal(endpoint) or (holder is not None and holder.owner != this_process()):
+                return None
+            self._retrying(self._site.platform.delete_endpoint)  # refuses when something is deployed
+        except PlatformError as exc:
+            left = f"endpoint {self._site.endpoint} was made and could not be removed: {exc.message} ({exc.hint})"
+            self._note(left)  # what ended the profile may be raised, without a report
+            return left
         return None
 
     def check(self) -> Endpoint:

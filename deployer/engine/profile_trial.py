@@ -72,7 +72,9 @@ class Trials:
         Raises:
             PlatformError: the endpoint refuses this caller, or nobody answers.
         """
-        payload = self._spec.payload.read_bytes()
+        # What the generator draws from a schema is not known here: a stand-in is sent, which may be rejected.
+        is_drawn = self._spec.payload.name.endswith(".schema.json")
+        payload = b"{}" if is_drawn else self._spec.payload.read_bytes()
         if self._spec.payload.suffix == ".jsonl":
             payload = next(line for line in payload.splitlines() if line.strip())
         for renewed in (False, True):
@@ -88,7 +90,8 @@ class Trials:
                     )
                 self._site.platform.invalidate()
                 continue
-            if not HTTPStatus(200) <= answer.status < 300:
+            is_rejected = not HTTPStatus(200) <= answer.status < 300
+            if is_rejected and (not is_drawn or answer.status == HTTPStatus.NOT_FOUND):
                 said = answer.body[:120].decode("utf-8", "replace")
                 return f"it answers the request with {answer.status}: {said}"
             if answer.served_by not in (None, name):
@@ -120,6 +123,7 @@ class Trials:
         self._sent += 1
         load = load_of(probe, seed=self._seed + self._sent, timeout_s=self._timeout_s())
         stopped: str | None = None
+        cut = False
         with self._tester.start(self._target(name), load, self._spec.payload, keep_requests=True) as running:
             while not running.wait(LOOK_S):
                 so_far = running.progress()
@@ -127,9 +131,12 @@ class Trials:
                 stopped = stop()
                 if stopped is not None or (probe.stop_when_hopeless and is_hopeless(so_far)):
                     running.stop(stopped or "hopeless: its end would teach nothing")
+                    cut = True
                     break
             figures = running.figures()
-        return Tried(seen_of(probe, figures), figures.health.problem, stopped, figures)
+        # A generator that ended by itself has not sent what it was asked for: that is no finding about the service.
+        health = figures.health.problem or (None if cut else figures.partial)
+        return Tried(replace(seen_of(probe, figures), healthy=health is None), health, stopped, figures)
 
     def _target(self, name: str) -> ScoringTarget:
         target = self._site.platform.scoring_target()

@@ -13,7 +13,7 @@ import numpy as np
 from deployer.engine.profile_stand import BudgetSpentError, InterruptedByError, NotStartingError, Stand
 from deployer.engine.profile_trial import Trials, Tried, refused_everywhere
 from deployer.engine.site import Site
-from deployer.errors import PlatformError
+from deployer.errors import DeployerError, PlatformError
 from deployer.loadtest.figures import Window
 from deployer.manifest.configuration import Configuration
 from deployer.manifest.schema import Slo
@@ -68,6 +68,7 @@ class Profiler:
         self._records: list[TrialRecord] = []
         self._checked: set[Configuration] = set()
         self._unhealthy = 0
+        self._not_judged: list[Configuration] = []
         self._began = site.clock.now()
 
     def run(self) -> Profiled:
@@ -76,15 +77,19 @@ class Profiler:
         Raises:
             PlanError: the endpoint is not one for this. Nothing was changed.
         """
+        is_open = False
         try:
             self._show(None, "making the test endpoint ready")
             self._stand.open()
+            is_open = True
             ending, text = self._go_on()
         except InterruptedByError as exc:
             ending, text = Ending.INTERRUPTED, exc.message
         except BudgetSpentError as exc:
             ending, text = Ending.BUDGET, exc.message
-        except PlatformError as exc:
+        except DeployerError as exc:
+            if not is_open and not isinstance(exc, PlatformError):
+                raise
             ending, text = Ending.PLATFORM, f"{exc.message} ({exc.hint})"
         finally:
             self._show(None, "removing everything")
@@ -98,6 +103,7 @@ class Profiler:
             self._ledger.spent_s(now),
             self._ledger.spent_usd(now),
             left_over,
+            tuple(self._not_judged),
         )
 
     def _go_on(self) -> tuple[Ending, str]:
@@ -105,6 +111,9 @@ class Profiler:
             now = self._site.clock.now()
             step = self._search.next(self._ledger.left_s(now), self._ledger.left_usd(now))
             if isinstance(step, Advice):
+                if step.is_final and self._not_judged:
+                    names = ", ".join(map(str, self._not_judged))
+                    return Ending.COMPLETE, f"not judged, the load generator did not keep up: {names}"
                 if step.is_final:
                     return Ending.COMPLETE, "every candidate that could be the cheapest was judged"
                 return Ending.BUDGET, "the budget was used up before everything was known"
@@ -163,6 +172,7 @@ class Profiler:
             self._listener.on_note(f"the load generator did not keep up ({tried.health}): the trial is not used")
         if self._unhealthy >= UNHEALTHY_MAX:
             self._unhealthy = 0
+            self._not_judged.append(configuration)
             self._exclude(configuration, f"not judged: the load generator cannot keep up ({tried.health})")
             return
         self._search.tell(tried.seen)

@@ -75,6 +75,8 @@ class Profiled:
     spent_usd: float
     left_over: str | None
     """What could not be removed; None: nothing is left."""
+    not_judged: Sequence[Configuration] = ()
+    """Left because the load generator did not keep up, which says nothing of them."""
 
     @property
     def load_seconds(self) -> float:
@@ -94,4 +96,6 @@ class Profiled:
             case Ending.BUDGET:
                 return ExitCode.INCONCLUSIVE
             case Ending.COMPLETE:
-                return ExitCode.OK if self.advice.recommended else ExitCode.GATE_FAILED
+                if self.advice.recommended is not None:
+                    return ExitCode.OK
+                return ExitCode.INCONCLUSIVE if self.not_judged else ExitCode.GATE_FAILED

@@ -1,0 +1,125 @@
+"""A profile whose generator fails, whose lease is not had, whose payload is a schema; and what is kept of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from doubles.profile_world import ONE, ProfileWorld, Running, Script, open_probe
+from owners import living
+
+from deployer.engine.http import Answer
+from deployer.engine.lease import Holder
+from deployer.errors import ConflictError, ExitCode, PlanError, PlatformError, TelemetryError
+from deployer.loadtest.figures import Figures
+from deployer.ports.platform import ScoringTarget
+from deployer.ports.profiling import Ending
+from deployer.profile.advice import Ask
+from deployer.rollout.tags import LEASE
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> ProfileWorld:
+    return ProfileWorld(tmp_path)
+
+
+def test_a_generator_that_never_keeps_up_makes_the_profile_inconclusive_not_failed(world: ProfileWorld) -> None:
+    world.unhealthy = ["sent 300 ms late"] * 2
+    done = world.run(Script([Ask(ONE, open_probe())], recommended=None))
+    assert done.advice.recommended is None
+    assert (done.ending, done.exit_code, done.not_judged) == (Ending.COMPLETE, ExitCode.INCONCLUSIVE, (ONE,))
+    assert done.text == f"not judged, the load generator did not keep up: {ONE}"
+
+
+def test_a_generator_that_ended_by_itself_is_no_evidence(world: ProfileWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    died = [True]
+    whole = Running.figures
+
+    def figures(self: Running) -> Figures:
+        if died:
+            died.clear()
+            self.partial, self.spent = "the load generator ended by itself (exit code 2)", 2.0
+        return whole(self)
+
+    monkeypatch.setattr(Running, "figures", figures)
+    world.run()
+    assert [seen.healthy for seen in world.script.seen] == [False, True, True]
+    assert "ended by itself" in str(world.records[0].problem)
+
+
+def test_a_trial_that_was_cut_short_because_it_was_hopeless_is_evidence(world: ProfileWorld) -> None:
+    script = Script([Ask(ONE, open_probe())], hopeless=lambda tally: tally.sent >= 150)
+    world.run(script)
+    assert [seen.healthy for seen in script.seen] == [True]
+
+
+@pytest.mark.parametrize(("status", "is_tried"), [(200, True), (400, True), (424, True), (404, False)])
+def test_a_schema_is_not_sent_as_a_request_and_its_stand_in_may_be_rejected(
+    tmp_path: Path, status: int, is_tried: bool
+) -> None:
+    (tmp_path / "ok.schema.json").write_text('{"type": "object"}')
+    world = ProfileWorld(tmp_path, request="ok.schema.json")
+    sent: list[bytes] = []
+
+    class Client:
+        def score(self, target: ScoringTarget, payload: bytes, *, deployment: str, total_s: float) -> Answer:
+            sent.append(payload)
+            return Answer(status, {}, b"said", 0.01, deployment, truncated=False)
+
+    world.score = Client().score  # type: ignore[method-assign]
+    done = world.run()
+    assert sent == [b"{}"]
+    assert bool(done.trials) == is_tried
+
+
+def test_an_error_of_any_kind_after_the_endpoint_is_made_keeps_what_was_found_out(world: ProfileWorld) -> None:
+    def fail() -> None:
+        raise TelemetryError("no prices", hint="Try again.")
+
+    world.at[12.0] = fail
+    done = world.run(Script([Ask(ONE, open_probe(4.0)), Ask(ONE, open_probe(10.0))]))
+    assert (done.ending, done.exit_code, done.text) == (Ending.PLATFORM, ExitCode.PLATFORM, "no prices (Try again.)")
+    assert len(done.trials) == 1
+    assert world.left is None
+
+
+def test_an_endpoint_that_was_made_is_removed_when_its_lease_is_not_had(world: ProfileWorld) -> None:
+    world.platform.fail_next("set_tags", PlatformError("tags are refused", hint="Ask."))
+    done = world.run()
+    assert (done.exit_code, done.text) == (ExitCode.PLATFORM, "tags are refused (Ask.)")
+    assert (done.left_over, world.left) == (None, None)
+
+
+def test_an_endpoint_that_was_made_stays_when_another_run_has_it_by_then(world: ProfileWorld) -> None:
+    def after(call: str) -> None:
+        if call == "ensure_endpoint":
+            world.platform.edit_tags({LEASE: str(Holder(living(), 1, 0))})
+
+    world.platform.after = after
+    with pytest.raises(PlanError, match="in use"):
+        world.run()
+    assert world.left is not None
+    assert "delete_endpoint" not in world.platform.calls
+
+
+def test_an_empty_endpoint_that_cannot_be_removed_is_said(world: ProfileWorld) -> None:
+    def refuse(call: str) -> None:
+        if call in ("set_tags", "delete_endpoint"):
+            raise PlatformError(f"no {call} now", hint="Wait.")
+
+    world.platform.before = refuse
+    done = world.run()
+    assert "was made and could not be removed: no delete_endpoint now" in str(done.left_over)
+    assert any("could not be removed" in note for note in world.notes)
+
+
+def test_an_endpoint_that_somebody_else_made_in_the_same_moment_is_left(world: ProfileWorld) -> None:
+    ensure = world.platform.ensure_endpoint
+
+    def too_late(_: object) -> None:
+        ensure({"name": "test", "tags": {"owner": "a"}})
+        raise ConflictError("it exists", hint="Look.")
+
+    world.platform.ensure_endpoint = too_late  # type: ignore[method-assign,assignment]
+    assert world.run().exit_code is ExitCode.PLATFORM
+    assert world.left is not None
