@@ -162,6 +162,8 @@ events.init_command_line_parser.add_listener(add_arguments)
 @events.init.add_listener
 def prepare(environment: Environment, runner: Runner, **_: object) -> None:
     """Read everything before the first request, so that what is wrong is said at once."""
+    if environment.web_ui is not None:
+        _only_watch(environment)
     try:
         if isinstance(runner, MasterRunner):
             Gathering(environment, runner)
@@ -170,6 +172,17 @@ def prepare(environment: Environment, runner: Runner, **_: object) -> None:
     except (ValueError, OSError) as exc:
         sys.exit(f"load generator: {exc}")
     _report_while_running(environment, runner)
+
+
+def _only_watch(environment: Environment) -> None:
+    """A load started there would have another number of users, another host, and the figures of the one before."""
+    if not environment.parsed_options.autostart:
+        sys.exit(
+            "load generator: give --headless (or --autostart, to watch in the web UI): started there, each user would "
+            "send the whole rate, and the key might go to another host"
+        )
+    refused = ("this load is started from the command line, once", 409)
+    environment.web_ui.app.view_functions["locust.swarm"] = lambda: refused
 
 
 def _report_while_running(environment: Environment, runner: Runner) -> None:
