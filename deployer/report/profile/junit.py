@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from deployer.report.profile.text import headline, rate_words
+from deployer.report.profile.text import headline, is_undecided, rate_words
 from deployer.report.words import plain
 
 
@@ -16,7 +16,7 @@ def junit_of(record: Mapping[str, Any]) -> str:
     suite = TestSuite(plain(f"profile {record['name']}"))
     first = TestCase(plain(f"a candidate carries {record['rate']:g} rps"), classname=plain(record["name"]))
     said = plain(f"{headline(record)}. {record['text']}")
-    if record["result"] != "complete":
+    if is_undecided(record):
         first.result = [Error(said)]
     elif record["recommended"] is None:
         first.result = [Failure(said)]

@@ -10,7 +10,7 @@ import yaml
 from deployer.manifest.quantities import format_duration
 from deployer.report.html.charts import Mark, Series, bar_chart, line_chart
 from deployer.report.html.page import render
-from deployer.report.profile.text import chosen, headline, slo_words
+from deployer.report.profile.text import chosen, headline, is_undecided, slo_words
 
 Record = Mapping[str, Any]
 _KINDS = {"complete": "good", "budget": "wait", "interrupted": "wait", "platform": "bad"}
@@ -21,7 +21,9 @@ _INFORMED = 4
 def page_of(record: Record) -> str:
     """Make the page of ``report.profile.record``'s record."""
     best = chosen(record)
-    kind = "bad" if record["result"] == "complete" and best is None else _KINDS[record["result"]]
+    kind = _KINDS[record["result"]]
+    if record["result"] == "complete" and best is None:
+        kind = "wait" if is_undecided(record) else "bad"
     return render(
         "profile.html.j2",
         f"Profile {record['name']}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deployer.errors import ExitCode
 from deployer.manifest.quantities import format_duration, format_share
 from deployer.report.words import plain
 
@@ -34,7 +35,14 @@ def chosen(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _partial(record: Mapping[str, Any]) -> str:
-    return "" if record["result"] == "complete" else f" (partial: {record['result']})"
+    if record["result"] != "complete":
+        return f" (partial: {record['result']})"
+    return f" ({record['text']})" if is_undecided(record) else ""
+
+
+def is_undecided(record: Mapping[str, Any]) -> bool:
+    """Whether it is not known if any candidate carries the rate: it was cut short, or one could not be judged."""
+    return record["result"] != "complete" or record["exit_code"] == ExitCode.INCONCLUSIVE
 
 
 def slo_words(slo: Mapping[str, Any]) -> str:

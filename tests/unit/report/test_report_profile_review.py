@@ -1,0 +1,30 @@
+"""A profile in which the load generator failed is told as undecided, not as a service that carries nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from doubles.profile_world import ONE, ProfileWorld, Script, open_probe
+
+from deployer.profile.advice import Ask
+from deployer.profile.pricing import PriceTag
+from deployer.report.profile.junit import junit_of
+from deployer.report.profile.page import page_of
+from deployer.report.profile.record import Outcome, record_of
+from deployer.report.profile.text import markdown_of, text_of
+
+
+def test_a_candidate_that_was_not_judged_is_said_everywhere_and_is_no_failure(tmp_path: Path) -> None:
+    world = ProfileWorld(tmp_path)
+    world.unhealthy = ["sent 300 ms late"] * 2
+    done = world.run(Script([Ask(ONE, open_probe())], recommended=None))
+    prices = dict.fromkeys(world.spec.configurations, PriceTag(0.05, "the profile's prices"))
+    record = record_of(Outcome("id-1", datetime(2026, 11, 25, tzinfo=UTC), world.spec, done, prices))
+    assert (record["result"], record["exit_code"]) == ("complete", 11)
+    for said in (text_of(record), markdown_of(record), page_of(record)):
+        assert "not judged, the load generator did not keep up" in said
+    case = ET.fromstring(junit_of(record))  # noqa: S314 - our own
+    assert case.find(".//error") is not None
+    assert case.find(".//failure") is None
