@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,8 +156,12 @@ def run(
 
     Raises:
         PlanError: refused. Nothing was changed.
+        ManifestError, StoreError: what is asked for cannot be written. Nothing was changed.
     """
     spec, site = asked.spec, asked.site
+    profile_id = new_id(site)
+    page = report or home().joinpath("reports", f"profile-{profile_id}.html")
+    _require_writable(spec, page, junit, write=write)
     profile, started = spec.profile, site.clock.now()
     ledger = Ledger(started, profile.budget.time, profile.budget.usd)
     search = CheapestSearch(
@@ -165,29 +169,65 @@ def run(
     )
     stand = Stand(site, spec, ledger, asked.usd_per_hour, listener.on_note)
     trials = Trials(site, spec, tester, seed=seed)
-    profile_id = new_id(site)
     done = Profiler(site, stand, trials, search, ledger, listener).run()
     outcome = Outcome(profile_id, started, spec, done, asked.prices)
     record = record_of(outcome)
-    page = report or home().joinpath("reports", f"profile-{profile_id}.html")
     record["report"] = str(page)
-    _keep(page, record, junit)
-    changed = None
+    changed, notes = None, list[str]()
     if done.ending is Ending.COMPLETE and done.advice.recommended is not None:
-        put(spec.path.parent / locks.NAME, locks.to_json(_lock(outcome, record)))
-        changed = _write_deployment(spec, done.advice.recommended) if write else None
+        with _noting(notes):
+            put(spec.path.parent / locks.NAME, locks.to_json(_lock(outcome, record)))
+        if write:
+            with _noting(notes):
+                changed = _write_deployment(spec, done.advice.recommended)
+    _keep(page, record, junit, notes)
+    for note in notes:
+        listener.on_note(note)
     return Ran(outcome, record, changed)
 
 
-def _keep(page: Path, record: dict[str, Any], junit: Path | None) -> None:
+def _require_writable(spec: ProfileSpec, page: Path, junit: Path | None, *, write: bool) -> None:
+    """Refuse before anything is paid for what could not be written at the end."""
+    asked = [page, spec.path.parent / locks.NAME, *([junit] if junit else [])]
+    for path in [*asked, _deployment_file(spec)] if write else asked:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.resolve().parent):
+                problem = "it is a folder" if path.is_dir() else None
+        except OSError as exc:
+            problem = exc.strerror or str(exc)
+        if problem is not None:
+            raise StoreError(f"cannot write {path}: {problem}", hint="Look at its folder, or name another file.")
+
+
+@contextmanager
+def _noting(notes: list[str]) -> Generator[None]:
+    """Note what cannot be written: what was measured and paid for is given all the same."""
+    try:
+        yield
+    except (StoreError, ManifestError) as exc:
+        notes.append(f"{exc.message} ({exc.hint})")
+    except OSError as exc:
+        notes.append(f"not written: {exc}")
+
+
+def _keep(page: Path, record: dict[str, Any], junit: Path | None, notes: list[str]) -> None:
+    """Write what is read; ``notes`` (more may come) are told in it."""
     import json  # noqa: PLC0415
 
     from deployer.report.profile.page import page_of  # noqa: PLC0415 - Jinja is slow to import
 
-    put(page, page_of(record))
-    put(page.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+    record["notes"] += notes
+    before = len(notes)
+    with _noting(notes):
+        put(page, page_of(record))
+        put(page.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+    if len(notes) > before:
+        record["report"] = None
     if junit is not None:
-        put(junit, junit_of(record))
+        with _noting(notes):
+            put(junit, junit_of(record))
+    record["notes"] += notes[before:]
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with suppress(OSError), Path(summary).open("a", encoding="utf-8") as file:
             file.write(markdown_of(record))
@@ -211,12 +251,17 @@ def put(path: Path, text: str) -> None:
         raise StoreError(f"cannot write {path}: {exc.strerror or exc}", hint="Look at its folder.") from exc
 
 
-def _write_deployment(spec: ProfileSpec, configuration: Configuration) -> str:
-    path = spec.deployment.path
-    if path is None:
+def _deployment_file(spec: ProfileSpec) -> Path:
+    if spec.deployment.path is None:
         raise ManifestError(
-            "the deployment stands in the profile: it has no file to write", hint="Copy the patch, or use a file."
+            "the deployment stands in the profile: it has no file to write",
+            hint="Leave --write out and copy the patch, or use a file.",
         )
+    return spec.deployment.path
+
+
+def _write_deployment(spec: ProfileSpec, configuration: Configuration) -> str:
+    path = _deployment_file(spec)
     with path.open(encoding="utf-8", newline="") as file:
         before = file.read()
     after = patched(before, configuration)

@@ -1,0 +1,99 @@
+"""What a profile cannot write: said before anything is paid for, or else a note beside the result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from doubles.memory import MemoryPlatform
+from doubles.profile_world import ONE, PROFILE, ProfileWorld, capacity
+from doubles.telemetry import ManualClock
+
+from deployer.engine.site import Site
+from deployer.errors import DeployerError
+from deployer.ports.profiling import Ending, Profiled
+from deployer.profile import lock as locks
+from deployer.profile.advice import Advice, Answer
+from deployer.profile.pricing import PriceTag
+from deployer.wiring import profile as wired
+
+
+class Stood:
+    """Stands for a whole profile: it ran, and meanwhile a file took the place of the folder to write to."""
+
+    ran = 0
+    spoil: Path | None = None
+
+    def __init__(self, *_: object) -> None: ...
+
+    def run(self) -> Profiled:
+        Stood.ran += 1
+        if Stood.spoil is not None:
+            Stood.spoil.rmdir()
+            Stood.spoil.write_text("")
+        advice = Advice(ONE, (Answer(ONE, 0.05, capacity(70.0), measured_at=1),), is_final=True)
+        return Profiled(Ending.COMPLETE, "every candidate was judged", advice, (), 60.0, 0.1, None)
+
+
+@pytest.fixture(autouse=True)
+def stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPLOYER_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    monkeypatch.setattr(wired, "Profiler", Stood)
+    monkeypatch.setattr(Stood, "ran", 0)
+    monkeypatch.setattr(Stood, "spoil", None)
+
+
+def run(folder: Path, world: ProfileWorld, **options: Any) -> wired.Ran:
+    clock = ManualClock()
+    site = Site("test", MemoryPlatform("test", clock), None, None, clock, "me", lambda: None)  # type: ignore[arg-type]
+    reached: Any = type("Reached", (), {"site": site})
+    prices = dict.fromkeys(world.spec.configurations, PriceTag(0.05, "the profile"))
+    asked = wired.ReachedProfile(world.spec, reached, prices)
+    return wired.run(asked, world, world, **options)  # type: ignore[arg-type]
+
+
+def test_an_inline_deployment_is_not_written_to_and_nothing_is_started(tmp_path: Path) -> None:
+    with pytest.raises(DeployerError, match="it has no file to write"):
+        run(tmp_path, ProfileWorld(tmp_path), write=True)
+    assert Stood.ran == 0
+
+
+@pytest.mark.parametrize("option", ["report", "junit"])
+@pytest.mark.parametrize("name", ["taken/out.html", "folder"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_started(
+    tmp_path: Path, option: str, name: str
+) -> None:
+    (tmp_path / "taken").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DeployerError, match=f"cannot write .*{name}"):
+        run(tmp_path, ProfileWorld(tmp_path), **{option: tmp_path / name})
+    assert Stood.ran == 0
+
+
+@pytest.mark.parametrize("option", ["report", "junit"])
+def test_what_cannot_be_written_at_the_end_is_a_note_and_the_result_and_lock_are_given(
+    tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = ProfileWorld(tmp_path)
+    monkeypatch.setattr(Stood, "spoil", tmp_path / "out")
+    ran = run(tmp_path, world, **{option: tmp_path / "out" / "page.html"})
+    assert ran.record["recommended"]["config"] == ONE.record()
+    assert json.loads((tmp_path / locks.NAME).read_text())["configuration"] == ONE.record()
+    assert [note.startswith("cannot write") for note in ran.record["notes"]] == [True]
+    assert world.notes == ran.record["notes"]
+    assert (ran.record["report"] is None) == (option == "report")
+
+
+def test_a_deployment_file_that_went_away_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "deployment.yaml").write_text(yaml.safe_dump(PROFILE["deployment"]))
+    world = ProfileWorld(tmp_path)
+    source = replace(world.spec.deployment, path=tmp_path / "gone" / "deployment.yaml")
+    world.spec = replace(world.spec, deployment=source)
+    ran = run(tmp_path, world, write=True)
+    assert (ran.changed, len(ran.record["notes"]), (tmp_path / locks.NAME).is_file()) == (None, 1, True)
