@@ -32,6 +32,11 @@ def steady() -> tuple[Capacity, list[Probe]]:
     return run(CapacitySearch(slo(), seed=5), Fifo(constant(0.01)))
 
 
+@pytest.fixture(scope="module")
+def errors_alone() -> tuple[Capacity, list[Probe]]:
+    return run(CapacitySearch(slo(None, "5%"), seed=3), Fifo(constant(0.04)))
+
+
 def test_the_answer_is_close_below_the_truth(steady: tuple[Capacity, list[Probe]]) -> None:
     capacity, _ = steady
     assert 0.95 <= capacity.sustainable_rps / MD1_RPS <= 1.02
@@ -68,11 +73,11 @@ def test_the_error_rate_actually_shown_is_said(steady: tuple[Capacity, list[Prob
     assert capacity.error_rate_shown == pytest.approx(3 / clean, rel=0.1)
 
 
-def test_the_same_seed_asks_the_same(steady: tuple[Capacity, list[Probe]]) -> None:
-    capacity, probes = run(CapacitySearch(slo(), seed=5), Fifo(constant(0.01)))
-    assert (capacity, probes) == steady
+def test_the_same_seed_asks_the_same(errors_alone: tuple[Capacity, list[Probe]]) -> None:
+    assert run(CapacitySearch(slo(None, "5%"), seed=3), Fifo(constant(0.04))) == errors_alone
 
 
+@pytest.mark.slow
 def test_a_slower_server_never_gets_a_higher_answer(steady: tuple[Capacity, list[Probe]]) -> None:
     slower, _ = run(CapacitySearch(slo(), seed=5), Fifo(constant(0.0103)))
     assert slower.sustainable_rps < steady[0].sustainable_rps * 0.985
@@ -175,11 +180,11 @@ def test_where_next_to_no_load_is_at_the_slo_the_least_rate_is_answered() -> Non
     assert 0 < capacity.sustainable_rps < 5
 
 
-def test_an_slo_of_errors_alone_is_limited_by_the_ceiling() -> None:
-    capacity, _ = run(CapacitySearch(slo(None, "5%"), seed=3), Fifo(constant(0.04)))
-    assert 0.94 * 25 < capacity.sustainable_rps < 25
+def test_an_slo_of_errors_alone_is_limited_by_the_ceiling(errors_alone: tuple[Capacity, list[Probe]]) -> None:
+    assert 0.94 * 25 < errors_alone[0].sustainable_rps < 25
 
 
+@pytest.mark.slow
 def test_a_cold_plateau_does_not_count() -> None:
     server = Fifo(constant(0.01), factor=lambda served: 2.8 if served < 900 else 1.0)
     capacity, _ = run(CapacitySearch(slo(), seed=5), server)
@@ -193,6 +198,7 @@ def test_a_server_that_warms_up_while_the_ceiling_is_sought_is_measured_anew() -
     assert 0.95 <= capacity.sustainable_rps / MD1_RPS <= 1.02
 
 
+@pytest.mark.slow
 def test_warming_up_takes_as_long_as_the_service_time_falls() -> None:
     server = Fifo(constant(0.01), factor=lambda served: 1 + 3 * math.exp(-served / 500))
     capacity, probes = run(CapacitySearch(slo(), seed=5), server)
@@ -206,6 +212,7 @@ def test_a_server_that_never_settles_is_not_waited_for_without_end() -> None:
     assert sum(probe.kind == "warm" for probe in probes) <= 39
 
 
+@pytest.mark.slow
 def test_the_admission_limit_lowers_the_answer() -> None:
     server = Fifo(lambda chance: chance.exponential(0.02), slots=2, limit=4)
     capacity, probes = run(CapacitySearch(slo("400ms", "1%"), admission_limit=4, seed=5), server)
@@ -229,11 +236,13 @@ def test_a_limit_of_one_needs_no_climb() -> None:
     assert capacity.sustainable_rps < 6
 
 
-def test_a_server_that_does_worse_than_its_service_times_say_is_believed_rather_than_the_model() -> None:
-    """Every tenth second it works at a third of its speed: no pause, no service time of its own."""
-    server = Jammed(constant(0.01))
-    capacity, probes = run(CapacitySearch(slo("100ms"), seed=5), server)
-    assert capacity.infeasible or capacity.sustainable_rps < 70
+@pytest.mark.parametrize("mean_ms", [100, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_server_that_does_worse_than_its_service_times_say_is_believed_rather_than_the_model(mean_ms: int) -> None:
+    """A fifth of the time its answers are late: no pause, no service time of its own."""
+    server = Jammed(constant(mean_ms / 1000))
+    capacity, probes = run(CapacitySearch(slo(f"{10 * mean_ms}ms"), seed=5), server)
+    assert "the model was dropped" in capacity.note
+    assert capacity.sustainable_rps < 700 / mean_ms
     assert len(probes) < 20
 
 
@@ -244,5 +253,6 @@ class Jammed(Fifo):
         seen = super().answer(probe, seed, None)
         if probe.kind != "open":
             return seen
-        late = (seen.arrival_s % 10 < 2) & (probe.rps > 20)
-        return replace(seen, latency_ms=seen.latency_ms + np.where(late, 130.0, 0.0))
+        mean_ms = 1000 * self.size_s(np.random.default_rng())
+        late = (seen.arrival_s % 10 < 2) & (probe.rps > 400 / mean_ms)
+        return replace(seen, latency_ms=seen.latency_ms + np.where(late, 13 * mean_ms, 0.0))

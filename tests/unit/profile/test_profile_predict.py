@@ -21,6 +21,7 @@ def test_the_limit_of_m_m_4_is_that_of_theory() -> None:
     assert 1.2 < found.stiffness < 3
 
 
+@pytest.mark.slow
 def test_the_limit_under_the_admission_rule_is_that_of_erlang() -> None:
     """37.97 rps: 1 in 1000 is refused by 4 servers and 4 places."""
     targets = (Target("p95", 0.5, 0.05), Target("error_rate", np.inf, 0.001))
