@@ -132,9 +132,9 @@ def test_junit_fails_for_a_rollout_that_was_not_promoted_and_for_the_look_that_d
 
 
 def test_explain_exits_0_when_all_match_10_when_one_does_not_and_11_when_evidence_is_missing() -> None:
-    counts = record(FAILED)["proof"]
+    found_before = record(FAILED)
     assert [
-        int(proven({"proof": {**counts, **found}}))
+        int(proven({**found_before, "proof": {**found_before["proof"], **found}}))
         for found in ({}, {"other": 1}, {"changed": 1, "missing": 1}, {"missing": 1}, {"unreadable": 1})
     ] == [0, 10, 10, 11, 11]
 
