@@ -95,7 +95,7 @@ class Composer:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, mark)
         if depth > MAX_DEPTH:
-            self._report(mark, f"nested deeper than {MAX_DEPTH} levels", "flatten it")
+            self._too_deep(mark)
             raise _StopComposing
         anchor: str | None = event.anchor
         if anchor in self._anchors:
@@ -182,10 +182,16 @@ class Composer:
     def _syntax(self, exc: yaml.MarkedYAMLError) -> None:
         place = exc.problem_mark or exc.context_mark
         mark = Mark(place.line + 1, place.column + 1) if place is not None else Mark()
+        if "maximum nesting depth" in (exc.problem or ""):  # libyaml of PyYAML 6.0.4 reads ahead, and has a limit too
+            self._too_deep(mark)
+            return
         line = "".join(self._text.splitlines()[mark.line - 1 : mark.line])
         hint = "quote ${...} inside braces" if "${" in line else "look at indentation, colons and quotes here and above"
         reason = " ".join(part for part in (exc.context, exc.problem) if part)
         self._report(mark, f"this is not YAML: {reason}", hint)
+
+    def _too_deep(self, mark: Mark) -> None:
+        self._report(mark, f"nested deeper than {MAX_DEPTH} levels", "flatten it")
 
     def _report(self, mark: Mark, message: str, hint: str) -> None:
         self.problems.append(Problem(self._file, mark.line, mark.column, message, hint))
