@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -142,3 +143,11 @@ def test_a_version_that_was_replaced_is_remembered_with_its_instances(instances:
     assert len(written.split("|")) == parts
     assert found is not None
     assert (found.number, found.name, found.instances) == (1, "blue", instances)
+
+
+def test_an_id_of_ours_says_when_the_rollout_began() -> None:
+    marks = marks_of(as_tags(tags_for(state())))
+    assert marks is not None
+    begun = replace(marks, rollout_id="20261125T203702-04ba").started_at
+    assert begun == datetime(2026, 11, 25, 20, 37, 2, tzinfo=UTC)
+    assert replace(marks, rollout_id="somebody's").started_at is None
