@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from deployer.cli.base import Debug, Json, ManifestFile, app, run, style
+from deployer.cli.confirm import confirm
 from deployer.errors import ExitCode
 
 
@@ -94,7 +95,6 @@ def loadtest(
     def body() -> ExitCode:
         from dataclasses import replace
 
-        from deployer.cli.confirm import confirm
         from deployer.cli.quantities import seconds
         from deployer.engine.loadtest import Asked
         from deployer.report.loadtest.progress import Progress

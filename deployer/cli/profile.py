@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from deployer.cli.base import Debug, Json, app, run, style
+from deployer.cli.confirm import confirm
 from deployer.errors import ExitCode
 
 
@@ -30,7 +31,6 @@ def profile(
     """
 
     def body() -> ExitCode:
-        from deployer.cli.confirm import confirm
         from deployer.report.output import Output
         from deployer.report.profile.outlook import outlook_text
         from deployer.report.profile.progress import Progress

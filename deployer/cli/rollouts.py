@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from deployer.cli.base import Debug, Json, ManifestFile, Reason, Target, Where, app, reaching, run
+from deployer.cli.confirm import confirm
 from deployer.cli.ending import conclude
 from deployer.errors import ExitCode, UsageError
 
@@ -52,7 +53,7 @@ def rollout(
         reached = sites.reach(str(manifest), want_manifest=True)
         if detach:
             return _detach(as_json=json)
-        _confirm(reached.platform, yes=yes)
+        confirm(f"Change a live endpoint on platform {reached.platform}?", reached.platform, yes=yes)
         reached.signals.install()
         with told(out.listener(), reached) as (listener, reached):
             done = roll_out(
@@ -278,10 +279,3 @@ def _detach(*, as_json: bool) -> ExitCode:
         {"pid": pid, "log": str(log), "exit_code": 0}, f"running in the background as {pid}, printing to {log}"
     )
     return ExitCode.OK
-
-
-def _confirm(platform: str, *, yes: bool) -> None:
-    if platform == "local" or yes or not sys.stdin.isatty():
-        return
-    if not typer.confirm(f"Change a live endpoint on platform {platform}?"):
-        raise UsageError("not confirmed", hint="Run again with --yes.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
+from junitparser import Error, Failure, TestCase, TestSuite
 
+from deployer.report.junit import written
 from deployer.report.loadtest.text import text_of
 from deployer.report.words import plain
 
@@ -24,10 +25,7 @@ def junit_of(record: Mapping[str, Any]) -> str:
     if not record["targets"] or (record["partial"] and record["result"] != "missed"):
         suite.add_testcase(_case("load test", name, "inconclusive", record["text"], record))
     suite.add_property("summary", plain(text_of(record)))
-    whole = JUnitXml()
-    whole.add_testsuite(suite)
-    whole.update_statistics()
-    return cast("bytes", whole.tostring()).decode()
+    return written(suite)
 
 
 def _case(metric: str, name: str, result: str, text: str, record: Mapping[str, Any]) -> TestCase:

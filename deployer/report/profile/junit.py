@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+from junitparser import Error, Failure, Skipped, TestCase, TestSuite
 
+from deployer.report.junit import written
 from deployer.report.profile.text import headline, is_undecided, rate_words
 from deployer.report.words import plain
 
@@ -26,7 +27,4 @@ def junit_of(record: Mapping[str, Any]) -> str:
         if each["why"]:  # not chosen is no failure of the build
             case.result = [Skipped(plain(f"{rate_words(each)}: {each['why']}"))]
         suite.add_testcase(case)
-    whole = JUnitXml()
-    whole.add_testsuite(suite)
-    whole.update_statistics()
-    return cast("bytes", whole.tostring()).decode()
+    return written(suite)

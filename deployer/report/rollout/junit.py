@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
+from junitparser import Failure, Skipped, TestCase, TestSuite
 
+from deployer.report.junit import written
 from deployer.report.words import plain
 
 LONGEST = 10_000
@@ -34,7 +35,4 @@ def junit_of(record: Mapping[str, Any]) -> str:
             if look["verdict"]["result"] != "pass":
                 case.result = [Failure(plain(look["verdict"]["text"][:LONGEST]))]
             suite.add_testcase(case)
-    document = JUnitXml()
-    document.add_testsuite(suite)
-    document.update_statistics()
-    return cast("bytes", document.tostring()).decode()
+    return written(suite)

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.gate.estimates import share_interval
+from deployer.gate.estimates import Z95, share_interval
 from deployer.gate.record import Record
 from deployer.gate.samples import AnswerClass, Cell
 
 STRETCHES = 48
 """Most points of a line: blocks are joined until there are no more."""
 LEVELS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-Z95 = 1.959964
 _TIMED = (AnswerClass.OK, AnswerClass.TIMEOUT)
 _COUNTED = (AnswerClass.OK, AnswerClass.ERROR, AnswerClass.TIMEOUT)
 
