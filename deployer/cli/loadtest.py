@@ -98,7 +98,7 @@ def loadtest(
         from deployer.cli.quantities import seconds
         from deployer.engine.loadtest import Asked
         from deployer.report.loadtest.progress import Progress
-        from deployer.report.loadtest.text import text_of
+        from deployer.report.loadtest.text import markdown_of, text_of
         from deployer.report.output import Output
         from deployer.wiring import loadtest as wired
         from deployer.wiring import sites
@@ -133,6 +133,7 @@ def loadtest(
                 reports=report or [],
             )
         out.result(ran.record, text_of(ran.record), style(ran.exit_code))
+        out.summarise(markdown_of(ran.record))
         return ran.exit_code
 
     run(body, as_json=json, debug=debug)

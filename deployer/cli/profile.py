@@ -35,7 +35,7 @@ def profile(
         from deployer.report.profile.outlook import outlook_text
         from deployer.report.profile.progress import Progress
         from deployer.report.profile.record import answer_of
-        from deployer.report.profile.text import text_of
+        from deployer.report.profile.text import markdown_of, text_of
         from deployer.wiring import profile as wired
 
         out = Output(as_json=json)
@@ -48,6 +48,7 @@ def profile(
         code = ran.outcome.done.exit_code
         text = text_of(ran.record) + (f"\n  written: {ran.changed}" if ran.changed else "")
         out.result(answer_of(ran.record), text, style(code))
+        out.summarise(markdown_of(ran.record))
         return code
 
     run(body, as_json=json, debug=debug)

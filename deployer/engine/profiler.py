@@ -15,6 +15,7 @@ from deployer.engine.profile_trial import Trials, Tried, refused_everywhere
 from deployer.engine.site import Site
 from deployer.errors import DeployerError, PlatformError
 from deployer.loadtest.figures import Window
+from deployer.loadtest.ranks import Ranked
 from deployer.manifest.configuration import Configuration
 from deployer.manifest.schema import Slo
 from deployer.ports.profiling import Ending, Look, Profiled, TrialRecord
@@ -226,10 +227,5 @@ def record_of(configuration: Configuration, probe: Probe, tried: Tried, began_s:
 
 def _second(window: Window) -> tuple[float, int, int, float | None]:
     failed = sum(n for status, n in window.statuses.items() if not 200 <= status < 300)
-    left, p95 = 0.95 * sum(window.latencies_ms.values()), None
-    for ms, n in sorted(window.latencies_ms.items()):
-        left -= n
-        if left <= 0:
-            p95 = ms
-            break
-    return window.start_s, window.sent, failed, p95
+    answered = Ranked(window.latencies_ms)
+    return window.start_s, window.sent, failed, answered.at(0.95) if answered.n else None

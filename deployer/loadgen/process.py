@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import subprocess
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from deployer.errors import PlatformError
 from deployer.loadgen.locust import LAG_LIMIT_MS, SecretFile, figures_of
 from deployer.loadgen.tally import Tally
 from deployer.loadtest.figures import Figures, Health, Load
+from deployer.loadtest.ranks import Ranked
 from deployer.ports.platform import ScoringTarget
 
 STOP_S = 6.0
@@ -138,7 +139,8 @@ class LocustTest:
 
     def _figures(self, partial: str | None) -> Figures:
         lag_ms = self._line.get("run_lag_p99_ms") or 0.0
-        cpu_pct = _quantile(self._cpu[1:], BUSY_SHARE)  # the first second holds what went before
+        cpu = Ranked(Counter(self._cpu[1:]))  # the first second holds what went before
+        cpu_pct = cpu.at(BUSY_SHARE) if cpu.n else 0.0
         problem = _problem(lag_ms, cpu_pct, self._tally.over_cap)
         if problem is None and partial is None:
             problem = _missing(self._load, self._tally.requests)
@@ -179,10 +181,6 @@ class LocustTest:
         if process is self._process:
             self._started_or_ended.set()
             self._ended.set()
-
-
-def _quantile(values: Sequence[float], q: float) -> float:
-    return sorted(values)[math.ceil(q * len(values)) - 1] if values else 0.0
 
 
 def _problem(lag_ms: float, cpu_pct: float, over_cap: int) -> str | None:

@@ -8,7 +8,7 @@ Modeling and Analysis, 5th ed. 2015, 9.5.3), for every length of batch that leav
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from deployer.loadtest.chance import Z95, is_above, is_at_most, lower_share, student, upper_share
 from deployer.loadtest.figures import Window
 from deployer.loadtest.kinds import FAILED, Kind, kinds_of
+from deployer.loadtest.ranks import Ranked
 
 MIN_BATCHES = 10
 """Fewer say too little about how much batches differ (Law, 9.5.3)."""
@@ -71,22 +72,22 @@ class Latencies:
         """Take in windows and, where the rate changes as asked, the stage that each belongs to."""
         self._stages = stages
         self._window_s = float(np.median([window.seconds for window in windows])) if windows else 1.0
-        self._sorted = [_sorted(window.good_latencies_ms) for window in windows]
-        self._failed = np.array([_failed(window) for window in windows], np.float64)
-        good = np.array([counts[-1] if counts.size else 0 for _, counts in self._sorted], np.float64)
-        self._by_window = good + self._failed
+        self._good = [Ranked(window.good_latencies_ms) for window in windows]
+        self._by_window = np.array(
+            [good.n + _failed(window) for good, window in zip(self._good, windows, strict=True)], np.float64
+        )
         whole: dict[float, int] = {}
         for window in windows:
             for latency_ms, n in window.good_latencies_ms.items():
                 whole[latency_ms] = whole.get(latency_ms, 0) + n
-        self._values, self._reached = _sorted(whole)
+        self._ranked = Ranked(whole)
         self.n = int(self._by_window.sum())
         """Requests that count: good answers, and failed requests."""
 
     @property
     def longest_ms(self) -> float:
         """Of the good answers; NaN without one."""
-        return float(self._values[-1]) if self._values.size else math.nan
+        return self._ranked.at(1.0)
 
     def quantile(self, level: float) -> Estimate:
         """Exact quantile in ms, infinite beyond the last answer, with its bounds.
@@ -101,13 +102,13 @@ class Latencies:
         above = 1 - level
         most = _largest(lambda bad: is_at_most(bad / share, self.n / share, above), self.n)
         least = _largest(lambda bad: not is_above(bad / share, self.n / share, above), self.n)
-        high = math.inf if most is None else self._at_rank(self.n - most)
-        low = 0.0 if least is None or least >= self.n else self._at_rank(self.n - least)
+        high = math.inf if most is None else self._ranked.at_rank(self.n - most)
+        low = 0.0 if least is None or least >= self.n else self._ranked.at_rank(self.n - least)
         return Estimate(value, min(low, value), max(high, value))
 
     def at(self, level: float) -> float:
         """The exact quantile alone; NaN when nothing ended."""
-        return self._at_rank(math.ceil(self.n * level)) if self.n else math.nan
+        return self._ranked.at_rank(math.ceil(self.n * level)) if self.n else math.nan
 
     def share_above(self, limit_ms: float) -> float:
         """Share of the requests that took longer than ``limit_ms``."""
@@ -128,15 +129,7 @@ class Latencies:
         return max(self.spread(self.at(level)).inflation for level in (0.5, 0.8, 0.9))
 
     def _above(self, limit_ms: float) -> Floats:
-        below = [
-            counts[index - 1] if (index := int(np.searchsorted(values, limit_ms, "right"))) else 0
-            for values, counts in self._sorted
-        ]
-        return self._by_window - np.array(below, np.float64)
-
-    def _at_rank(self, rank: int) -> float:
-        place = int(np.searchsorted(self._reached, max(rank, 1)))
-        return float(self._values[place]) if place < self._values.size else math.inf
+        return self._by_window - np.array([good.upto(limit_ms) for good in self._good], np.float64)
 
 
 def failed_share(windows: Sequence[Window], stages: Sequence[int] = ()) -> tuple[Estimate, int, Spread]:
@@ -217,11 +210,6 @@ def _sizes(windows: int) -> list[int]:
     """Windows a batch: 1, 2, 4, ... as long as MIN_BATCHES of them remain."""
     most = max(windows // MIN_BATCHES, 1)
     return [1 << power for power in range(most.bit_length()) if 1 << power <= most]
-
-
-def _sorted(counts: Mapping[float, int]) -> tuple[Floats, NDArray[np.int64]]:
-    values = np.array(sorted(counts), np.float64)
-    return values, np.cumsum(np.array([counts[value] for value in values.tolist()], np.int64))
 
 
 def _failed(window: Window) -> int:

@@ -153,7 +153,7 @@ class AzurePipelines:
 
 def recognise(env: Mapping[str, str] = os.environ) -> Ci | None:
     """The CI system that this process runs in, by the variable that it documents for that; None: none that we know."""
-    if env.get("GITHUB_ACTIONS") == "true":
+    if env.get("GITHUB_ACTIONS") == "true" or env.get("GITHUB_STEP_SUMMARY"):  # in a container, somebody passes it on
         return GitHub(env)
     return AzurePipelines(env) if env.get("TF_BUILD", "").lower() == "true" else None
 

@@ -19,6 +19,7 @@ from typing import Any, cast
 from deployer.errors import StoreError
 from deployer.ports.store import Entry
 from deployer.stores import deltas
+from deployer.writing import write_whole
 
 GENESIS = "0" * 64
 CHAIN = 40
@@ -84,15 +85,9 @@ class FileJournal:
             self._write(self._added(rollout_id, name), before.encode() + b"\n" + delta)
         self._latest[rollout_id] = (name, content, 0 if delta is None else chained + 1)
 
-    def _write(self, path: Path, content: bytes) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh = path.with_suffix(".new")
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(gzip.compress(content, mtime=0))
-            fresh.replace(path)
-        except OSError as exc:
-            raise StoreError(f"cannot keep evidence {path}: {exc.strerror or exc}", hint="Free disk space.") from exc
+    @staticmethod
+    def _write(path: Path, content: bytes) -> None:
+        write_whole(path, gzip.compress(content, mtime=0), hint="Free disk space: it is evidence that is kept there.")
 
     def kept(self, rollout_id: str, name: str) -> bytes | None:
         """Return what was kept under ``name``; None also when one that it adds to is gone."""

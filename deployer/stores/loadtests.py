@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from deployer.errors import StoreError
+from deployer.writing import write_whole
+
+NO_ROOM = "Free disk space, or choose another place (--report, DEPLOYER_HOME)."
 
 
 class LoadTestResults:
@@ -28,7 +29,7 @@ class LoadTestResults:
             StoreError: it cannot be written.
         """
         path = self.path(test_id, ".json")
-        write(path, json.dumps(record, allow_nan=False))
+        write_whole(path, json.dumps(record, allow_nan=False), hint=NO_ROOM)
         return path
 
     def previous(self, like: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -42,22 +43,3 @@ class LoadTestResults:
             if record.get("test") == like and record.get("partial") is None and record.get("trusted"):
                 return record
         return None
-
-
-def write(path: Path, content: str) -> None:
-    """Write a file whole or not at all, for its owner alone.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(content)
-        fresh.replace(path)
-    except OSError as exc:
-        raise StoreError(
-            f"cannot write {path}: {exc.strerror or exc}",
-            hint="Free disk space, or choose another place (--report, DEPLOYER_HOME).",
-        ) from exc

@@ -7,7 +7,6 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,9 @@ from deployer.report.loadtest.page import page_of
 from deployer.report.loadtest.record import Outcome, record_of
 from deployer.report.loadtest.text import markdown_of
 from deployer.report.output import document
-from deployer.stores.loadtests import LoadTestResults, write
+from deployer.stores.loadtests import NO_ROOM, LoadTestResults
 from deployer.wiring.sites import Reached, home
+from deployer.writing import PRIVATE, SHARED, write_whole
 
 ENDPOINT_RPS, ENDPOINT_CONNECTIONS, ENDPOINT_BYTES = 500.0, 500, 5_000_000.0
 """Requests a second, connections at once and bytes a second that a managed endpoint admits by default.
@@ -252,8 +252,7 @@ def run(
     record["report"] = str(pages[0])
     results.keep(test_id, record)
     for path in pages:
-        write(path, _format_of(path)(record))
-    _append_summary(record)
+        write_whole(path, _format_of(path)(record), mode=SHARED if path in reports else PRIVATE, hint=NO_ROOM)
     return Ran(outcome.exit_code, record)
 
 
@@ -267,11 +266,3 @@ def _format_of(path: Path) -> Callable[[Mapping[str, Any]], str]:
     if found is None:
         raise UsageError(f"--report {path}: unknown format", hint=f"Let its name end in {', '.join(FORMATS)}.")
     return found
-
-
-def _append_summary(record: Mapping[str, Any]) -> None:
-    """Show the result in the CI run, where there is one; that it cannot be written changes nothing."""
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        with suppress(OSError), Path(summary).open("a", encoding="utf-8") as file:
-            file.write(markdown_of(record))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import tempfile
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +30,10 @@ from deployer.profile.patch import patched
 from deployer.profile.pricing import PriceTag, own_price
 from deployer.report.profile.junit import junit_of
 from deployer.report.profile.record import Outcome, record_of
-from deployer.report.profile.text import markdown_of
 from deployer.wiring.checks import profile as load_profile
 from deployer.wiring.sites import Reached, home
 from deployer.wiring.sites import reach as reach_endpoint
+from deployer.writing import SHARED, write_whole
 
 LOOK_S = 5.0
 """The first trial, about."""
@@ -176,7 +175,7 @@ def run(
     changed, notes = None, list[str]()
     if done.ending is Ending.COMPLETE and done.advice.recommended is not None:
         with _noting(notes):
-            put(spec.path.parent / locks.NAME, locks.to_json(_lock(outcome, record)))
+            _put(spec.path.parent / locks.NAME, locks.to_json(_lock(outcome, record)))
         if write:
             with _noting(notes):
                 changed = _write_deployment(spec, done.advice.recommended)
@@ -220,35 +219,18 @@ def _keep(page: Path, record: dict[str, Any], junit: Path | None, notes: list[st
     record["notes"] += notes
     before = len(notes)
     with _noting(notes):
-        put(page, page_of(record))
-        put(page.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+        _put(page, page_of(record))
+        _put(page.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
     if len(notes) > before:
         record["report"] = None
     if junit is not None:
         with _noting(notes):
-            put(junit, junit_of(record))
+            _put(junit, junit_of(record))
     record["notes"] += notes[before:]
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with suppress(OSError), Path(summary).open("a", encoding="utf-8") as file:
-            file.write(markdown_of(record))
 
 
-def put(path: Path, text: str) -> None:
-    """Write a file whole or not at all; the mode of one that exists stays.
-
-    Raises:
-        StoreError: it cannot be written. What was there is there.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        target = path.resolve()
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", dir=target.parent, delete=False) as file:
-            file.write(text)
-        Path(file.name).chmod(mode)
-        Path(file.name).replace(target)
-    except OSError as exc:
-        raise StoreError(f"cannot write {path}: {exc.strerror or exc}", hint="Look at its folder.") from exc
+def _put(path: Path, text: str) -> None:
+    write_whole(path, text, mode=SHARED, hint="Look at its folder.")
 
 
 def _deployment_file(spec: ProfileSpec) -> Path:
@@ -266,7 +248,7 @@ def _write_deployment(spec: ProfileSpec, configuration: Configuration) -> str:
         before = file.read()
     after = patched(before, configuration)
     if after != before:
-        put(path, after)
+        _put(path, after)
     return str(path)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from deployer.gate.estimates import Z95, share_interval
 from deployer.gate.record import Record
 from deployer.gate.samples import AnswerClass, Cell
+from deployer.loadtest.ranks import Ranked
 
 STRETCHES = 48
 """Most points of a line: blocks are joined until there are no more."""
@@ -62,25 +63,21 @@ def _stretch(at: float, cells: Sequence[Cell]) -> Stretch:
     for cell in cells:
         if cell.answer in _TIMED:
             timed[math.inf if cell.answer is AnswerClass.TIMEOUT else float(cell.duration_ms)] += cell.n
-    requests = sum(cell.n for cell in cells)
+    ranked, requests = Ranked(timed), sum(cell.n for cell in cells)
     errors = sum(cell.n for cell in cells if cell.answer is not AnswerClass.OK)
-    return Stretch(at, requests, errors, {name: _quantile(timed, level) for name, level in LEVELS.items()})
+    return Stretch(at, requests, errors, {name: _quantile(ranked, level) for name, level in LEVELS.items()})
 
 
-def _quantile(timed: Counter[float], level: float) -> tuple[float | None, float | None, float | None]:
+def _quantile(timed: Ranked, level: float) -> tuple[float | None, float | None, float | None]:
     """Nearest-rank quantile with its interval by order statistics."""
-    n = sum(timed.values())
+    n = timed.n
     if not n:
         return None, None, None
     half = Z95 * math.sqrt(n * level * (1 - level))
     ranks = (math.ceil(n * level), math.floor(n * level - half), math.ceil(n * level + half) + 1)
-    estimate, lower, upper = (_at(timed, min(max(rank, 1), n)) for rank in ranks)
-    return estimate, lower, upper
+    estimate, lower, upper = (timed.at_rank(min(rank, n)) for rank in ranks)
+    return _or_none(estimate), _or_none(lower), _or_none(upper)
 
 
-def _at(timed: Counter[float], rank: int) -> float | None:
-    for value, count in sorted(timed.items()):
-        rank -= count
-        if rank <= 0:
-            return value if math.isfinite(value) else None
-    return None
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -12,7 +12,6 @@ from xml.etree import ElementTree as ET
 import pytest
 from windows import HEALTHY, run, steady, window
 
-from deployer.errors import StoreError
 from deployer.loadtest.estimates import Estimate
 from deployer.loadtest.figures import Figures, Health
 from deployer.loadtest.verdict import judge
@@ -24,7 +23,7 @@ from deployer.report.loadtest.record import Outcome, estimate_of, estimate_recor
 from deployer.report.loadtest.text import headline, load_words, markdown_of, text_of
 from deployer.report.output import document
 from deployer.report.words import plain
-from deployer.stores.loadtests import LoadTestResults, write
+from deployer.stores.loadtests import LoadTestResults
 
 SLO = Slo(latency=LatencyTargets(p50="200ms", p95="300ms"), error_rate="1%")  # type: ignore[arg-type]
 SICK = Health(400.0, 99.0, "requests were sent up to 400 ms late")
@@ -271,10 +270,3 @@ def test_only_whole_runs_with_the_same_load_are_compared_with(tmp_path: Path) ->
     assert found["id"] == "1"
     assert results.previous(outcome(run(GOOD), payload_sha256="1" * 64).test) is None
     assert results.previous(outcome(replace(run(GOOD), coarse="no histogram")).test) is None
-
-
-def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot write") as caught:
-        write(tmp_path / "file" / "report.html", "x")
-    assert "--report" in caught.value.hint

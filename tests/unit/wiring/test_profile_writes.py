@@ -42,7 +42,6 @@ class Stood:
 @pytest.fixture(autouse=True)
 def stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPLOYER_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     monkeypatch.setattr(wired, "Profiler", Stood)
     monkeypatch.setattr(Stood, "ran", 0)
     monkeypatch.setattr(Stood, "spoil", None)

@@ -1,0 +1,55 @@
+"""Files written whole or not at all: what a reader finds is the old content or the new one, never a part."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from deployer.errors import StoreError
+
+PRIVATE = 0o600
+SHARED = 0o644
+"""For a file that somebody names: others may read it, as far as the umask lets them."""
+
+
+def write_whole(path: Path, content: str | bytes, *, mode: int = PRIVATE, hint: str) -> None:
+    """Write ``content`` to ``path``; missing folders are made.
+
+    A link leads to its file still, and what is no file (a pipe, a terminal) is written to.
+
+    Args:
+        path: where.
+        content: text is written as UTF-8, with the line ends that it has.
+        mode: of a file that is new, less the umask; one that exists keeps its own.
+        hint: what to do when it cannot be written.
+
+    Raises:
+        StoreError: it cannot be written. What was there is there.
+    """
+    raw = content.encode() if isinstance(content, str) else content
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            target.write_bytes(raw)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True, mode=mode | (mode & 0o444) >> 2)  # who reads may enter
+        _replace(target, raw, target.stat().st_mode & 0o777 if target.exists() else None, mode)
+    except (OSError, RuntimeError) as exc:  # RuntimeError: a circle of links, before Python 3.13
+        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else exc
+        raise StoreError(f"cannot write {path}: {why}", hint=hint) from exc
+
+
+def _replace(target: Path, raw: bytes, kept_mode: int | None, mode: int) -> None:
+    fresh = target.with_name(f".{secrets.token_hex(8)}.new")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(raw)
+        if kept_mode is not None:
+            fresh.chmod(kept_mode)
+        fresh.replace(target)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
