@@ -140,9 +140,6 @@ def _findings(windows: Sequence[Window], slo: Slo, stages: Sequence[int]) -> lis
 def _latency(latencies: Latencies, metric: str, limit_ms: float, rps: float) -> Finding:
     level = LEVELS[metric]
     value = latencies.quantile(level)
-    if not value.is_known:
-        text = f"{metric} is unknown: no request was answered well"
-        return Finding(metric, Result.INCONCLUSIVE, limit_ms, value, text)
     result = _result(value, limit_ms)
     seen = f"{metric} is {ms(value.value)}{': too many requests failed' if math.isinf(value.value) else ''}"
     allowed = f"at most {ms(limit_ms)}"
