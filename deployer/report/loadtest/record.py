@@ -1,6 +1,7 @@
 """A load test's result as JSON-able data: what is kept, compared with the next run, and shown in every format.
 
-``SCHEMA`` counts up when a field changes its meaning or goes; new fields may come.
+Its shape is published (``report.loadtest.document``). ``SCHEMA`` counts up when a field changes its meaning or goes;
+new fields may come.
 """
 
 from __future__ import annotations

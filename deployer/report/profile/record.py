@@ -16,6 +16,8 @@ from deployer.profile.patch import patch_text
 from deployer.profile.pricing import PriceTag
 from deployer.profile.trials import Capacity, Point
 
+SCHEMA = 1
+"""Counts up when a field changes its meaning or goes; new fields may come."""
 MONTH_H = 730.0
 MILLION = 1e6
 
@@ -38,6 +40,7 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
     profile, advice = spec.profile, done.advice
     best = next((each for each in advice.answers if each.configuration == advice.recommended), None)
     return {
+        "schema": SCHEMA,
         "id": outcome.id,
         "name": profile.name,
         "platform": profile.platform.type.value,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import jsonschema
 import pytest
 from windows import HEALTHY, run, steady, window
 
@@ -16,6 +17,7 @@ from deployer.loadtest.estimates import Estimate
 from deployer.loadtest.figures import Figures, Health
 from deployer.loadtest.verdict import judge
 from deployer.manifest.schema import LatencyTargets, Slo
+from deployer.report.loadtest.document import loadtest_json_schema
 from deployer.report.loadtest.junit import junit_of
 from deployer.report.loadtest.page import page_of
 from deployer.report.loadtest.progress import panel, rows
@@ -25,6 +27,8 @@ from deployer.report.output import document
 from deployer.report.words import plain
 from deployer.stores.loadtests import LoadTestResults
 
+SCHEMA = json.loads((Path(__file__).parents[3] / "manifests" / "loadtest-report.schema.json").read_text())
+PUBLISHED = jsonschema.Draft202012Validator(SCHEMA)
 SLO = Slo(latency=LatencyTargets(p50="200ms", p95="300ms"), error_rate="1%")  # type: ignore[arg-type]
 SICK = Health(400.0, 99.0, "requests were sent up to 400 ms late")
 GOOD = (window({900.0: 5}, is_warm_up=True), *steady(60, {100.0: 48, 150.0: 2}, start_s=1.0))
@@ -50,8 +54,17 @@ def outcome(figures: Figures, **changes: Any) -> Outcome:
 
 def record(figures: Figures, previous: Any = None, **changes: Any) -> dict[str, Any]:
     made = record_of(outcome(figures, **changes), previous)
-    assert json.loads(document(made)) == json.loads(json.dumps(made))  # strict JSON: no NaN, nothing that is no JSON
+    told = json.loads(document(made))  # strict JSON: no NaN, nothing that is no JSON
+    assert told == json.loads(json.dumps(made))
+    PUBLISHED.validate(told)
     return made
+
+
+def test_the_published_schema_is_the_one_of_this_version_and_lets_nothing_else_pass() -> None:
+    assert loadtest_json_schema() == SCHEMA
+    made = record(run(GOOD))
+    for changed in ({"schema": 2}, {"result": "fine"}, {"extra": 1}, {"requests": {}}):
+        assert not PUBLISHED.is_valid({**made, **changed})
 
 
 def everywhere(made: dict[str, Any]) -> list[str]:

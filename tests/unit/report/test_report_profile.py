@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import jsonschema
 import pytest
 from doubles.profile_world import BIG, ONE, ProfileWorld, Script, open_probe
 from doubles.telemetry import ManualClock
@@ -15,12 +16,16 @@ from doubles.telemetry import ManualClock
 from deployer.profile.advice import Ask
 from deployer.profile.pricing import PriceTag
 from deployer.report.output import Output
+from deployer.report.profile.document import profile_json_schema
 from deployer.report.profile.junit import junit_of
 from deployer.report.profile.outlook import outlook_text
 from deployer.report.profile.page import page_of
 from deployer.report.profile.progress import Progress
 from deployer.report.profile.record import Outcome, answer_of, record_of
 from deployer.report.profile.text import headline, markdown_of, text_of
+
+SCHEMA = json.loads((Path(__file__).parents[3] / "manifests" / "profile-report.schema.json").read_text())
+PUBLISHED = jsonschema.Draft202012Validator(SCHEMA)
 
 
 def told(folder: Path, script: Script | None = None, **changes: Any) -> dict[str, Any]:
@@ -29,6 +34,7 @@ def told(folder: Path, script: Script | None = None, **changes: Any) -> dict[str
     prices = dict.fromkeys(world.spec.configurations, PriceTag(0.05, "the profile's prices"))
     record = record_of(Outcome("id-1", datetime(2026, 11, 25, tzinfo=UTC), world.spec, done, prices))
     record["report"] = "/reports/x.html"
+    PUBLISHED.validate(json.loads(json.dumps(record, allow_nan=False)))
     return record
 
 
@@ -52,7 +58,12 @@ def test_json_is_exactly_what_was_agreed(record: dict[str, Any]) -> None:
     }
     assert answer["candidates"][1]["sustainable_rps"] is None
     assert (answer["load_seconds"], answer["report"]) == (20.0, "/reports/x.html")
-    json.dumps(record, allow_nan=False)
+
+
+def test_the_published_schema_is_the_one_of_this_version_and_lets_nothing_else_pass(record: dict[str, Any]) -> None:
+    assert profile_json_schema() == SCHEMA
+    for changed in ({"schema": 2}, {"result": "fine"}, {"extra": 1}, {"candidates": [{}]}):
+        assert not PUBLISHED.is_valid({**record, **changed})
 
 
 def test_the_verdict_comes_first_with_interval_and_price(record: dict[str, Any]) -> None:
