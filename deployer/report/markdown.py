@@ -15,7 +15,9 @@ MOST_BYTES = 500_000
 COMMENT_MOST = 65_000
 """Characters of a comment on GitHub: at most 65,536."""
 _GAP = "&#8203;"
-_MARKS = re.compile(r"([\\`*_{}\[\]()+\-.!|~=$^\"'#])")
+_MARKS = re.compile(r"([\\`*_\[\]!|~$#])")
+_FIRST = re.compile(r"\A(\d*)([-+=.)])")
+"""Marks that begin a list or a heading, and mean nothing in the middle of a line."""
 _READ = re.compile(r"[@#](?=[\w#])|(?:GH(?=-)|www(?=\.)|(?:https?|ftp|mailto)(?=:))", re.IGNORECASE)
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
@@ -25,9 +27,9 @@ def escaped(text: str) -> str:
 
     Source: spec.commonmark.org/0.31.2, backslash escapes; github.github.com/gfm, autolinks; read 2026-11-25.
     """
-    apart = _READ.sub(lambda found: found[0] + "\0", plain(text).replace("\n", " "))
+    apart = _READ.sub(lambda found: found[0] + "\0", plain(text).replace("\n", " ").strip())
     marked = _MARKS.sub(r"\\\1", "".join(_HTML.get(character, character) for character in apart))
-    return marked.replace("\0", _GAP)
+    return _FIRST.sub(r"\1\\\2", marked).replace("\0", _GAP)
 
 
 def code(text: str) -> str:
@@ -38,11 +40,11 @@ def code(text: str) -> str:
     return f"{fence}{pad}{harmless}{pad}{fence}"
 
 
-def block(text: str) -> str:
+def block(text: str, language: str = "text") -> str:
     """Write ``text`` as a code block, in which nothing is read."""
     harmless = plain(text)
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", harmless)), default=0))
-    return f"{fence}text\n{harmless}\n{fence}\n"
+    return f"{fence}{language}\n{harmless}\n{fence}\n"
 
 
 def row(*cells: str) -> str:

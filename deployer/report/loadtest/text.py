@@ -9,7 +9,7 @@ from typing import Any
 from deployer.loadtest.kinds import WORDS, Kind
 from deployer.loadtest.verdict import ERROR_RATE
 from deployer.manifest.quantities import format_duration
-from deployer.report.words import plain
+from deployer.report.markdown import escaped as cell
 
 HEADLINES = {"passed": "TARGETS MET", "missed": "TARGET MISSED", "inconclusive": "NOT SHOWN"}
 CHANGES = {"better": "faster", "worse": "slower"}
@@ -174,11 +174,3 @@ def ms(value: float | None) -> str:
     if value is None:
         return "no good answer"
     return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
-
-
-def cell(text: str) -> str:
-    """A text that a Markdown table shows as it is."""
-    harmless = plain(text).replace("\\", "\\\\").replace("\n", " ")
-    for mark in "|*_`[]<>#":
-        harmless = harmless.replace(mark, f"\\{mark}")
-    return harmless

@@ -7,6 +7,8 @@ from typing import Any
 
 from deployer.errors import ExitCode
 from deployer.manifest.quantities import format_duration, format_share
+from deployer.report.markdown import block
+from deployer.report.markdown import escaped as cell
 from deployer.report.words import plain
 
 SHOWN = 12
@@ -126,15 +128,7 @@ def markdown_of(record: Mapping[str, Any]) -> str:
         lines.append(f"| {cell(each['name'])} | {rps} | {interval} | {each['usd_per_hour']:g} | {kind} | {why} |")
     best = record["recommended"]
     if best is not None and best["patch"]:
-        lines += ["", "```yaml", plain(best["patch"]).rstrip(), "```"]
+        lines += ["", block(best["patch"].rstrip(), "yaml").rstrip()]
     if record["left_over"]:
         lines += ["", f"**Still there:** {cell(record['left_over'])}"]
     return "\n".join(lines) + "\n"
-
-
-def cell(text: str) -> str:
-    """A text that a Markdown table shows as it is."""
-    harmless = plain(text).replace("\\", "\\\\").replace("\n", " ")
-    for mark in "|*_`[]<>#":
-        harmless = harmless.replace(mark, f"\\{mark}")
-    return harmless

@@ -6,7 +6,11 @@ import html
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
+from deployer.report.harmless import plain
 from deployer.report.markdown import block, bounded, code, escaped, row
 
 HOSTILE = [
@@ -38,6 +42,25 @@ def test_escaped_text_is_one_line_without_a_bare_mark(text: str) -> None:
     assert not re.search(r"(?<!\\)[`*_\[\]|~]", made.replace("\\\\", ""))
     rendered = html.unescape(re.sub(r"\\([^\w\s])", r"\1", made))
     assert not re.search(r"@\w|#\w|GH-|https?:|www\.", rendered)
+
+
+MARKS = st.text(st.sampled_from("ab1 \n\\`*_[](){}!|~$#-+=.>&;:'\"^<@\t"), max_size=20)
+SHOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+
+
+@given(MARKS)
+def test_escaped_text_is_rendered_as_it_was_written_wherever_it_stands(text: str) -> None:
+    wanted = re.sub(r"\s+", " ", plain(text)).strip()
+    for written in (
+        escaped(text),
+        f"- {escaped(text)}",
+        f"| h |\n|---|\n| {escaped(text)} |",
+        escaped(text) + "\n===",
+    ):
+        shown = SHOWN.render(written)
+        assert not re.search(r"<(?!/?(p|ul|li|table|thead|tbody|tr|th|td|h1)>)", shown), (written, shown)
+        said = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", shown)).replace("\u200b", ""))
+        assert wanted in said, (written, shown)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
