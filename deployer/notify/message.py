@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -110,7 +111,7 @@ def message_of(
     plan, done = state.plan, ended(state) if state.phase in FINAL or state.phase is Phase.PAUSED else None
     reason = done.text if done is not None else event_words(state, event, verdict)[1]
     return Message(
-        id=f"{plan.rollout_id}.{occasion.value}.{at:%Y%m%dT%H%M%S.%f}",
+        id=_id(plan.rollout_id, occasion, at),
         occasion=occasion,
         at=at,
         endpoint=line(plan.endpoint),
@@ -132,7 +133,7 @@ def trouble(
     """Make the message of a run that ended without knowing where traffic stands."""
     rollout_id = line(state.plan.rollout_id) if state is not None else None
     return Message(
-        id=f"{rollout_id or line(endpoint)}.{Occasion.STUCK.value}.{at:%Y%m%dT%H%M%S.%f}",
+        id=_id(rollout_id or endpoint, Occasion.STUCK, at),
         occasion=Occasion.STUCK,
         at=at,
         endpoint=line(endpoint),
@@ -150,7 +151,7 @@ def trouble(
 def by_hand(text: str, at: datetime, *, endpoint: str, platform: str, actor: str) -> Message:
     """Make the message of a rollback by hand."""
     return Message(
-        id=f"{line(endpoint)}.{Occasion.ROLLED_BACK.value}.{at:%Y%m%dT%H%M%S.%f}",
+        id=_id(endpoint, Occasion.ROLLED_BACK, at),
         occasion=Occasion.ROLLED_BACK,
         at=at,
         endpoint=line(endpoint),
@@ -159,6 +160,11 @@ def by_hand(text: str, at: datetime, *, endpoint: str, platform: str, actor: str
         reason=cut(plain(text), TEXT),
         exit_code=int(ExitCode.OK),
     )
+
+
+def _id(of: str, occasion: Occasion, at: datetime) -> str:
+    """Name a message by what it is about; it is sent as a header, too, so that nothing else may stand in it."""
+    return f"{re.sub('[^A-Za-z0-9._-]', '-', of[:LINE])}.{occasion.value}.{at:%Y%m%dT%H%M%S.%f}"
 
 
 def line(text: str) -> str:

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree as ET  # our own output
 
+import pytest
 from markdown_it import MarkdownIt
 
 MEGABYTE = 1_000_000
@@ -34,6 +35,9 @@ TEXTS = {
 """By what they try."""
 LONG = {"long": "x" * MEGABYTE, "long lines": "y\n" * (MEGABYTE // 2), "long html": "<b>&" * (MEGABYTE // 4)}
 """Texts of a megabyte."""
+MEGABYTES = [
+    pytest.param(text, id=name, marks=() if name == "long html" else pytest.mark.slow) for name, text in LONG.items()
+]
 
 _RUNNER = re.compile(r"^\s*::[a-z-]+[ :]|##(vso)?\[", re.IGNORECASE | re.MULTILINE)
 
@@ -82,6 +86,10 @@ def is_small_and_inert_html(page: str) -> None:
     assert len(page) < MEGABYTE // 4
 
 
+LINKED = re.compile(r"(?<![\w\u200b])@\w|(?<!\w)#\d|https?://\w|www\.\w")
+"""What GitHub makes a link or a mention of, in rendered Markdown outside code."""
+
+
 def fits_a_summary(text: str) -> None:
     """GitHub takes it as a step's summary: at most 1 MiB."""
     steers_nothing(text)
@@ -96,7 +104,7 @@ def is_inert_markdown(text: str) -> None:
         assert tag in {"h3", "p", "table", "thead", "tbody", "tr", "th", "td", "code", "strong", "ul", "li", "pre"}, tag
         assert set(names) <= {"style"} or (tag, names) == ("code", ("class",)), (tag, names)
     outside = re.sub(r"<code.*?</code>", "", shown, flags=re.DOTALL)
-    assert not re.search(r"(?<![\w\u200b])@\w|(?<!\w)#\d|https?://\w|www\.\w", outside), "GitHub would link it"
+    assert not LINKED.search(outside), "GitHub would link it"
 
 
 def is_strict_json(text: str) -> None:

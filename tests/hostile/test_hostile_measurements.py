@@ -162,8 +162,7 @@ LONG: dict[str, tuple[Made, corpus.Check]] = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("text", corpus.LONG.values(), ids=corpus.LONG)
+@pytest.mark.parametrize("text", corpus.MEGABYTES)
 @pytest.mark.parametrize("way", LONG)
 def test_a_text_of_a_megabyte_breaks_nothing(way: str, text: str) -> None:
     made, check = LONG[way]
