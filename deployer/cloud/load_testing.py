@@ -10,6 +10,7 @@ learn.microsoft.com/azure/load-testing/quickstart-create-run-load-test-with-locu
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -34,10 +35,12 @@ class LoadTesting:
         """Name the resource by its data plane's host; nothing is asked yet.
 
         Raises:
-            UsageError: the SDK is not installed, or knows no Locust tests.
+            UsageError: the SDK is not installed or knows no Locust tests, or this is no host.
         """
         self._sdk = _sdk()
         host = endpoint.removeprefix("https://").rstrip("/")
+        if not re.fullmatch(r"[A-Za-z0-9.-]+", host):  # the SDK takes nothing else, not even a port
+            raise UsageError(f"--load-testing {endpoint} is no host", hint="Give its name alone, as in the portal.")
         options: dict[str, Any] = {"retry_total": retries}
         if transport is not None:
             options["transport"] = transport

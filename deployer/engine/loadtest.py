@@ -160,6 +160,8 @@ def run_test(
     with tester.start(target, asked.load, asked.payload) as running:
         while not running.wait(1.0):
             if (signal := site.signal()) is not None:
+                ending = f"{signal}: ending the load; the same again leaves at once, without its figures"
+                on_progress(replace(running.progress(), phase=ending))
                 running.stop(f"interrupted by {signal}")
                 break
             seen = running.progress()

@@ -36,7 +36,7 @@ KEY_VARIABLE = "DEPLOYER_LOAD_KEY"
 TOTAL = "Total"
 """The service's name for all requests together. Source: testRunStatistics in the SDK's recordings [assumed]."""
 
-POLL_S = 10.0
+POLL_S = 5.0
 READY_S = 900.0
 """Engines are provisioned for each run; minutes as a rule."""
 OVER_S = 600.0
@@ -143,6 +143,7 @@ class AzureTest:
         self.run_id = run_id
         self._started_at = clock.now()
         self._deadline = self._started_at + timedelta(seconds=READY_S)
+        self._next_look = self._started_at + timedelta(seconds=POLL_S)
         self._is_sending = False
         self._why: str | None = None
         self._seen: dict[str, Any] = {"status": "ACCEPTED"}
@@ -154,22 +155,28 @@ class AzureTest:
 
     def progress(self) -> Figures:
         """What the service has said last."""
-        return self._figures("running")
+        state = self._seen.get("status")
+        phase = None if state == "EXECUTING" else f"Azure Load Testing: run {self.run_id} is {state}"
+        return replace(self._figures("running"), phase=phase)
 
     def wait(self, seconds: float) -> bool:
         """Block for up to ``seconds``; True: the run has ended, or took too long (and was ended)."""
         end = self._clock.now() + timedelta(seconds=seconds)
         while not self._has_ended():
-            left_s = (end - self._clock.now()).total_seconds()
-            if left_s <= 0:
+            now = self._clock.now()
+            if now >= self._next_look:
+                self._look()
+                self._end_if_late()
+            elif now >= end:
                 return False
-            self._clock.sleep(min(POLL_S, left_s))
-            self._look()
-            if self._clock.now() > self._deadline and not self._has_ended():
-                what = "did not end" if self._is_sending else "did not begin to send"
-                self.stop(f"the run {what} in time (it is {self._seen.get('status')})")
-                return True
+            else:
+                self._clock.sleep((min(end, self._next_look) - now).total_seconds())
         return True
+
+    def _end_if_late(self) -> None:
+        if self._clock.now() > self._deadline and not self._has_ended():
+            what = "did not end" if self._is_sending else "did not begin to send"
+            self.stop(f"the run {what} in time (it is {self._seen.get('status')})")
 
     def renew(self, target: ScoringTarget) -> None:
         """Refuse: a run's secrets are fixed.
@@ -203,7 +210,7 @@ class AzureTest:
         """Block until the run has ended; return what the service says.
 
         Raises:
-            PlatformError: it ended without a single figure.
+            PlatformError: it ended by itself without a single figure.
         """
         while not self.wait(POLL_S):
             pass
@@ -213,7 +220,7 @@ class AzureTest:
             said = "; ".join(str(each.get("message")) for each in errors) or "no reason given"
             partial = f"the run is {self._seen.get('status')}: {said}"
         figures = self._figures(partial)
-        if not figures.windows:
+        if not figures.windows and self._why is None:
             raise PlatformError(
                 f"load test run {self.run_id} has no figures ({partial or 'DONE'})",
                 hint="Look at the run in the portal: its engine's log says why.",
@@ -226,6 +233,7 @@ class AzureTest:
     def _look(self) -> None:
         with contextlib.suppress(TransientError):  # the deadline ends what stays silent
             self._seen = self._service.run(self.run_id)
+        self._next_look = self._clock.now() + timedelta(seconds=POLL_S)
         if not self._is_sending and self._seen.get("status") in SENDING:
             self._is_sending = True
             load = self._load

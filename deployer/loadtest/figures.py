@@ -104,3 +104,5 @@ class Figures:
     """What is not exact in these figures, and why; None: every request was counted."""
     in_flight: int | None = None
     """Requests under way when this was said; None: not known."""
+    phase: str | None = None
+    """What goes on while nothing is sent, or no more; None: the load runs."""

@@ -175,9 +175,13 @@ def interruptible(reached: Reached) -> Reached:
     return replace(reached, signals=signals, site=replace(reached.site, signal=signals))
 
 
-def warnings(reached: Reached, asked: Asked) -> list[str]:
-    """What is known before: targets that this run cannot prove, and limits of the service that it will meet."""
+def warnings(reached: Reached, asked: Asked, engine: str) -> list[str]:
+    """What is known before: targets that this run cannot prove, and limits of the services that it will meet."""
     load, found = asked.load, list(unprovable(asked.load, reached.the_spec.manifest.slo))
+    if engine == "azure-load-testing":
+        from deployer.loadgen.azure import COARSE  # noqa: PLC0415 - adapters: when they are wired
+
+        found.append(f"{COARSE}. The load begins minutes after the start, from one engine")
     peak = peak_rps(load)
     if reached.type is not PlatformType.MANAGED:
         return found
@@ -224,7 +228,7 @@ def run(
     site, spec = reached.site, reached.the_spec
     for path in reports:
         _format_of(path)
-    said = warnings(reached, asked)
+    said = warnings(reached, asked, engine)
     for warning in said:
         note(warning)
     aimed = aim(site, asked.deployment, during_rollout=during_rollout)

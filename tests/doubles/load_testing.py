@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ import requests
 from azure.core.rest._requests_basic import RestRequestsTransportResponse
 from azure.developer.loadtesting import models
 
+from deployer.ports.clock import Clock
 from tests.doubles.arm_script import Answer, Asked, ScriptedTransport
 from tests.doubles.telemetry import ManualClock
 
@@ -43,6 +44,16 @@ STATISTICS = {
 }
 
 
+@dataclass(frozen=True)
+class Served:
+    """An answer over HTTP; ``cut``: the connection is closed instead."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+    cut: bool = False
+
+
 @dataclass
 class LoadTestingDouble:
     """The service.
@@ -50,15 +61,17 @@ class LoadTestingDouble:
     Attributes:
         provisions_s: from the start of a run to its first request.
         runs_s: how long it sends.
+        stops_s: from being told to stop to its end.
         ends: state of a run that was not stopped.
         fault: asked before each request; what it returns is the answer, without effect; an exception is raised.
         stuck: runs stay as they are when they are told to stop.
         rejects: name of a file that does not pass validation.
     """
 
-    clock: ManualClock = field(default_factory=ManualClock)
+    clock: Clock = field(default_factory=ManualClock)
     provisions_s: float = 120.0
     runs_s: float = 60.0
+    stops_s: float = 20.0
     ends: str = "DONE"
     statistics: dict[str, Any] = field(default_factory=lambda: dict(STATISTICS))
     fault: Callable[[Asked], Answer | Exception | None] = lambda _asked: None
@@ -86,6 +99,16 @@ class LoadTestingDouble:
             if match := re.fullmatch(pattern, asked.path):
                 return handle(asked, *match.groups())
         return _error(404, "NotFound", f"no such path {asked.path}")
+
+    def handle(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Served:
+        """Serve over HTTP: ``AzureDouble.mount``."""
+        parts = urlsplit(target)
+        named = {name.title(): value for name, value in headers.items()}
+        content = body if named.get("Content-Type") == "application/octet-stream" else json.loads(body or b"null")
+        answer = self.answer(Asked(method, parts.path, dict(parse_qsl(parts.query)), named, content))
+        if isinstance(answer, Exception):
+            return Served(0, None, {}, cut=True)
+        return Served(answer.status, json.loads(json.dumps(answer.body, default=str)), answer.headers)
 
     def _test(self, asked: Asked, name: str) -> Answer:
         if asked.method != "PATCH" or asked.headers["Content-Type"] != "application/merge-patch+json":
@@ -129,7 +152,7 @@ class LoadTestingDouble:
         run = self.runs[name]
         stopped: datetime | None = run["stopped"]
         if stopped is not None:
-            return "CANCELLED" if (self.clock.now() - stopped).total_seconds() >= 20 else "CANCELLING"
+            return "CANCELLED" if (self.clock.now() - stopped).total_seconds() >= self.stops_s else "CANCELLING"
         at_s = (self.clock.now() - run["began"]).total_seconds()
         if at_s < self.provisions_s:
             return STATES[int(len(STATES) * at_s / self.provisions_s)]

@@ -38,7 +38,7 @@ class Progress:
         is_live = out.is_live and not out.as_json
         self._live = Live(console=out.console, refresh_per_second=4, transient=True) if is_live else None
         self._began: datetime | None = None
-        self._said: datetime | None = None
+        self._said: tuple[datetime, str | None] | None = None
 
     def __enter__(self) -> Self:
         """Begin to draw."""
@@ -61,14 +61,18 @@ class Progress:
         if self._out.as_json:
             return
         now = self._clock.now()
-        self._began = self._began or now
-        elapsed_s = (now - self._began).total_seconds()
+        if seen.phase is None:
+            self._began = self._began or now
+        elapsed_s = (now - self._began).total_seconds() if self._began else 0.0
         if self._live is not None:
             self._live.update(panel(seen, elapsed_s))
-        elif self._said is None or (now - self._said).total_seconds() >= EVERY_S:
-            self._said = now
+        elif self._is_due(now, seen.phase):
+            self._said = now, seen.phase
             line = ", ".join(f"{label} {value}" if label else value for label, value in rows(seen, elapsed_s))
             self._out.console.print(Text(f"{now:%H:%M:%S}  {plain(line)}"), soft_wrap=True)
+
+    def _is_due(self, now: datetime, phase: str | None) -> bool:
+        return self._said is None or phase != self._said[1] or (now - self._said[0]).total_seconds() >= EVERY_S
 
 
 def panel(seen: Figures, elapsed_s: float) -> RenderableType:
@@ -91,8 +95,10 @@ def rows(seen: Figures, elapsed_s: float) -> list[tuple[str, str]]:
     times = ", ".join(f"p{level * 100:g} {_ms(latencies.at(level))}" for level in (0.5, 0.95, 0.99))
     left_s = seen.load.warm_up_s + seen.load.seconds - elapsed_s
     left = "waiting for the last answers" if left_s <= 0 else f"{format_duration(max(left_s, 1.0))} left"
+    if seen.phase is not None and not seen.windows:
+        return [("", seen.phase)]
     return [
-        ("", f"{'warming up' if elapsed_s < seen.load.warm_up_s else 'measuring'}, {left}"),
+        ("", seen.phase or f"{'warming up' if elapsed_s < seen.load.warm_up_s else 'measuring'}, {left}"),
         ("sent", f"{rps:.1f}/s"),
         ("in flight", "-" if seen.in_flight is None else f"{seen.in_flight:,}"),
         ("latency", times),

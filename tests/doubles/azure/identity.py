@@ -88,7 +88,6 @@ class Identity:
 class _Handler(BaseHTTPRequestHandler):
     identity: Identity
     target: tuple[str, int]
-    host: str
 
     def do_GET(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
@@ -108,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         self.close_connection = True
-        if self.path.rpartition(":")[0] != self.host:
+        if not self.path.rpartition(":")[0].endswith(f".{DOMAIN}"):
             self.send_error(502)
             return
         with socket.create_connection(self.target) as there:
@@ -131,9 +130,9 @@ def _pump(one: socket.socket, other: socket.socket) -> None:
             pairs[ready].sendall(data)
 
 
-def identity_server(identity: Identity, host: str, target: tuple[str, int]) -> ThreadingHTTPServer:
-    """A server that is not started; ``target`` is where CONNECT to ``host`` leads."""
-    handler = type("Handler", (_Handler,), {"identity": identity, "host": host, "target": target})
+def identity_server(identity: Identity, target: tuple[str, int]) -> ThreadingHTTPServer:
+    """A server that is not started; ``target`` is where CONNECT to a host of ``DOMAIN`` leads."""
+    handler = type("Handler", (_Handler,), {"identity": identity, "target": target})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # a client that hangs up is no news

@@ -162,8 +162,7 @@ def test_a_run_that_takes_too_long_is_ended(service: LoadTestingDouble, payload:
     with engine(service).start(TARGET, LOAD, payload) as running:
         while not running.wait(600):
             pass
-        partial = running.figures().partial if slow == "runs_s" else running._why
-        assert said in (partial or "")
+        assert said in (running.figures().partial or "")
     assert service.state(the_run(service)) == "CANCELLED"
 
 

@@ -262,6 +262,8 @@ def test_a_running_test_is_told_in_a_line_or_a_panel() -> None:
     assert dict(rows(seen, 70.0))[""] == "measuring, waiting for the last answers"
     assert dict(rows(run(()), 0.0))["latency"] == "p50 -, p95 -, p99 -"
     assert panel(seen, 40.0) is not None
+    assert rows(replace(run(()), phase="it is PROVISIONING"), 0.0) == [("", "it is PROVISIONING")]
+    assert rows(replace(seen, phase="ending"), 40.0)[:2] == [("", "ending"), ("sent", "45.3/s")]
 
 
 def test_only_whole_runs_with_the_same_load_are_compared_with(tmp_path: Path) -> None:
