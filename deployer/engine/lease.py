@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -31,6 +31,9 @@ from deployer.rollout.tags import LEASE
 SETTLE_POLLS = 2.0
 """Without compare-and-set a lease is read back once more after so many ``poll_s``: longer than another run takes from
 reading the tags to writing them."""
+BUSY_TIMES = 2.0
+"""A busy endpoint may be its owner's write, during which no beat can be written: a sign of life, for at most so many
+times ``stale_after_s``, which is longer than any write takes."""
 FREED_LOOKS = 3
 """How often it is looked whether a lease that was given back stays so."""
 
@@ -71,13 +74,12 @@ def this_host() -> str:
     hosted runners of CI systems are such machines. The boot id is random.
     """
     namespace, boot = Path("/proc/self/ns/pid"), Path("/proc/sys/kernel/random/boot_id")
-    name = socket.gethostname()[:40]
     parts = [
-        name,
+        socket.gethostname()[:40],
         boot.read_text().strip()[:13] if boot.exists() else "",
         str(namespace.stat().st_ino) if namespace.exists() else "",
     ]
-    return ".".join(part for part in parts if part)
+    return ".".join(filter(None, parts))
 
 
 def this_process() -> str:
@@ -215,7 +217,7 @@ class Lease:
     def _watch(
         self, before: Holder, waiting: Callable[[str], None] | None, signal: Callable[[], str | None]
     ) -> str | None:
-        """Wait until the beat was unchanged for ``stale_after_s``; return the tag as it is then.
+        """Wait until the beat was unchanged for ``stale_after_s`` of an idle endpoint; return the tag as it is then.
 
         Raises:
             PlanError: it changed: the owner lives.
@@ -223,19 +225,21 @@ class Lease:
         """
         if is_alive_here(before.owner):
             raise self._refused(before)
-        capabilities = self._platform.capabilities
-        until = self._clock.now() + timedelta(seconds=capabilities.stale_after_s)
-        while self._clock.now() < until:
+        capabilities, began = self._platform.capabilities, self._clock.now()
+        last_sign, stale_s = began, capabilities.stale_after_s
+        while self._seconds_since(last_sign) < stale_s and self._seconds_since(began) < BUSY_TIMES * stale_s:
             if waiting is not None:
                 waiting(f"watching whether {before.owner} still runs")
             self._clock.sleep(max(2.0, capabilities.poll_s))
             if (name := signal()) is not None:
                 raise StoppedError(f"stopped by {name}; nothing was changed", hint="Run it again when you like.")
-            value = self._value()
-            if (seen := Holder.parse(value)) is None:
+            endpoint = self._platform.observe()
+            value = endpoint.tags.get(LEASE) if endpoint else None
+            if endpoint is None or (seen := Holder.parse(value)) is None:
                 return value
             if seen != before:
                 raise self._refused(seen)
+            last_sign = self._clock.now() if endpoint.settling else last_sign
         return str(before)
 
     def _refused(self, holder: Holder | None) -> PlanError:
@@ -298,9 +302,12 @@ class Lease:
             ConflictError: ``expect`` does not hold, or the platform is busy. Nothing was written.
         """
         with self._lock:
-            if self._held is None:
-                raise LostLeaseError("this run holds no lease", hint="Report this as a bug.")
-            self._write(self._held, tags, expect or {})
+            self._write(self._mine(), tags, expect or {})
+
+    def _mine(self) -> Holder:
+        if self._held is None:
+            raise LostLeaseError("this run holds no lease", hint="Report this as a bug.")
+        return self._held
 
     def _write(self, held: Holder, tags: Mapping[str, str | None], expect: Mapping[str, str | None]) -> None:
         try:
@@ -338,6 +345,17 @@ class Lease:
         with self._lock:  # one beat may be under way
             pass
 
+    def hand_back(self, tags: Mapping[str, str | None]) -> None:
+        """Write ``tags`` and give the lease back with one write, or raise as ``write`` does: then it is still ours."""
+        with self._lock:
+            held = self._mine()
+            try:
+                freed = {**self._kept, **tags, LEASE: str(replace(held, owner=""))}
+                self._platform.set_tags(freed, expect={LEASE: str(held)})
+                self._held = None
+            except ConflictError:  # an older map came over it
+                self._write(held, tags, {})
+
     def release(self, *, at_once: bool = False) -> None:
         """Give the lease back, keeping its fence; silent when it is not ours any more, or cannot be written.
 
@@ -364,8 +382,7 @@ class Lease:
                 pass
             if not capabilities.compare_and_set:
                 self._clock.sleep(SETTLE_POLLS * capabilities.poll_s)
-            endpoint = self._platform.observe()
-            tags = endpoint.tags if endpoint else freed
+            tags = endpoint.tags if (endpoint := self._platform.observe()) else freed
             value = tags.get(LEASE)
             is_ours = fence_of(value) < held.fence or value == freed[LEASE] or _is_of(value, held)
             if not is_ours or all(tags.get(key) == wanted for key, wanted in freed.items()):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from deployer.engine.lease import SETTLE_POLLS, Lease, LostLeaseError
-from deployer.engine.operations import Site, no_endpoint
+from deployer.engine.operations import Site
+from deployer.engine.rollback_ready import check, make_ready, observe
 from deployer.engine.rollback_target import Target, is_idle, target_of
 from deployer.engine.runner import Listener
 from deployer.errors import (
@@ -18,17 +20,13 @@ from deployer.errors import (
     TransientError,
     UsageError,
 )
-from deployer.ports.platform import Deployment, DeploymentState, Endpoint
+from deployer.ports.platform import Deployment, Endpoint
 from deployer.ports.store import Entry
 from deployer.rollout.ending import Ended
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.model import Phase
-from deployer.rollout.plan import DEPLOY_PATIENCE
 from deployer.rollout.tags import LEASE, PHASE, REQUEST, marks_of, tags_for_good
 from deployer.rollout.way_back import REVERT_BACKOFF_S
-
-READY_S = 600.0
-"""How long a version that must be made again may take to become ready, besides what the platform takes for it."""
 
 
 def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, force: bool = False) -> Ended:
@@ -47,7 +45,7 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
         PlatformError: the write could not be verified: a human must act.
     """
     site.notes.lead(listener.on_note)
-    endpoint = _observe(site)
+    endpoint = observe(site)
     target = target_of(endpoint, to)
     if target is None:
         return _no_target(endpoint)
@@ -56,23 +54,16 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
         target = target_of(endpoint, to) or target
         if _is_done(endpoint, target):
             return Ended(ExitCode.OK, f"nothing to do: {target.name} has 100% already")
-    _check(endpoint, target, force=force)  # before the lease is taken: a mistake must not stop a healthy rollout
+    check(site, endpoint, target, force=force)  # before the lease is taken: a mistake must not stop a healthy rollout
     lease = site.lease()
     try:
         return _shift_back(site, lease, listener, endpoint, target, reason=reason, force=force)
     except NotFoundError:  # the rollout that was just ending has retired it meanwhile: look again
-        endpoint = _observe(site)
+        endpoint = observe(site)
         target = target_of(endpoint, to) or target
         return _shift_back(site, lease, listener, endpoint, target, reason=reason, force=force)
     finally:
         lease.release(at_once=True)
-
-
-def _observe(site: Site) -> Endpoint:
-    endpoint = site.platform.observe()
-    if endpoint is None:
-        raise no_endpoint(site)
-    return endpoint
 
 
 def _observe_again(site: Site) -> Endpoint:
@@ -80,7 +71,7 @@ def _observe_again(site: Site) -> Endpoint:
     capabilities = site.platform.capabilities
     if not capabilities.compare_and_set:
         site.clock.sleep(capabilities.poll_s)
-    return _observe(site)
+    return observe(site)
 
 
 def _no_target(endpoint: Endpoint) -> Ended:
@@ -100,36 +91,6 @@ def _is_done(endpoint: Endpoint, target: Target) -> bool:
     return stands and is_idle(endpoint) and not endpoint.settling
 
 
-def _check(endpoint: Endpoint, target: Target, *, force: bool) -> None:
-    """Refuse a target that cannot take traffic.
-
-    Raises:
-        UsageError: there is no such version.
-        NotReadyError: it exists and has failed.
-    """
-    found = endpoint.deployments.get(target.name)
-    if found is None and not target.digest:
-        known = ", ".join(sorted(endpoint.deployments)) or "none"
-        raise UsageError(
-            f"endpoint {endpoint.name} has no deployment {target.name}, and no record of one (it has {known})",
-            hint="Name a deployment or a revision with --to. Nothing was changed.",
-        )
-    if found is None:
-        return
-    if not target.is_met_by(found):
-        if endpoint.traffic.get(found.name) or found.digest is None:
-            raise NotReadyError(
-                f"{found.name} holds another version than the last good one, and is in use",
-                hint="Choose a deployment with --to. Nothing was changed.",
-            )
-        return
-    if found.state is DeploymentState.FAILED and not force:
-        raise NotReadyError(
-            f"{found.name} cannot take traffic: {_why(found)}. Traffic is unchanged",
-            hint="Choose another version with --to, or insist with --force.",
-        )
-
-
 def _shift_back(
     site: Site, lease: Lease, listener: Listener, before: Endpoint, target: Target, *, reason: str, force: bool
 ) -> Ended:
@@ -138,7 +99,7 @@ def _shift_back(
     is_there = found is not None and target.is_met_by(found) and found.instances_wanted > 0
     if found is None or not is_there or (found.instances_ready < 1 and not force):
         _take(lease, listener)
-        _make_ready(site, listener, target, needed, force=force)
+        make_ready(site, listener, target, needed, force=force)
     started = site.clock.now()
     _write_traffic(site, lease, listener, before, name, force=force)
     took_s = (site.clock.now() - started).total_seconds()
@@ -159,28 +120,6 @@ def _take(lease: Lease, listener: Listener) -> None:
         listener.on_note(f"going on without the lease: {exc.message}")
 
 
-def _make_ready(site: Site, listener: Listener, target: Target, needed: int, *, force: bool) -> None:
-    """See that the target is there, in its version, with an instance that answers.
-
-    Raises:
-        NotReadyError: it will not be, or not in time.
-    """
-    name = target.name
-    found = _observe(site).deployments.get(name)
-    if found is not None and not target.is_met_by(found):
-        listener.on_note(f"{name} holds another version: removing it")
-        site.platform.delete_deployment(name)
-        found = None
-    if found is None:
-        listener.on_note(f"{name} is gone: making it again from its record")
-        site.platform.recreate_deployment(name, target.digest)
-    if found is not None and found.instances_wanted == 0:
-        listener.on_note(f"{name} is scaled to 0: starting {needed} instance{'s' * (needed > 1)}")
-        site.platform.scale_deployment(name, needed)
-    if not force:
-        _await_ready(site, listener, name)
-
-
 def _instances(before: Endpoint, target: Target) -> int:
     """Instances that all traffic takes: as many as the target had, and as many as who answers now."""
     live = [found.instances_wanted for name, found in before.deployments.items() if before.traffic.get(name)]
@@ -196,11 +135,11 @@ def _write_traffic(site: Site, lease: Lease, listener: Listener, before: Endpoin
         PlatformError: not written, or not verified; traffic is what the error says.
     """
     until = site.clock.now() + timedelta(seconds=site.platform.capabilities.restore_reserve_s)
-    value, attempts = before.tags.get(LEASE), 0
+    value, attempts, told = before.tags.get(LEASE), 0, _way_back(before)
     with_lease = True
     while True:
         try:
-            return _put_traffic(site, lease, value, name, force=force, with_lease=with_lease)
+            return _put_traffic(site, lease, value, name, told, force=force, with_lease=with_lease)
         except (LostLeaseError, NotFoundError, NotReadyError):
             raise
         except PlatformError as exc:
@@ -214,6 +153,12 @@ def _write_traffic(site: Site, lease: Lease, listener: Listener, before: Endpoin
         value = _lease_now(site, lease, value)
 
 
+def _way_back(before: Endpoint) -> dict[str, str]:
+    """Tags that have a rollout under way end as rolled back, by whoever goes on with it, should this run die."""
+    marks = marks_of(before.tags)
+    return {PHASE: f"{Phase.REVERTING.value}:{marks.position}"} if marks is not None and marks.is_active else {}
+
+
 def _lease_now(site: Site, lease: Lease, value: str | None) -> str | None:
     """Return what the lease reads before another try; one that we hold is written again, in case a map came over it.
 
@@ -223,15 +168,17 @@ def _lease_now(site: Site, lease: Lease, value: str | None) -> str | None:
     try:
         if lease.is_held:
             lease.write({})
-        return _observe(site).tags.get(LEASE)
+        return observe(site).tags.get(LEASE)
     except LostLeaseError:
         raise
     except PlatformError:
         return value
 
 
-def _put_traffic(site: Site, lease: Lease, value: str | None, name: str, *, force: bool, with_lease: bool) -> None:
-    """Write once.
+def _put_traffic(
+    site: Site, lease: Lease, value: str | None, name: str, told: Mapping[str, str], *, force: bool, with_lease: bool
+) -> None:
+    """Write once; ``told`` are tags to write along, where the lease is taken by the same write.
 
     Raises:
         LostLeaseError: another run took the lease that we held.
@@ -244,13 +191,14 @@ def _put_traffic(site: Site, lease: Lease, value: str | None, name: str, *, forc
     if not with_lease:  # tags cannot be written here: traffic still can
         return platform.set_traffic(traffic, {}, force=force)
     return lease.take_with(
-        value, lambda tags, expect: platform.set_traffic(traffic, {}, expect=expect, tags=tags, force=force)
+        value,
+        lambda tags, expect: platform.set_traffic(traffic, {}, expect=expect, tags={**tags, **told}, force=force),
     )
 
 
 def _stuck(site: Site, error: PlatformError) -> PlatformError:
     try:
-        now = f"traffic is {in_words(_observe(site).traffic)}"
+        now = f"traffic is {in_words(observe(site).traffic)}"
     except (PlatformError, UsageError) as exc:  # UsageError: it is gone
         now = f"what traffic is now cannot be read ({exc.message})"
     stuck = PlatformError(f"the rollback could not be written: {error.message}; {now}", hint=error.hint)
@@ -276,17 +224,17 @@ def _keep_books(
     """Do what can wait until traffic is safe; what fails here is only said, but for another write of traffic."""
     name = target.name
     try:
-        after = _observe(site)
+        after = observe(site)
     except PlatformError as exc:
         listener.on_note(f"traffic is back, but the endpoint cannot be read now: {exc.message}")
         after = before
     else:
         if name not in after.deployments:
             _give_back(site, lease, listener, before, after, name)
-    _note(site, lease, listener, before, after, name, reason)
     after = _see_that_it_stays(site, lease, listener, after, name, force=force)
     if (found := after.deployments.get(name)) is not None:
         _make_large_enough(site, listener, found, needed)
+    _note(site, lease, listener, before, after, name, reason)
     return after
 
 
@@ -322,7 +270,7 @@ def _see_that_it_stays(
 def _look(site: Site) -> Endpoint | None:
     """Look, when that is possible now."""
     try:
-        return _observe(site)
+        return observe(site)
     except TransientError:
         return None
 
@@ -353,7 +301,7 @@ def _note(
     event = {"type": "manual_rollback", "to": name, "from": dict(before.traffic), "reason": reason}
     try:
         if lease.is_held:
-            lease.write(tags)
+            lease.hand_back(tags)
         else:
             site.platform.set_tags(tags)
     except PlatformError as exc:
@@ -362,39 +310,3 @@ def _note(
         site.journal.append(f"{now:%Y%m%dT%H%M%S}-rollback", Entry(now, site.actor, event))
     except StoreError as exc:
         listener.on_note(f"traffic is back, but this could not be written down: {exc.message}")
-
-
-def _await_ready(site: Site, listener: Listener, name: str) -> None:
-    """Wait until ``name`` has an instance that answers.
-
-    Raises:
-        NotReadyError: it will not, or not in time.
-    """
-    capabilities = site.platform.capabilities
-    patience_s = READY_S + DEPLOY_PATIENCE * capabilities.typical_deploy_s
-    until = site.clock.now() + timedelta(seconds=patience_s)
-    said = ""
-    while True:
-        try:
-            endpoint = site.platform.observe()
-        except TransientError:
-            if site.clock.now() >= until or site.signal():
-                raise
-            site.clock.sleep(capabilities.poll_s)
-            continue
-        found = endpoint.deployments.get(name) if endpoint else None
-        if found is not None and found.instances_ready > 0:
-            return
-        if found is None or found.state is DeploymentState.FAILED or site.clock.now() >= until or site.signal():
-            raise NotReadyError(
-                f"{name} cannot take traffic: {_why(found)}. Traffic is unchanged",
-                hint="Choose another version with --to, or insist with --force.",
-            )
-        if found.message != said:
-            said = found.message
-            listener.on_note(f"waiting for {name}: {said or found.state.value}")
-        site.clock.sleep(capabilities.poll_s)
-
-
-def _why(found: Deployment | None) -> str:
-    return "it does not exist" if found is None else found.message or f"it is {found.state.value}"

@@ -50,8 +50,8 @@ from deployer.rollout.tags import (
 )
 
 UNREACHABLE_S = 60.0
-"""How long the platform may not answer before the run ends, or as long as its lease lasts where that is longer; the
-next run takes over from the tags."""
+"""How long the platform may not answer before the run ends, or as long as is kept for the way back where that is
+longer; the next run takes over from the tags."""
 
 _UNTOUCHED = frozenset({Phase.PREPARING, Phase.DEPLOYING, Phase.SMOKING, Phase.WARMING})
 """Phases in which the candidate has never had traffic."""
@@ -183,10 +183,11 @@ class Runner:
             self._lease.check(endpoint.tags.get(LEASE))
         except LostLeaseError as exc:
             marks = marks_of(endpoint.tags)
-            if marks is not None and marks.rollout_id == state.plan.rollout_id and marks.phase is Phase.ROLLED_BACK:
+            back = (Phase.REVERTING, Phase.ROLLED_BACK)
+            if marks is not None and marks.rollout_id == state.plan.rollout_id and marks.phase in back:
                 ended = LostLeaseError(
                     "the rollout was ended by a rollback from elsewhere; this run stops",
-                    hint="Look at `deployer status`: traffic was brought back by hand.",
+                    hint="Look at `deployer status`: traffic is brought back by hand.",
                 )
                 ended.exit_code = ExitCode.ABORTED
                 raise ended from exc
@@ -319,7 +320,7 @@ class Runner:
 
     def _observe(self, state: Rollout) -> Observed:
         capabilities = self._platform.capabilities
-        patience_s = max(UNREACHABLE_S, capabilities.stale_after_s)
+        patience_s = max(UNREACHABLE_S, capabilities.restore_reserve_s)
         until = self._clock.now() + timedelta(seconds=patience_s)
         while True:
             try:

@@ -57,7 +57,7 @@ class LocalPlatform:
         """What this platform can do."""
         return _CAPABILITIES
 
-    def observe(self) -> Endpoint | None:
+    def observe(self, *, why: bool = True) -> Endpoint | None:
         """Read traffic from Envoy itself, the rest from the daemon."""
         if not self.client.exists():
             return None

@@ -44,8 +44,12 @@ class Platform(Protocol):
         """What this platform can do; constant, no I/O."""
         ...
 
-    def observe(self) -> Endpoint | None:
+    def observe(self, *, why: bool = True) -> Endpoint | None:
         """Read the endpoint as it is now; None when it does not exist. Changes nothing.
+
+        Args:
+            why: also ask what deployments that are not ready do, or why they failed (``Deployment.message``), where
+                that takes calls of its own.
 
         Raises:
             TransientError: the platform did not answer in time. Nothing is known.

@@ -47,8 +47,8 @@ class Capabilities:
     beat_s: float
     """How often a living run renews its lease, in seconds."""
     stale_after_s: float
-    """A lease that did not change for this long has no owner, in seconds: several beats, and the longest traffic write
-    where tags cannot be written during one."""
+    """A lease that did not change for this long has no owner, in seconds: several beats, and, where tags cannot be
+    written during a write of traffic, the longest one that does not make the endpoint busy."""
     typical_deploy_s: float
     """What the platform itself usually takes to make a deployment (machines, image), in seconds; 0: nothing."""
     autoscaling: bool = True

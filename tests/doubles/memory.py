@@ -105,7 +105,7 @@ class MemoryPlatform:
     def capabilities(self) -> Capabilities:
         return self._capabilities
 
-    def observe(self) -> Endpoint | None:
+    def observe(self, *, why: bool = True) -> Endpoint | None:
         with self._call("observe"):
             if self.stale_reads > 0:
                 self.stale_reads -= 1

@@ -128,7 +128,7 @@ def silent(error: PlatformError) -> Callable[[str], None]:
 )
 def test_a_platform_that_is_away_for_long_ends_the_run_with_what_to_do(world: World, error: PlatformError) -> None:
     shifting(world, lambda w: setattr(w.platform, "before", silent(error)))
-    with pytest.raises(TransientError, match=f"did not answer for 240s while .*: {error.message}") as stopped:
+    with pytest.raises(TransientError, match=f"did not answer for 300s while .*: {error.message}") as stopped:
         world.roll_out()
     assert "Traffic was last verified as blue 80%, green 20%" in stopped.value.message
     assert "the same command again" in stopped.value.hint

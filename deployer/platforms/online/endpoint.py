@@ -132,12 +132,13 @@ class OnlineEndpoint:
         """What this platform can do."""
         return self.kind.capabilities
 
-    def observe(self) -> Endpoint | None:
-        """Read endpoint and deployments: two calls, and a few more while a deployment is made or has failed."""
+    def observe(self, *, why: bool = True) -> Endpoint | None:
+        """Read endpoint and deployments: two calls, and a few more for ``why`` one is not ready."""
         document = self._resource.read()
         if document is None:
             return None
-        return read_endpoint(document, self._read_deployments(document), unproven=self._traffic.is_unproven)
+        found = self._read_deployments(document, why=why)
+        return read_endpoint(document, found, unproven=self._traffic.is_unproven)
 
     def ensure_endpoint(self, document: Mapping[str, Any]) -> None:
         """Create the endpoint; one that exists is left alone. Takes one or two minutes."""
@@ -328,13 +329,13 @@ class OnlineEndpoint:
         if any(tags.get(key) != value for key, value in wanted.items()):
             self._tags.write(wanted, None, within_s=MAKE_BUSY_S)  # as long as what it is the first half of
 
-    def _read_deployments(self, endpoint: Mapping[str, Any]) -> dict[str, Deployment]:
+    def _read_deployments(self, endpoint: Mapping[str, Any], *, why: bool = False) -> dict[str, Deployment]:
         live = {name.lower() for name in shares(endpoint, "traffic")}
         listed = {name_of(each).lower(): each for each in self._resource.deployments()}
         for name in live - listed.keys():  # a list that lags
             if (found := self._resource.deployment(name)) is not None:
                 listed[name] = found
-        read = [self._read_deployment(each, has_traffic=name in live) for name, each in listed.items()]
+        read = [self._read_deployment(each, has_traffic=name in live, why=why) for name, each in listed.items()]
         known = {each.name: each for each in read}
         self._read = (Deadline(self._resource.clock, RECENT_S), known)
         return known
@@ -345,10 +346,11 @@ class OnlineEndpoint:
             return read[1]
         return self._read_deployments(endpoint)
 
-    def _read_deployment(self, document: Mapping[str, Any], *, has_traffic: bool) -> Deployment:
+    def _read_deployment(self, document: Mapping[str, Any], *, has_traffic: bool, why: bool) -> Deployment:
         key = (name_of(document), created_at(document))
         serving = self._served.get(key, 1 if has_traffic else 0)
-        found = read_deployment(document, serving=serving, message=self._progress.describe(document))
+        message = self._progress.describe(document) if why else ""
+        found = read_deployment(document, serving=serving, message=message)
         if state_of(document) == "succeeded" or found.instances_ready < serving:  # what is scaled down stays known
             self._served[key] = found.instances_ready
         asked = self._asked.get(found.name.lower(), 0)

@@ -27,6 +27,8 @@ LOST_S = 12.0
 """A write whose answer was lost and that no read shows for this long has not happened."""
 FRESH_S = 30.0
 """How long after an own write a read that does not show it is taken for an old one."""
+JUST_READ_S = 1.0
+"""A reading this young may be written back at once by who decided on it: one call less on the way back to safety."""
 BUSY_S = 180.0
 """How long another operation on the endpoint is waited for."""
 
@@ -72,6 +74,8 @@ class EndpointResource:
         self._exists = False
         self._known: set[str] = set()
         """Deployments that the last readings showed."""
+        self._last: tuple[dict[str, Any], Deadline] | None = None
+        """What was read last, until something is written from here."""
         self._is_ours: tuple[Callable[[Mapping[str, Any]], bool], Deadline] | None = None
 
     def read(self) -> dict[str, Any] | None:
@@ -83,21 +87,31 @@ class EndpointResource:
             self.clock.sleep(READ_BACK_S)
             found = self.arm.get(self.path, API)
         self._exists = found is not None
+        self._last = (found, Deadline(self.clock, JUST_READ_S)) if found is not None else None
         return found
+
+    def writes(self) -> None:
+        """Something is about to be written from here: no reading is young any more."""
+        self._last = None
 
     def wrote(self, is_shown: Callable[[Mapping[str, Any]], bool]) -> None:
         """Remember what a read must show from now on, for ``FRESH_S``."""
         self._is_ours = (is_shown, Deadline(self.clock, FRESH_S))
 
-    def fresh(self) -> dict[str, Any]:
+    def fresh(self, *, or_just_read: bool = False) -> dict[str, Any]:
         """Read the endpoint to write it back: a read from before our own last write would undo that one.
+
+        Args:
+            or_just_read: what was read within ``JUST_READ_S``, and not written since, will do.
 
         Raises:
             NotFoundError: it does not exist.
         """
         waiting = Deadline(self.clock, LOST_S)
+        last = self._last if or_just_read else None
         while True:
-            found = self.require()
+            found = last[0] if last is not None and not last[1].has_passed else self.require()
+            last = None
             if self._is_ours is None or self._is_ours[1].has_passed or self._is_ours[0](found):
                 return found
             if waiting.has_passed:  # not old: somebody else wrote after us

@@ -82,6 +82,7 @@ class TagWrite:
                 f"endpoint {self._resource.name} would have {len(merged)} tags; Azure keeps {TAGS_MAX}",
                 hint="Remove tags of your own, or shorten the environment variables of the deployment.",
             )
+        self._resource.writes()
         try:
             self._resource.arm.patch(self._resource.path, API, {"tags": merged})
         except (ConflictError, TransientError):

@@ -111,7 +111,7 @@ class TrafficWrite:
         busy = Deadline(resource.clock, BUSY_S)
         while True:
             with resource.lock:
-                before = resource.fresh()
+                before = resource.fresh(or_just_read=bool(also))  # who brings its lease along has just looked
                 if not (sent and also and shows_tags(before, also)):  # a lost answer: our own write made it untrue
                     require_tags(before, expect)
                 if not self.is_unproven and shows_tags(before, also) and self._is_so_already(before, wanted):
@@ -160,6 +160,7 @@ class TrafficWrite:
         resource = self._resource
         body = with_traffic(before, wanted.traffic, wanted.mirror, tags)
         was_unproven, self.is_unproven = self.is_unproven, True
+        resource.writes()
         try:
             sent = _Sent(operation=resource.arm.put(resource.path, API, body).operation_url)
         except (ConflictError, TransientError) as refusal:

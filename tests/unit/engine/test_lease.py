@@ -26,6 +26,7 @@ from deployer.engine.lease import (
     this_process,
 )
 from deployer.errors import ConflictError, ExitCode, PlanError, PlatformError, TransientError
+from deployer.ports.platform import Endpoint
 from deployer.rollout.tags import LEASE, PHASE, REQUEST
 
 BEAT_S, STALE_AFTER_S = CAPABILITIES.beat_s, CAPABILITIES.stale_after_s
@@ -130,6 +131,30 @@ def test_an_owner_elsewhere_is_watched_until_its_beat_stood_still_long_enough(
     assert STALE_AFTER_S <= (clock.now() - started).total_seconds() < STALE_AFTER_S + 5
     assert set(told) == {f"watching whether {ELSEWHERE} still runs"}
     assert tag(platform) == "here/1/1|2|0"
+
+
+class Busy(MemoryPlatform):
+    """An endpoint that is being changed for so many seconds from now."""
+
+    seconds = 0.0
+
+    def observe(self, *, why: bool = True) -> Endpoint | None:
+        view = super().observe(why=why)
+        settling = (self._clock.now() - ManualClock().now()).total_seconds() < self.seconds
+        return view and replace(view, settling=settling)
+
+
+@pytest.mark.parametrize(
+    ("busy_s", "taken_s"), [(30.0, 30.0 + STALE_AFTER_S), (1000.0, 2 * STALE_AFTER_S)], ids=["a write", "for ever"]
+)
+def test_while_the_endpoint_is_busy_its_owner_may_be_writing(busy_s: float, taken_s: float) -> None:
+    clock = ManualClock()
+    platform = Busy("digits", clock)
+    platform.ensure_endpoint({})
+    lease(platform, clock, ELSEWHERE).acquire()
+    started, platform.seconds = clock.now(), busy_s
+    Lease(platform, clock, "here/1/1").acquire()
+    assert taken_s - 5 <= (clock.now() - started).total_seconds() < taken_s + 5
 
 
 def test_staleness_is_what_does_not_change_and_no_clock_is_compared(platform: MemoryPlatform) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ServiceResponseError
 
+from deployer.engine.lease import BUSY_TIMES
 from deployer.errors import ConflictError, NotFoundError, NotReadyError, PlatformError, TransientError
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
 from deployer.platforms.online.endpoint import OnlineEndpoint
-from deployer.platforms.online.traffic_write import LONGEST_WRITE_S
+from deployer.platforms.online.traffic_write import LONGEST_WRITE_S, VERIFY_S
 from tests.doubles.arm_script import Answer, Asked
 from tests.doubles.arm_service import Azure
 
@@ -429,9 +430,15 @@ def test_a_beat_waits_for_the_traffic_that_is_being_written(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize("kind", [ManagedPlatform, KubernetesPlatform])
-def test_a_lease_is_not_stale_before_the_longest_write_and_two_beats(kind: type[OnlineEndpoint]) -> None:
+def test_a_lease_is_not_stale_before_a_write_that_does_not_show_and_two_beats(kind: type[OnlineEndpoint]) -> None:
     capabilities = kind("digits", **Azure().parts()).capabilities  # type: ignore[call-arg]
-    assert capabilities.stale_after_s - 2 * capabilities.beat_s > LONGEST_WRITE_S
+    assert capabilities.stale_after_s >= VERIFY_S + 2 * capabilities.beat_s
+
+
+@pytest.mark.parametrize("kind", [ManagedPlatform, KubernetesPlatform])
+def test_an_endpoint_is_watched_while_busy_for_longer_than_any_write_takes(kind: type[OnlineEndpoint]) -> None:
+    capabilities = kind("digits", **Azure().parts()).capabilities  # type: ignore[call-arg]
+    assert BUSY_TIMES * capabilities.stale_after_s > LONGEST_WRITE_S + 2 * capabilities.beat_s
 
 
 @pytest.mark.parametrize("busy_s", [0, 100, 170, 178, 1000])
