@@ -22,6 +22,7 @@ from deployer.loadgen.local import START_S, arguments_of
 from deployer.loadgen.locust import HEADLESS, SecretFile, find_locustfile, start_locust
 from deployer.loadgen.process import LocustTest
 from deployer.loadtest.figures import Load
+from deployer.manifest.quantities import format_duration
 from deployer.ports.platform import ScoringTarget
 
 ANY = ("0.0.0.0", "::", "*")  # noqa: S104 - refused as an address to give to workers
@@ -62,10 +63,26 @@ class DistributedLoad:
             )
             begun.pop_all()
             try:
-                running.wait_until_started(self.join_s + START_S)
+                if self._foreign:
+                    running.await_workers(self._invitation(port), self.join_s + START_S)
+                else:
+                    running.wait_until_started(self.join_s + START_S)
                 yield running
             finally:
                 running.stop("the load test was left")
+
+    @property
+    def _foreign(self) -> int:
+        """Workers that somebody starts."""
+        return 0 if self.local_workers is None else self.workers - self.local_workers
+
+    def _invitation(self, port: int) -> str:
+        host = "HOST" if self.bind in ANY else self.bind
+        who = "1 worker" if self._foreign == 1 else f"{self._foreign} workers"
+        return (
+            f"waiting up to {format_duration(self.join_s)} for {who}; start each with DEPLOYER_LOAD_KEY=... locust "
+            f"-f loadtests/scoring.py --worker --master-host {host} --master-port {port}"
+        )
 
     def _processes(
         self,

@@ -62,6 +62,8 @@ class LocustTest:
         self._heard_at = monotonic()
         self._started_or_ended, self._ended = Event(), Event()
         self._why: str | None = None
+        self._awaited: str | None = None
+        self._start_by = 0.0
         self._readers = [
             Thread(target=self._read, args=(each,), name="load figures", daemon=True) for each in (process, *workers)
         ]
@@ -71,17 +73,21 @@ class LocustTest:
     def progress(self) -> Figures:
         """What was sent and seen up to about a second ago."""
         self._take_records()
-        return self._figures("running")
+        return replace(self._figures("running"), phase=None if self._line else self._awaited)
 
     def wait(self, seconds: float) -> bool:
         """Block for up to ``seconds``; True: the test has ended, or hangs (and was ended)."""
         end = monotonic() + seconds
         while not self._ended.wait(min(max(end - monotonic(), 0.0), 0.5)):
-            if monotonic() - self._heard_at > SILENT_S:
+            if monotonic() > max(self._heard_at + SILENT_S, 0.0 if self._line else self._start_by):
                 self.stop("the load generator hung")
             elif monotonic() >= end:
                 return False
         return True
+
+    def await_workers(self, phase: str, timeout_s: float) -> None:
+        """Do not block until the first request is due: let ``progress`` say what is waited for, in ``phase``."""
+        self._awaited, self._start_by = phase, monotonic() + timeout_s
 
     def renew(self, target: ScoringTarget) -> None:
         """Send with these headers from about the next second on: a token ends before a long load does."""
@@ -106,13 +112,17 @@ class LocustTest:
                 each.stdout.close()
 
     def figures(self) -> Figures:
-        """Block until the test has ended; return everything."""
+        """Block until the test has ended; return everything.
+
+        Raises:
+            PlatformError: it ended by itself before the first request.
+        """
         while not self.wait(60.0):
             pass
         self._process.wait()
         self._take_records()
         code = self._process.returncode
-        if not self._line and not self._tally.requests:
+        if not self._line and not self._tally.requests and self._why is None:
             raise self._failed(f"ended: {self._last_words()}")
         partial = self._why
         if partial is None and code not in (0, 1):  # 1: Locust's word for "some requests failed"
@@ -132,10 +142,10 @@ class LocustTest:
             raise self._failed(f"ended: {self._last_words()}" if in_time else f"is not running after {timeout_s:g}s")
 
     def _failed(self, why: str) -> PlatformError:
-        return PlatformError(
-            f"the load generator {why}",
-            hint="Run `python -m locust --version` with the same Python, and check the request file and the rate.",
-        )
+        hint = "Run `python -m locust --version` with the same Python, and check the request file and the rate."
+        if self._awaited is not None:
+            hint = "Start as many workers as --workers says, where they reach the master's port."
+        return PlatformError(f"the load generator {why}", hint=hint)
 
     def _figures(self, partial: str | None) -> Figures:
         lag_ms = self._line.get("run_lag_p99_ms") or 0.0

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.e2e.stage import Stage, until
+from tests.e2e.stage import Running, Stage, until
 
 pytestmark = pytest.mark.e2e
 
+ROOT = Path(__file__).parents[2]
 QUICK = ("--rps", "40", "--warm-up", "1s")
 
 
@@ -70,6 +75,72 @@ def test_an_interrupted_run_keeps_its_figures_and_leaves_nothing_running(stage: 
     record = json.loads(path.read_text())
     assert (record["interrupted"], record["result"], record["exit_code"]) == (True, "inconclusive", 12)
     assert record["requests"]["ended"] > 20
+    assert stage.load_generators() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["warming up", "measuring"])
+def test_who_insists_leaves_at_once_and_leaves_nothing_running(stage: Stage, phase: str) -> None:
+    stage.seed()
+    running = stage.start("loadtest", stage.manifest(), "--rps", "40", "--warm-up", "9s", "--for", "60s")
+    running.wait_for("warming up")
+    running.wait_for(phase)
+    running.send(signal.SIGINT)
+    running.wait_for("the same again leaves at once")
+    running.send(signal.SIGINT)
+    assert running.wait() == 12, running.text
+    until(lambda: not stage.load_generators(), 5)
+
+
+@pytest.mark.slow
+def test_an_interruption_while_warming_up_is_kept_as_such(stage: Stage) -> None:
+    stage.seed()
+    running = stage.start("loadtest", stage.manifest(), "--rps", "40", "--warm-up", "60s", "--for", "60s")
+    running.wait_for("warming up")
+    running.send(signal.SIGINT)
+    assert running.wait() == 12, running.text
+    assert "no request of the measured time was answered (it ended early: interrupted by SIGINT)" in running.text
+    (path,) = kept(stage)
+    assert json.loads(path.read_text())["requests"]["sent"] == 0
+    assert stage.load_generators() == []
+
+
+def invited(stage: Stage, running: Running) -> list[subprocess.Popen[str]]:
+    """Start two workers by the very words of the invitation, as on other hosts: only the key is put in."""
+    said = running.wait_for("start each with").partition("start each with ")[2].split()
+    key = stage.platform.scoring_target().headers["Authorization"].removeprefix("Bearer ")
+    assert said[:2] == ["DEPLOYER_LOAD_KEY=...", "locust"]
+    command, env = [sys.executable, "-m", *said[1:]], {**os.environ, "DEPLOYER_LOAD_KEY": key}
+    return [
+        subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(2)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loses", [False, True])
+def test_workers_of_other_hosts_join_as_they_are_told_to(stage: Stage, loses: bool) -> None:
+    stage.seed()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    slo = {"latency": {"p50": "2s"}, "error_rate": "50%"}
+    engine = ("--engine", "distributed", "--bind", "127.0.0.1", "--port", port, "--workers", "2")
+    running = stage.start("loadtest", stage.manifest(slo=slo), *QUICK, "--for", "8s", *engine)
+    workers = invited(stage, running)
+    try:
+        running.wait_for("warming up|measuring")
+        if loses:
+            workers[0].kill()
+        code = running.wait()
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    (record,) = (json.loads(path.read_text()) for path in kept(stage))
+    lost = "1 of the load generator's workers were lost"
+    assert (record["partial"], record["engine"]) == (lost if loses else None, "distributed"), running.text
+    assert code == (11 if loses or not record["trusted"] else 0), running.text
+    assert record["requests"]["by_status"].keys() == {"200"}
     assert stage.load_generators() == []
 
 

@@ -126,12 +126,24 @@ def test_the_master_listens_where_it_is_told_to_alone(payload: Path) -> None:
 def test_workers_that_do_not_join_are_not_waited_for_without_end(payload: Path) -> None:
     children = set(psutil.Process().children())
     engine = DistributedLoad(workers=2, local_workers=1, join_s=4)
-    with (
-        pytest.raises(PlatformError, match="Gave up waiting for workers"),
-        engine.start(target(NOBODY), poisson(5), payload),
-    ):
-        pytest.fail("it started")
+    with engine.start(target(NOBODY), poisson(5), payload) as running:
+        assert (running.progress().phase or "").startswith(
+            "waiting up to 4s for 1 worker; start each with DEPLOYER_LOAD_KEY="
+        )
+        with pytest.raises(PlatformError, match="Gave up waiting for workers"):
+            running.figures()
     assert set(psutil.Process().children()) <= children
+
+
+def test_who_waits_for_workers_may_stop_it(payload: Path) -> None:
+    engine = DistributedLoad(workers=1, local_workers=0, join_s=60)
+    with engine.start(target(NOBODY), poisson(5), payload) as running:
+        processes = begun(running)
+        assert not running.wait(0.1)
+        running.stop("interrupted")
+        figures = running.figures()
+    assert are_gone(processes)
+    assert (figures.partial, figures.windows) == ("interrupted", ())
 
 
 @pytest.mark.slow
