@@ -17,6 +17,8 @@ METADATA_URL = "ARM_CLOUD_METADATA_URL"
 """Where a cloud of your own describes itself; azure-ai-ml and the Azure CLI read the same variable."""
 SCORING_HOSTS = "DEPLOYER_SCORING_HOSTS"
 """More hosts that a scoring key may be sent to, comma-separated: custom domains, the ingress of a cluster."""
+METRICS_ENDPOINT = "DEPLOYER_METRICS_ENDPOINT"
+"""Where a cloud answers for the metrics of a resource, if not at its ARM: an https address."""
 METADATA_TIMEOUT_S = 20.0
 
 
@@ -26,7 +28,6 @@ class Cloud:
 
     name: str
     resource_manager: str
-    """Metrics are asked there too."""
     authority: str
     logs_endpoint: str
     """Log Analytics queries; empty: this cloud did not say."""
@@ -40,6 +41,14 @@ class Cloud:
     """Local models are uploaded to ``{account}.blob.`` and this."""
     audience: str = ""
     """Of tokens for ARM; empty: ``resource_manager``."""
+    metrics_endpoint: str = ""
+    """Metrics are asked there, with a token for ARM; empty: ``resource_manager``, as in all of Microsoft's clouds."""
+
+    @property
+    def for_metrics(self) -> Cloud:
+        """The same cloud as who asks for metrics sees it."""
+        audience = self.audience or self.resource_manager
+        return replace(self, resource_manager=self.metrics_endpoint or self.resource_manager, audience=audience)
 
     @property
     def arm_scope(self) -> str:
@@ -153,7 +162,10 @@ def find_cloud(name: str, env: Mapping[str, str], fetch: Callable[[str], Any] | 
 
 def _adjusted(cloud: Cloud, env: Mapping[str, str]) -> Cloud:
     hosts = tuple(host.strip().lower().lstrip(".") for host in env.get(SCORING_HOSTS, "").split(",") if host.strip())
-    return replace(cloud, own_hosts=hosts)
+    metrics = env.get(METRICS_ENDPOINT, "").rstrip("/")
+    if metrics and not (metrics.startswith("https://") and urlsplit(metrics).hostname):
+        raise PlanError(f"{METRICS_ENDPOINT} is not an https address", hint="Use https: a token is sent there.")
+    return replace(cloud, own_hosts=hosts, metrics_endpoint=metrics)
 
 
 def _entries(url: str, fetch: Callable[[str], Any]) -> list[dict[str, Any]]:

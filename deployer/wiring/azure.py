@@ -182,7 +182,8 @@ def _telemetry(
     from deployer.telemetry.metrics import metrics  # noqa: PLC0415
     from deployer.telemetry.traffic_log import traffic_log  # noqa: PLC0415
 
-    counter = metrics(arm, resource_id=facts.endpoint_id, clock=clock)
+    reads = Arm(cloud.for_metrics, identity, clock) if cloud.metrics_endpoint else arm
+    counter = metrics(reads, resource_id=facts.endpoint_id, clock=clock)
     match source:
         case TelemetrySource.TRAFFIC_LOG:
             return traffic_log(

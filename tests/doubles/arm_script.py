@@ -42,12 +42,14 @@ class ScriptedTransport(HttpTransport[Any, Any]):
     def __init__(self, *answers: Answer | Exception) -> None:
         self.answers = deque(answers)
         self.asked: list[Asked] = []
+        self.hosts: list[str] = []
 
     def send(self, request: Any, **_options: Any) -> RestRequestsTransportResponse:
         parts = urlsplit(request.url)
         body = json.loads(request.content) if request.content else None
         asked = Asked(request.method, parts.path, dict(parse_qsl(parts.query)), dict(request.headers), body)
         self.asked.append(asked)
+        self.hosts.append(parts.netloc)
         answer = self.next(asked)
         if isinstance(answer, Exception):
             raise answer

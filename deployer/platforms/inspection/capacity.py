@@ -98,7 +98,8 @@ def _quota_check(needs: Sequence[Need], facts: Facts) -> Check:
         )
         return Check("quota", CheckState.WARN, text, "Ask for more quota unless yours is one of them.")
     if found.problem is not None:
-        other = f", or use {found.suggestion}, for which there is room" if found.suggestion else ""
+        instead = f" instead of {found.instead_of}" if len(needs) > 1 else ""
+        other = f", or use {found.suggestion}{instead}, for which there is room" if found.suggestion else ""
         return Check("quota", CheckState.FAIL, f"{who}: {found.problem}", f"Ask for more quota{other}.")
     if not found.limits:
         return Check("quota", CheckState.UNKNOWN, f"{who}: {found.text}", "Look at the quotas of the workspace.")

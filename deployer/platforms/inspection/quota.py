@@ -62,6 +62,8 @@ class Quota:
     """What they are counted against; empty: nothing known."""
     problem: str | None
     suggestion: str = ""
+    """Instance type for which there is room; empty: none is known."""
+    instead_of: str = ""
     only_reserve: bool = False
     """There is room but for the reserve, from which some instance types are exempt."""
     unknown: str = ""
@@ -145,8 +147,13 @@ def check_quota(needs: Sequence[Need], sizes: Mapping[str, Size], usages: Sequen
     problem = f"{wanted} vCPUs are needed and {max(int(scarce.free), 0)} are left of {scarce.name} ({scarce.limit})"
     if all(usage.free >= _against(usage, found, lambda instances: instances) for usage in limits):
         return Quota(cores, limits, problem, only_reserve=True)
-    suggestion = _fitting(*found[0], sizes, usages) if len(found) == 1 else ""
-    return Quota(cores, limits, problem, suggestion)
+    counted = [at for at, (_, size) in enumerate(found) if _counts(scarce, size)]
+    others = sorted(counted, key=lambda at: -_cores(*found[at]))  # the one that takes most is the one to change
+    replaced = next(((at, best) for at in others if (best := _fitting(found, at, sizes, usages))), None)
+    if replaced is None:
+        return Quota(cores, limits, problem)
+    at, suggestion = replaced
+    return Quota(cores, limits, problem, suggestion, instead_of=found[at][0].instance_type)
 
 
 def _cores(need: Need, size: Size, taken: Callable[[int], int] = reserved) -> int:
@@ -158,13 +165,14 @@ def _against(usage: Usage, found: Iterable[tuple[Need, Size]], taken: Callable[[
     return sum(_cores(need, size, taken) for need, size in found if _counts(usage, size))
 
 
-def _fitting(need: Need, wanted: Size, sizes: Mapping[str, Size], usages: Sequence[Usage]) -> str:
-    """The cheapest instance type that can do as much and fits; empty: none does."""
+def _fitting(found: Sequence[tuple[Need, Size]], at: int, sizes: Mapping[str, Size], usages: Sequence[Usage]) -> str:
+    """The cheapest instance type that can do as much as the one ``at``, and fits beside the others; empty: none."""
+    need, wanted = found[at]
 
     def fits(size: Size) -> bool:
-        limits = [usage for usage in usages if _counts(usage, size)]
-        family = any(not _is_total(usage) for usage in limits)
-        return family and all(usage.free >= _cores(need, size) for usage in limits)
+        family = any(_counts(usage, size) and not _is_total(usage) for usage in usages)
+        together = [*found[:at], (need, size), *found[at + 1 :]]
+        return family and all(usage.free >= _against(usage, together) for usage in usages)
 
     able = [
         size

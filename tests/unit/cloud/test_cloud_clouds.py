@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from deployer.cloud.clouds import METADATA_URL, Workspace, find_cloud
+from deployer.cloud.arm import Arm
+from deployer.cloud.clouds import METADATA_URL, METRICS_ENDPOINT, Workspace, find_cloud
 from deployer.errors import PlanError
+from tests.doubles.arm_script import Answer, ScriptedTransport, Tokens
+from tests.doubles.telemetry import ManualClock
 
 OWN = {
     "name": "Own",
@@ -122,3 +125,24 @@ def test_a_workspace_has_an_id() -> None:
     assert Workspace("s", "g", "w").id == (
         "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w"
     )
+
+
+@pytest.mark.parametrize("name", ["AzureUSGovernment", "Own"])
+def test_metrics_are_asked_at_arm_unless_the_environment_names_another_place(name: str) -> None:
+    env = {METADATA_URL: URL, METRICS_ENDPOINT: "https://metrics.own.example/"}
+    usual, moved = find_cloud(name, {METADATA_URL: URL}, lambda _: [OWN]), find_cloud(name, env, lambda _: [OWN])
+    assert (usual.for_metrics.resource_manager, usual.for_metrics.arm_scope) == (
+        usual.resource_manager,
+        usual.arm_scope,
+    )
+    assert moved.resource_manager == usual.resource_manager
+    wire, tokens = ScriptedTransport(Answer(body={"value": []})), Tokens()
+    Arm(moved.for_metrics, tokens, ManualClock(), transport=wire).get("/x", "v")
+    assert wire.hosts == ["metrics.own.example"]
+    assert tokens.scopes == [usual.arm_scope], "the token is one for ARM"
+
+
+@pytest.mark.parametrize("address", ["http://metrics.own.example", "metrics.own.example", "https://"])
+def test_a_token_for_metrics_goes_over_https_only(address: str) -> None:
+    with pytest.raises(PlanError, match=METRICS_ENDPOINT):
+        find_cloud("AzureCloud", {METRICS_ENDPOINT: address})

@@ -46,6 +46,7 @@ def usages(*items: dict[str, Any]) -> tuple[Usage, ...]:
     return read_usages(items, "ml-prod")
 
 
+D, F = Need("Standard_DS3_v2", (2,)), Need("Standard_F4s_v2", (2,))
 TOTAL = usage("Total Cluster Dedicated Regional vCPUs", 20, 500)
 
 
@@ -122,6 +123,22 @@ def test_the_cheapest_type_that_can_as_much_and_has_room_is_suggested() -> None:
     )
     found = check_quota([Need("Standard_DS3_v2", (2,))], SIZES, full)
     assert found.suggestion == "Standard_E4s_v3"
+
+
+def test_of_two_types_the_one_that_lacks_room_is_the_one_to_change() -> None:
+    full = usages(
+        usage("standardDSv2Family", 96, 100), usage("standardFSv2Family", 0, 100), usage("standardESv3Family", 0, 100)
+    )
+    for needs in ([F, D], [D, F]):
+        found = check_quota(needs, SIZES, full)
+        assert (found.suggestion, found.instead_of) == ("Standard_E4s_v3", "Standard_DS3_v2")
+
+
+def test_what_is_suggested_fits_beside_the_other_type() -> None:
+    """The candidate's 12 cores would fit into the baseline's family, but not together with it."""
+    full = usages(usage("standardDSv2Family", 96, 100), usage("standardESv3Family", 0, 20))
+    found = check_quota([D, Need("Standard_E4s_v3", (2,))], SIZES, full)
+    assert (found.problem is not None, found.suggestion) == (True, "")
 
 
 def test_nothing_is_suggested_when_nothing_fits() -> None:
