@@ -1,6 +1,55 @@
-"""What the Azure SDKs and the service do to those who trust them (WIRE 2 and 7): none of it happens here.
+"""What the Azure SDKs and the service do to those who trust them (WIRE 2 to 4 and 7): none of it happens here.
 
-Each test is named after what must hold, and its docstring says what the SDK does instead.
+Each test is named after what must hold, and its docstring says what the SDK does instead. Every trap and its test, those
+of other files with their path below tests/ (``test_the_table_names_tests_that_exist`` reads this):
+
+| trap | shown by |
+|---|---|
+| SDK 1: invoke() sends later requests where the first one went | test_a_request_for_one_deployment_leaves_no_trace_in_the_next |
+| SDK 2: a round trip of a deployment loses fields | test_scaling_sends_the_number_of_instances_and_nothing_else |
+| SDK 2: injected variables come back as the user's | test_a_version_that_is_made_again_is_what_was_made_first |
+| SDK 3: get() puts what the service says among the properties | test_a_traffic_write_keeps_what_others_own_and_adds_nothing |
+| SDK 4: properties of null are a TypeError | test_properties_that_are_null_are_read_and_written_over |
+| SDK 5: traffic keys lose their case, a map of zeros is none | test_names_keep_their_case_and_shares_of_nothing_are_left_out |
+| SDK 6: the prefix of a compute is kept | test_a_cluster_is_named_by_its_id_without_the_prefix |
+| SDK 7: dots on stdout, bars on stderr, a changed environment | test_nothing_is_printed_while_a_version_is_uploaded_and_made |
+| SDK 8: errors of many coloured lines | test_what_the_sdk_refuses_is_said_in_one_plain_line |
+| SDK 9: a PUT needs the workspace's region | test_every_put_names_the_region_of_the_workspace |
+| LRO: the body of the 201 lies | test_what_an_operation_says_of_itself_is_not_believed |
+| LRO: it is polled every 30 s | test_under_five_seconds_are_lost_to_looking |
+| LRO: its status is a 404 | test_an_operation_whose_status_is_gone_is_looked_up_at_the_endpoint |
+| LRO: a GET is old after Succeeded | test_an_old_read_after_success_is_read_again |
+| LRO: a new deployment is a 404 | unit/platforms/test_azure_deployments.py::test_reads_that_do_not_know_it_yet_are_waited_out |
+| LRO: it never ends, and result() has no end | unit/platforms/test_azure_traffic.py::test_an_operation_that_never_ends_is_unknown_within_its_deadline |
+| LRO: it failed, and the deployment keeps its quota | azure/test_failed_deployments.py::test_why_a_deployment_failed_is_said_and_it_is_removed |
+| errors: a PUT that was applied and cut off is sent again | test_a_change_whose_answer_was_lost_is_not_written_again |
+| errors: 409 is an error at once | test_a_busy_endpoint_is_waited_for |
+| errors: any Retry-After is obeyed, 409 and a million seconds too | unit/cloud/test_cloud_arm.py::test_an_absurd_retry_after_is_cut |
+| errors: a missing registration is a loop without end | test_a_subscription_without_the_provider_is_told_so_at_once |
+| errors: a POST that is throttled is not repeated | unit/telemetry/test_faults_of_azure.py::test_one_refusal_is_got_over_and_the_clock_tells_how_long_it_took |
+| environment: the cloud of one client is that of the next | unit/platforms/test_azureml_quiet.py::test_the_cloud_of_the_sdk_does_not_leak |
+| import: azure.ai.ml takes two seconds | unit/platforms/test_azureml_quiet.py::test_importing_the_adapter_imports_no_azure_module |
+| service: a PUT without traffic takes all away | test_a_live_endpoint_is_never_left_without_traffic |
+| service: a PATCH of tags replaces or merges | test_tags_are_written_without_touching_traffic |
+| service: a PUT of a deployment that exists replaces it | test_a_name_of_another_version_is_not_deployed_over |
+| service: another tool's PUT takes the mirror away | unit/platforms/test_azure_traffic.py::test_a_put_keeps_everything_it_does_not_own |
+| service: a PUT resets what autoscale did | unit/platforms/test_azure_deployments.py::test_scaling_is_a_patch_of_the_sku |
+| service: requests with the header bypass the split | unit/telemetry/test_faults_of_azure.py::test_our_own_probes_are_neither_judged_nor_missed |
+| telemetry: duration 0, success true, resultCode 0 | unit/telemetry/test_app_insights.py::test_what_the_servers_own_columns_say_is_not_believed |
+| telemetry: rows are sampled | unit/telemetry/test_app_insights.py::test_sampled_rows_count_once_and_are_not_missed |
+| telemetry: what the front end refuses is in no row | unit/telemetry/test_app_insights.py::test_what_the_front_end_refused_is_not_taken_for_success |
+| telemetry: a partial result is no exception | unit/telemetry/test_faults_of_azure.py::test_a_partial_answer_is_not_believed |
+| telemetry: rows are late | unit/telemetry/test_faults_of_azure.py::test_rows_that_are_late_are_waited_for |
+| telemetry: no row is no pass | unit/telemetry/test_faults_of_azure.py::test_without_any_row_there_is_no_pass_and_the_missing_ones_are_counted |
+| telemetry: metrics give ten series by themselves | unit/telemetry/test_metrics.py::test_more_deployments_and_codes_than_the_service_gives_by_itself_are_all_read |
+| telemetry: averages of a minute are no distribution | unit/telemetry/test_metrics.py::test_as_the_only_source_they_never_pass_a_candidate_however_good |
+| telemetry: a Service Name is every deployment's | unit/telemetry/test_app_insights.py::test_rows_that_all_carry_the_endpoints_name_are_nobodys |
+| met 1: get() throws without resources | test_a_deployment_without_resources_is_read |
+| met 2: an endpoint that reads Failed takes a PUT | test_a_failed_endpoint_is_brought_back |
+| met 3: an old read looks like an edit | test_an_old_read_is_not_taken_for_somebody_elses_edit |
+| met 4: columns that differ in case alone | unit/telemetry/test_traffic_log.py::test_the_engine_of_the_tests_parses_all_questions_without_complaint |
+| met 5: a scoring address anywhere | test_a_key_goes_to_the_clouds_own_hosts_only |
+| met 6: only a container's id tells deployments apart | unit/telemetry/test_app_insights.py::test_containers_that_our_probes_reached_tell_deployments_apart |
 """
 
 from __future__ import annotations
@@ -49,6 +98,20 @@ def bodies(world: HttpsWorld, method: str, path: str) -> list[Any]:
 
 def spec(tmp_path: Path, name: str = "red", **over: Any) -> DeploymentSpec:
     return DeploymentSpec(name, {**DOCUMENT, **over}, tmp_path, "red-digest")
+
+
+def test_the_table_names_tests_that_exist() -> None:
+    rows = re.findall(r"^\| ([\w ]+): .+ \| (.+) \|$", str(__doc__), re.MULTILINE)
+    here = Path(__file__)
+    for _, where in rows:
+        file, _, name = where.rpartition("::")
+        source = (here.parents[1] / file if file else here).read_text(encoding="utf-8")
+        assert f"def {name}(" in source, where
+    assert {f"SDK {number}" for number in range(1, 10)} <= {trap for trap, _ in rows}
+    told = {where for _, where in rows}
+    ours = set(re.findall(r"^def (test_\w+)\(", here.read_text(encoding="utf-8"), re.MULTILINE))
+    untold = {"test_the_table_names_tests_that_exist", "test_what_a_model_prints_leaves_no_key_behind"}
+    assert ours - untold <= told
 
 
 # ---- SDK traps 1 to 9
