@@ -171,7 +171,9 @@ class Profiler:
         self._unhealthy = 0 if tried.health is None else self._unhealthy + 1
         if tried.health is not None:
             self._listener.on_note(f"the load generator did not keep up ({tried.health}): the trial is not used")
-        if self._unhealthy >= UNHEALTHY_MAX:
+        if self._unhealthy >= UNHEALTHY_MAX and probe.kind == "closed":
+            self._unhealthy = 0  # the search goes on below what the generator can do, and says so
+        elif self._unhealthy >= UNHEALTHY_MAX:
             self._unhealthy = 0
             self._not_judged.append(configuration)
             self._exclude(configuration, f"not judged: the load generator cannot keep up ({tried.health})")

@@ -15,6 +15,7 @@ from deployer.loadtest.figures import Figures
 from deployer.ports.platform import ScoringTarget
 from deployer.ports.profiling import Ending
 from deployer.profile.advice import Ask
+from deployer.profile.trials import Probe
 from deployer.rollout.tags import LEASE
 
 
@@ -29,6 +30,19 @@ def test_a_generator_that_never_keeps_up_makes_the_profile_inconclusive_not_fail
     assert done.advice.recommended is None
     assert (done.ending, done.exit_code, done.not_judged) == (Ending.COMPLETE, ExitCode.INCONCLUSIVE, (ONE,))
     assert done.text == f"not judged, the load generator did not keep up: {ONE}"
+
+
+def test_a_ceiling_beyond_the_generator_is_the_searchs_affair(world: ProfileWorld) -> None:
+    world.unhealthy = ["the generator used 99 % of a core"] * 3
+    closed = Probe("closed", 0.0, 64, 5.0, False, "ceiling, 64 requests in flight")
+    done = world.run(Script([Ask(ONE, closed), Ask(ONE, open_probe())]))
+    assert (done.exit_code, done.not_judged, world.script.excluded) == (ExitCode.OK, (), [])
+    assert (
+        world.notes.count(
+            "the load generator did not keep up (the generator used 99 % of a core): the trial is not used"
+        )
+        == 3
+    )
 
 
 def test_a_generator_that_ended_by_itself_is_no_evidence(world: ProfileWorld, monkeypatch: pytest.MonkeyPatch) -> None:
