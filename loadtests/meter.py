@@ -20,6 +20,10 @@ HEALTHY_CPU_PCT = 80.0
 """Of one core. Above it the process queues requests inside itself."""
 
 
+BEHIND_S = 10.0
+"""So far behind its schedule a generator gives up: it would send for hours what it was to send in minutes."""
+
+
 def tenths(response_time_ms: float) -> float:
     """Round to 0.1 ms: what histograms keep. Locust's own rounding to two digits hides 5 % at 105 ms."""
     return round(response_time_ms, 1)
@@ -63,6 +67,13 @@ class Meter:
             self.failed += 1
             return False
         self.in_flight += 1
+        return True
+
+    def is_behind(self, lag_s: float) -> bool:
+        """Whether there is no use in going on; that is told by the lag, also while warming up."""
+        if lag_s <= BEHIND_S:
+            return False
+        self.lags_ms[tenths(lag_s * 1000)] += 1
         return True
 
     def end(self, latency_ms: float, status: int) -> None:

@@ -93,7 +93,10 @@ class OpenModelUser(FastHttpUser):
         for due_s in self.load.arrivals(self.number, self.random):
             intended = started + due_s
             gevent.sleep(max(0.0, intended - time.perf_counter()))  # 0 too: others must get their turn
-            if self.load.meter.admit(time.perf_counter() - intended, due_s):
+            lag_s = time.perf_counter() - intended
+            if self.load.meter.is_behind(lag_s):
+                return
+            if self.load.meter.admit(lag_s, due_s):
                 self._in_flight.spawn(self._arrive, intended, due_s)
             else:
                 self._over_cap(due_s)

@@ -21,6 +21,8 @@ REJECTED_SHARE = 0.5
 REJECTED_PASS = 0.01
 """With more than this (or than ``slo.error_rate``) nothing passes: they count neither as good nor as failed."""
 ERROR_RATE = "error_rate"
+TOO_SLOW = "Lower the rate, or send from more processes or hosts (--processes, --engine distributed)."
+"""What to do when the generator did not keep up."""
 
 
 class Result(StrEnum):
@@ -72,7 +74,7 @@ def judge(figures: Figures, slo: Slo) -> Verdict:
     if figures.health.problem:
         why = figures.health.problem
         text = f"thrown away, because the figures would tell of the load generator and not of the endpoint: {why}"
-        return Verdict(Result.INCONCLUSIVE, text)
+        return Verdict(Result.INCONCLUSIVE, f"{text}. {TOO_SLOW}")
     windows = measured(figures)
     kinds = kinds_of(statuses(windows))
     total = kinds.total()

@@ -221,6 +221,16 @@ def test_a_generator_that_is_killed_or_hangs_leaves_what_it_recorded(
 
 
 @pytest.mark.slow
+def test_a_rate_that_no_machine_sends_is_given_up_soon(payload: Path) -> None:
+    asked = Load("poisson", "constant", 1e6, 60, warm_up_s=60, in_flight=8)
+    with serving(OK) as server, LocalLoad().start(target(server.url), asked, payload) as running:
+        until(lambda: running.wait(1.0), 60)
+        figures = running.figures()
+    assert (figures.health.problem or "").startswith("requests were sent up to 10")
+    assert 0 < sum(window.sent for window in figures.windows) < 20e6
+
+
+@pytest.mark.slow
 def test_workers_die_with_a_parent_that_is_killed(payload: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from deployer.loadgen.local import LocalLoad\n"

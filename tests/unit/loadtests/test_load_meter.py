@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.meter import Meter, quantile, tenths, unhealthy
+from loadtests.meter import BEHIND_S, Meter, quantile, tenths, unhealthy
 
 
 def test_every_arrival_is_answered_failed_or_in_flight() -> None:
@@ -19,6 +19,15 @@ def test_every_arrival_is_answered_failed_or_in_flight() -> None:
     assert meter.admit(0.001)
     meter.end(0.0, 0)
     assert (meter.sent, meter.answered, meter.failed, meter.in_flight, meter.unanswered) == (6, 1, 4, 1, 3)
+
+
+def test_a_generator_far_behind_gives_up_and_its_lag_tells_why_also_while_it_warms_up() -> None:
+    meter = Meter(cap=3, warm_up_s=60.0)
+    assert meter.admit(9.9, 30.0)
+    assert not meter.is_behind(BEHIND_S)
+    assert (meter.lags_ms, meter.sent) == ({}, 1)
+    assert meter.is_behind(BEHIND_S + 0.1)
+    assert (meter.summary(70.0, 50.0)["lag_p99_ms"], meter.sent) == (10_100.0, 1)
 
 
 @pytest.mark.parametrize(("status", "answered"), [(200, 1), (299, 1), (302, 0), (404, 0), (500, 0), (0, 0)])
