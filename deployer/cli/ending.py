@@ -37,6 +37,61 @@ def conclude(out: Output, done: Ended, target: str, more: Mapping[str, Any] | No
     return done.exit_code
 
 
+BADNESS = (
+    *(ExitCode.STUCK, ExitCode.BUG),
+    *(ExitCode.REFUSED, ExitCode.POLICY, ExitCode.MANIFEST, ExitCode.USAGE),  # nobody knows how that one stands
+    *(ExitCode.PLATFORM, ExitCode.ABORTED, ExitCode.INCONCLUSIVE, ExitCode.GATE_FAILED),
+    *(ExitCode.PAUSED, ExitCode.OK),
+)
+"""Exit codes, the worst first."""
+
+
+class Endings:
+    """How a command ends that did the same to several endpoints: a line each, one document, the worst exit code."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._records: list[dict[str, Any]] = []
+        self._reports: list[str] = []
+        self._codes = [ExitCode.OK]
+
+    def add(self, target: str, done: Ended, more: Mapping[str, Any]) -> None:
+        """Tell how one ended."""
+        from deployer.report.records import ended_record
+
+        record = ended_record(done) | dict(more)
+        self._say(target, done.text, record, done.exit_code)
+        if self._out.ci is not None:
+            self._reports += filter(None, [_tell_ci(self._out, done, record, target)])
+
+    def failed(self, target: str, error: Exception) -> None:
+        """Tell of one that could not be tried."""
+        from deployer.errors import DeployerError
+        from deployer.report.output import error_record
+
+        known = error if isinstance(error, DeployerError) else DeployerError(repr(error), hint="Run with --debug.")
+        code = known.exit_code if known is error else ExitCode.BUG
+        text = f"{known.message}. {known.hint}"
+        self._say(target, text, error_record(known) | {"exit_code": int(code)}, code)
+        self._out.annotate("error", f"{target}: {text}")
+
+    def conclude(self) -> ExitCode:
+        """Write the document and what CI is told of all; return the worst exit code."""
+        from deployer.report.ci import outputs_of
+
+        worst = min(self._codes, key=BADNESS.index)
+        if self._out.as_json:
+            self._out.result({"exit_code": int(worst), "endpoints": self._records}, "")
+        self._out.pass_on(outputs_of({"exit_code": worst}, "\n".join(self._reports)))
+        return worst
+
+    def _say(self, target: str, text: str, record: Mapping[str, Any], code: ExitCode) -> None:
+        self._records.append({"target": target, **record})
+        self._codes.append(code)
+        if not self._out.as_json:
+            self._out.result({}, f"{target}: {text}", style(code))
+
+
 def _trace(out: Output, done: Ended) -> None:
     from deployer.wiring.evidence import trace
 
@@ -44,7 +99,8 @@ def _trace(out: Output, done: Ended) -> None:
         out.say(said)
 
 
-def _tell_ci(out: Output, done: Ended, record: Mapping[str, Any], target: str) -> None:
+def _tell_ci(out: Output, done: Ended, record: Mapping[str, Any], target: str) -> str:
+    """Tell it of one endpoint; the path of its report, if there is one."""
     from deployer.report.ci import Place, outputs_of
     from deployer.report.markdown import code, escaped
 
@@ -61,6 +117,7 @@ def _tell_ci(out: Output, done: Ended, record: Mapping[str, Any], target: str) -
     out.summarise(markdown or f"### {code(target)}\n\n{escaped(done.text)} (exit {int(done.exit_code)})\n")
     if report:
         out.pass_on({"report": report})
+    return report
 
 
 def _evidence(rollout_id: str) -> tuple[str, str]:
