@@ -204,4 +204,4 @@ def ms(value: float) -> str:
 
 def percent(share: float) -> str:
     """Write a share with two digits, in percent."""
-    return f"{100 * share:.2g}%"
+    return f"{100 * share:.2g}%" if share < 0.995 else "100%"

@@ -9,11 +9,11 @@ from typing import Any
 from markupsafe import Markup
 
 from deployer.loadtest.kinds import WORDS, Kind
-from deployer.loadtest.verdict import ERROR_RATE
+from deployer.loadtest.verdict import ERROR_RATE, percent
 from deployer.report.html.charts import Mark, Series, line_chart
 from deployer.report.html.page import render
 from deployer.report.loadtest.text import (
-    change_row,
+    change_rows,
     changes,
     generator_words,
     headline,
@@ -26,13 +26,13 @@ from deployer.report.loadtest.text import (
 )
 
 KINDS = {"passed": "good", "missed": "bad", "inconclusive": "wait"}
-CHANGES = {"better": "good", "worse": "bad"}
+CHANGES = {"better": "good", "faster": "good", "worse": "bad", "slower": "bad"}
 
 
 def page_of(record: Mapping[str, Any]) -> str:
     """Make the page of ``report.loadtest.record``'s record."""
     points: Sequence[Mapping[str, Any]] = record["over_time"]
-    previous: Sequence[Mapping[str, Any]] = record["previous"]["changes"] if record["previous"] else []
+    moved = change_rows(record)
     trust = _trust(record)
     return render(
         "loadtest.html.j2",
@@ -46,8 +46,8 @@ def page_of(record: Mapping[str, Any]) -> str:
         target_kinds=[KINDS[target["result"]] for target in record["targets"]],
         percentiles=_percentiles(record) if record["trusted"] else [],
         compared=next(iter(changes(record)), ""),
-        changes=[change_row(change) for change in previous],
-        change_kinds=[CHANGES.get(change["change"], "") for change in previous],
+        changes=moved,
+        change_kinds=[CHANGES.get(word, "") for *_, word in moved],
         latency=_latency_chart(record, points) if points else "",
         rate=_rate_chart(record, points) if points else "",
         stages=[tuple(cell.rstrip(",:") for cell in row) for row in stage_rows(record)],
@@ -65,8 +65,8 @@ def _tiles(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         value = record["latency_ms"][name]
         known = ms(value["estimate"]) if value["lower"] is not None else "unknown"
         tiles.append((name, known, f"target {limits[name]}" if name in limits else "no target"))
-    upper = "" if share["upper"] is None else f"at most {100 * share['upper']:.2g}% shown"
-    errors = "unknown" if share["estimate"] is None else f"{100 * share['estimate']:.2g}%"
+    upper = "" if share["upper"] is None else f"at most {percent(share['upper'])} shown"
+    errors = "unknown" if share["estimate"] is None else percent(share["estimate"])
     return [*tiles, ("Errors", errors, upper)]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from deployer.loadtest.compare import Change
 from deployer.loadtest.kinds import WORDS, Kind
-from deployer.loadtest.verdict import ERROR_RATE
+from deployer.loadtest.verdict import ERROR_RATE, percent
 from deployer.manifest.quantities import format_duration
 from deployer.report.markdown import escaped as cell
 
@@ -94,10 +95,9 @@ def stage_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 def changes(record: Mapping[str, Any]) -> list[str]:
     """This run beside the previous one, a line a figure that both have."""
-    previous = record["previous"]
-    if not previous or not previous["changes"]:
+    previous, rows = record["previous"], change_rows(record)
+    if not rows:
         return []
-    rows = [change_row(change) for change in previous["changes"]]
     when = f"{datetime.fromisoformat(previous['started_at']):%Y-%m-%d %H:%M} UTC" if previous["started_at"] else ""
     moved = [f"{metric} {before} -> {now}: {word}" for metric, before, now, word in rows]
     return [f"compared with {previous['id']} ({when}{_other_traffic(record)})", *moved]
@@ -114,8 +114,13 @@ def _split(traffic: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {weight}%" for name, weight in sorted(traffic.items())) or "nothing"
 
 
-def change_row(change: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """Metric, before, now, and what is shown."""
+def change_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Figures of which both runs know something: metric, before, now, and what is shown."""
+    found: Sequence[Mapping[str, Any]] = record["previous"]["changes"] if record["previous"] else []
+    return [_change_row(change) for change in found if change["change"] != Change.UNKNOWN]
+
+
+def _change_row(change: Mapping[str, Any]) -> tuple[str, str, str, str]:
     metric, word = str(change["metric"]), str(change["change"])
     if metric.startswith("p"):
         word = CHANGES.get(word, word)
@@ -163,7 +168,8 @@ def shown(metric: str, value: Mapping[str, float | None]) -> str:
     if lower is None:
         return "unknown"
     if metric == ERROR_RATE:
-        return f"{100 * (estimate or 0.0):.2g}% [{100 * lower:.2g}-{100 * (1.0 if upper is None else upper):.2g}%]"
+        bounds = f"{percent(lower).removesuffix('%')}-{percent(1.0 if upper is None else upper)}"
+        return f"{percent(estimate or 0.0)} [{bounds}]"
     if metric == "good_per_second":
         return f"{estimate:.4g} [{lower:.4g}-{upper:.4g}]"
     return f"{ms(estimate)} [{ms(lower).removesuffix(' ms')}-{'?' if upper is None else ms(upper)}]"

@@ -193,6 +193,10 @@ def test_a_run_is_compared_with_the_one_before() -> None:
     slower = record(run(steady(60, {float(value): 1 for value in range(180, 230)})), made)
     assert "slower" in text_of(slower)
     assert record(run(steady(60, {1.0: 1}), health=SICK), before)["previous"] is None
+    dead = record(run(steady(60, {}, {0: 50})))
+    again = text_of(record(run(steady(60, {}, {0: 50})), dead))
+    assert "errors 100% [100-100%] -> 100% [100-100%]: no difference shown" in again
+    assert "unknown" not in again
     older = record(run(GOOD), {"id": "older", "started_at": None})
     assert older["previous"]["changes"] == []
     assert "compared with" not in text_of(older)
