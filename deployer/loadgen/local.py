@@ -56,7 +56,7 @@ def arguments_of(load: Load, target: ScoringTarget, payload: Path, folder: Path,
         "--records": str(folder / "records"),
         "--arrivals": load.arrivals,
         "--shape": "constant" if load.arrivals == "closed" else load.shape,
-        "--rps": f"{load.rps:g}" if load.rps > 0 or load.arrivals not in ("closed", "replay") else "1",
+        "--rps": f"{load.rps or 1.0:g}",  # 0 of loads that say by themselves how much they send: ignored
         "--concurrency": str(load.concurrency),
         "--seconds": f"{load.seconds:g}",
         "--warm-up": f"{load.warm_up_s:g}",

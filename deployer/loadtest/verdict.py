@@ -21,7 +21,7 @@ REJECTED_SHARE = 0.5
 REJECTED_PASS = 0.01
 """With more than this (or than ``slo.error_rate``) nothing passes: they count neither as good nor as failed."""
 ERROR_RATE = "error_rate"
-TOO_SLOW = "Lower the rate, or send from more processes or hosts (--processes, --engine distributed)."
+TOO_SLOW = "Lower the rate, or send from more processes or hosts."
 """What to do when the generator did not keep up."""
 
 
@@ -150,7 +150,7 @@ def _latency(latencies: Latencies, metric: str, limit_ms: float, rps: float) -> 
     if result is Result.MISSED:
         shown = "" if math.isinf(value.low) else f", shown to be at least {ms(value.low)}"
         return Finding(metric, result, limit_ms, value, f"{seen}{shown} ({allowed})")
-    inflation = latencies.n / latencies.effective(limit_ms)
+    inflation = latencies.n / latencies.effective(value.value)  # as of its bounds
     needed = requests_to_prove(round(1 - level, 9), latencies.share_above(limit_ms), inflation)
     bound = "not bounded by so few requests" if math.isinf(value.high) else f"it may be up to {ms(value.high)}"
     text = f"{seen}, {bound} ({allowed}){_missing(needed, rps)}"

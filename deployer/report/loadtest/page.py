@@ -22,7 +22,7 @@ from deployer.report.loadtest.text import (
     metric_words,
     ms,
     shown,
-    stage_rows,
+    stage_cells,
 )
 
 KINDS = {"passed": "good", "missed": "bad", "inconclusive": "wait"}
@@ -50,7 +50,7 @@ def page_of(record: Mapping[str, Any]) -> str:
         change_kinds=[CHANGES.get(word, "") for *_, word in moved],
         latency=_latency_chart(record, points) if points else "",
         rate=_rate_chart(record, points) if points else "",
-        stages=[tuple(cell.rstrip(",:") for cell in row) for row in stage_rows(record)],
+        stages=stage_cells(record),
         answers=_answers(record) if record["trusted"] else [],
         trust=[(what, found) for what, found, _ in trust],
         trust_kinds=[kind for _, _, kind in trust],

@@ -51,7 +51,10 @@ def text_of(record: Mapping[str, Any]) -> str:
         lines.append(f"  {'partial':<12}  {record['partial']}; what was seen until then is kept")
     if record["trusted"]:
         lines += [f"  {label:<12}  {text}" for label, text in _figures(record)]
-    lines += [f"  {'stage':<12}  {' '.join(row)}" for row in stage_rows(record)]
+    lines += [
+        f"  {'stage':<12}  {rate}: p50 {p50}, p95 {p95}, errors {errors}"
+        for rate, p50, p95, errors in stage_cells(record)
+    ]
     lines.append(f"  {'generator':<12}  {generator_words(record)}")
     lines += [f"  {'before':<12}  {line}" for line in changes(record)]
     if record["report"]:
@@ -80,14 +83,14 @@ def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def stage_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def stage_cells(record: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Each stage of a load whose rate changes: rate and time, p50, p95, errors."""
     return [
         (
-            f"{stage['rps']:g}/s ({stage['from_s']:g}-{stage['to_s']:g}s):",
-            f"p50 {shown('p50', stage['latency_ms']['p50'])},",
-            f"p95 {shown('p95', stage['latency_ms']['p95'])},",
-            f"errors {shown(ERROR_RATE, stage[ERROR_RATE])}",
+            f"{stage['rps']:g}/s ({stage['from_s']:g}-{stage['to_s']:g}s)",
+            shown("p50", stage["latency_ms"]["p50"]),
+            shown("p95", stage["latency_ms"]["p95"]),
+            shown(ERROR_RATE, stage[ERROR_RATE]),
         )
         for stage in record["stages"]
     ]

@@ -19,11 +19,13 @@ import pytest
 from deployer.errors import PlatformError
 from deployer.loadgen import process
 from deployer.loadgen.distributed import DistributedLoad
-from deployer.loadgen.local import LocalLoad
+from deployer.loadgen.local import LocalLoad, arguments_of
 from deployer.loadgen.process import LocustTest
 from deployer.loadtest.figures import Figures, Load
+from deployer.loadtest.ranks import Ranked
 from deployer.ports.loadgen import LoadTester
 from deployer.ports.platform import ScoringTarget
+from loadtests.shapes import parse_shape
 from tests.unit.engine.scripted import Asked, reply, saying, serving
 
 KEY = "canary-secret-" + "7f3a"
@@ -71,6 +73,14 @@ def until(true: Callable[[], bool], within_s: float = 20.0) -> None:
 def test_the_engines_are_load_testers() -> None:
     testers: list[LoadTester] = [LocalLoad(), DistributedLoad()]
     assert testers
+
+
+@pytest.mark.parametrize("shape", ["constant", "soak", "spike:5x,at=30s,for=10s", "stages:30s@10,60s@40"])
+def test_every_shape_is_said_in_words_that_the_locustfile_takes(payload: Path, tmp_path: Path, shape: str) -> None:
+    load = Load("poisson", shape, 0.0 if shape.startswith("stages") else 7.0, 90)
+    said = arguments_of(load, target(NOBODY), payload, tmp_path, users=1)
+    given = dict(zip(said[::2], said[1::2], strict=True))
+    assert parse_shape(given["--shape"], float(given["--rps"]))[0].rps == (10 if shape.startswith("stages") else 7)
 
 
 def test_two_processes_are_merged_request_by_request_and_the_warm_up_is_kept_apart(payload: Path) -> None:
@@ -233,7 +243,7 @@ def test_a_rate_that_no_machine_sends_is_given_up_soon(payload: Path) -> None:
 @pytest.mark.slow
 def test_workers_die_with_a_parent_that_is_killed(payload: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from deployer.loadgen.local import LocalLoad\n"
+        "import sys; from pathlib import Path; from deployer.loadgen.local import LocalLoad, arguments_of\n"
         "from deployer.loadtest.figures import Load; from deployer.ports.platform import ScoringTarget\n"
         "load = Load('poisson', 'constant', 40, 60, processes=2)\n"
         "with LocalLoad().start(ScoringTarget(sys.argv[1], {}), load, Path(sys.argv[2])) as running:\n"
@@ -262,7 +272,7 @@ def test_health_is_the_generators_lag_and_its_busy_seconds() -> None:
     assert process._problem(50, 90, 3) is None
     assert "up to 51 ms late, and 3 found no free slot for it" in (process._problem(51, 0, 3) or "")
     assert "used 91 % of a core" in (process._problem(1, 91, 0) or "")
-    assert process._quantile([100, *[10] * 9], process.BUSY_SHARE) == 10
+    assert Ranked(Counter([100, *[10] * 9])).at(process.BUSY_SHARE) == 10
 
 
 @pytest.mark.slow

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
-from windows import HEALTHY, run, steady, window
+from windows import HEALTHY, queue, run, steady, window
 
 from deployer.loadtest.compare import Change, compare
 from deployer.loadtest.estimates import UNKNOWN, Estimate
@@ -59,6 +60,16 @@ def test_failures_are_told_by_their_kinds() -> None:
         "600 of 3,000 requests failed (360 turned away for lack of capacity (429), 120 turned away by the endpoint's "
         "rate limit (429), 120 errors of the model or platform (424, 5xx)): shown to be at least "
     )
+
+
+def test_what_would_decide_it_is_more_than_there_was() -> None:
+    needed: list[float] = []
+    for seed in range(8):
+        windows = queue(np.random.default_rng(seed), load=0.6, rate=50, seconds=60)
+        findings = judge(run(windows), slo(p50="45ms", p95="200ms", p99="320ms")).findings
+        needed += [each.needed / sum(one.sent for one in windows) for each in findings if each.needed]
+    assert len(needed) > 4
+    assert min(needed) > 1
 
 
 def test_too_close_to_tell_is_said() -> None:
