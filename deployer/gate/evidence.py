@@ -1,4 +1,4 @@
-"""Evidence against the candidate: one e-value a metric, and their mean, which fails it at 1 / false_rollback.
+"""Evidence against the candidate: one e-value a metric, and their mean, which fails it.
 
 The null of every metric is "nothing to roll back": within ``tolerate`` of the stable, or (absolute targets) within the
 slo *or* no worse than the stable in the same blocks, so that a breach shared by both arms never blames the candidate.
@@ -7,7 +7,7 @@ slo *or* no worse than the stable in the same blocks, so that a breach shared by
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,11 @@ WEIGHTS = {
     ("breaker", "slo"): 0.04,
 }
 """Weight of each metric's e-value in the mean. Source: tuned on simulated rollouts, tests/bench/gate."""
+LATENCY_SLACK = 5.0
+"""A harmless difference of latencies reaches an e-value so many times more rarely than Ville's bound allows.
+
+Measured, not proven: margin, tempering and caps each give away evidence (ADR 7). Errors have no such slack.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +117,36 @@ def against(blocks: Blocks, broken: Evidence, slo: Slo, gate: Gate, *, stable: b
     return found
 
 
+def is_latency_comparison(metric: str, rule: str) -> bool:
+    """Whether the metric compares latencies with the stable's."""
+    return rule == "compare" and metric != "error_rate"
+
+
+def latency_chance(gate: Gate) -> float:
+    """Chance at which Ville's bound is set for the comparison of latencies, so that they keep ``false_rollback``."""
+    return max(gate.false_rollback, min(LATENCY_SLACK * gate.false_rollback, 0.5))
+
+
 def total(found: list[Evidence], gate: Gate) -> float:
     """Ln of the mean e-value of the metrics that are acted on (0 when there are none)."""
     acted = [(item.weight, item.log_e) for item in found if not observed_only(gate, item.metric, item.rule)]
     return betting.mean_log(acted) if acted else 0.0
 
 
+def is_proven_worse(found: list[Evidence], gate: Gate) -> bool:
+    """Whether the mean e-value fails the candidate, or what the comparison of latencies brings to it does."""
+    nothing = -betting.LARGEST
+    latencies = [
+        item if is_latency_comparison(item.metric, item.rule) else replace(item, log_e=nothing) for item in found
+    ]
+    return bool(
+        total(found, gate) >= -np.log(gate.false_rollback) or total(latencies, gate) >= -np.log(latency_chance(gate))
+    )
+
+
 def _compared(blocks: Blocks, gate: Gate) -> Iterator[Evidence]:
     yield Evidence("error_rate", "compare", WEIGHTS["error_rate", "compare"], _error_log_e(blocks, gate))
-    arms = warm_arms(blocks, gate, gate.false_rollback)
+    arms = warm_arms(blocks, gate, latency_chance(gate))
     common = Pair(shrink(arms.candidate, tolerated(gate, "p50"), HARMLESS_MS), arms.stable)
     tails = Pair(shrink(arms.candidate, tolerated(gate, "p99"), HARMLESS_MS), arms.stable)
     shifted = float(_any_start(ranks(common, RANK_TILTS, WOBBLE), arms.caps))

@@ -13,6 +13,8 @@ from deployer.gate.evidence import (
     BREAKER_SHARE,
     QUANTILES,
     Evidence,
+    is_latency_comparison,
+    latency_chance,
     named_targets,
     observed_only,
     tolerated,
@@ -42,11 +44,6 @@ class Case:
     failed: bool
     slo: Slo
     gate: Gate
-
-    @property
-    def fail_at(self) -> float:
-        """E-value at which the candidate fails."""
-        return 1 / self.gate.false_rollback
 
     @property
     def pass_at(self) -> float:
@@ -86,17 +83,18 @@ def _reason(case: Case, item: Evidence | None, proof: Proof | None, *, blamed: b
     metric, rule = (item.metric, item.rule) if item else (proof.metric, proof.rule) if proof else ("", "")
     interval, words = _measured(case, metric, rule)
     log_e = item.log_e if item else 0.0
+    at = 1 / (latency_chance(case.gate) if is_latency_comparison(metric, rule) else case.gate.false_rollback)
     if blamed:
         limit, border = _border(case, metric, rule)
         text = f"{words}: {border}"
-        return Reason(metric, rule, Result.FAIL, *interval, limit, text, None, float(np.exp(log_e)), case.fail_at)
+        return Reason(metric, rule, Result.FAIL, *interval, limit, text, None, float(np.exp(log_e)), at)
     if proof is None:
         limit, _ = _border(case, metric, rule)
         quiet = log_e < np.log(2.0)
         note = "no sign of harm" if quiet else "suspicious, not proven"
         text = f"{words}: {note}" + (" (only observed)" if seen_only else "")
         result = Result.PASS if quiet else Result.INCONCLUSIVE
-        return Reason(metric, rule, result, *interval, limit, text, None, float(np.exp(log_e)), case.fail_at)
+        return Reason(metric, rule, result, *interval, limit, text, None, float(np.exp(log_e)), at)
     return _proven(case, proof, interval, words)
 
 
@@ -151,7 +149,7 @@ def _measured(case: Case, metric: str, rule: str) -> tuple[Interval, str]:
         sums = [int(counted[:, arm].sum()) for arm in (CANDIDATE, STABLE) for counted in (bad, n)]
         counts = "errors {} of {}, stable {} of {}".format(*sums)
         return found, counts + (f" = {found[0]:.3g}x" if found[0] else "") + _range(found)
-    arms = warm_arms(blocks, case.gate, case.gate.false_rollback)
+    arms = warm_arms(blocks, case.gate, latency_chance(case.gate))
     if metric == "shift":
         found = latency_ratio(arms.candidate, arms.stable)
     else:

@@ -3,8 +3,8 @@
 Under the null (the candidate is within ``tolerate`` of the stable) the labels of a block's answers are a draw without
 replacement, whatever the answers were: load, bursts and shared incidents cancel, and no history is needed. Evidence
 multiplies over blocks into e-values, which may be looked at as often as one likes over the whole rollout.
-FAIL: the mean e-value of all metrics reaches 1 / false_rollback. PASS: every needed proof reaches
-1 / missed_regression. Anything else, and anything unknown, promotes nothing.
+FAIL: the mean e-value of all metrics reaches 1 / false_rollback, or what latencies bring to it a fifth of that. PASS:
+every needed proof reaches 1 / missed_regression. Anything else, and anything unknown, promotes nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from deployer.gate.evidence import (
     Evidence,
     against,
     breaker,
+    is_proven_worse,
     named_targets,
     observed_only,
     total,
@@ -115,12 +116,12 @@ def _weigh(look: Look, fresh: Blocks, broken: Evidence, until: datetime) -> Verd
     blocks = score_blocks(ledger, gate, moment, until.timestamp())
     found = against(blocks, broken, slo, gate, stable=moment.stable is not None)
     evidence = total(found, gate)
-    case_at = 1 / gate.false_rollback
-    failed = evidence >= np.log(case_at)
+    failed = is_proven_worse(found, gate)
     quiet = failed or not (look.explain or look.prove)
     holds = () if quiet else tuple(found_holds(ledger, blocks, found, slo, gate, moment, until))
     if evidence > UNHURT and not quiet:
-        text = f"something looks bad, not enough to fail it (e-value {np.exp(evidence):.3g} of {case_at:g})"
+        reached = f"e-value {np.exp(evidence):.3g} of {1 / gate.false_rollback:g}"
+        text = f"something looks bad, not enough to fail it ({reached})"
         holds = (*holds, note("evidence", text))
     needed = proofs(blocks, slo, gate, moment) if look.explain or (look.prove and not (failed or holds)) else []
     case = Case(blocks, fresh, found, needed, failed=failed, slo=slo, gate=gate)

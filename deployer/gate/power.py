@@ -14,7 +14,7 @@ import numpy as np
 
 from deployer.gate.betting import caps
 from deployer.gate.blocks import ENOUGH, LONGEST_S, least_s
-from deployer.gate.evidence import named_targets
+from deployer.gate.evidence import latency_chance, named_targets
 from deployer.gate.passing import BESIDE, ERRORS_AT_MOST, SAFE_MS, TAILS_FROM, latency_bound
 from deployer.manifest.quantities import format_duration
 from deployer.manifest.schema import Gate, Slo
@@ -102,18 +102,17 @@ def plan_power(slo: Slo, gate: Gate, traffic: Traffic) -> tuple[Power, ...]:
 
 
 def _fails(slo: Slo, gate: Gate, traffic: Traffic) -> Iterator[Power]:
-    chance = gate.false_rollback
     if traffic.beside:
         for factor in SLOWER:
             excess = math.log(factor / gate.compare.latency.tolerate)
             info = EFFICIENCY * 0.5 * (1 - traffic.share) * LOCATION * excess**2 if excess > 0 else 0.0
-            yield _row(f"+{100 * (factor - 1):.0f}% latency", chance, info, gate, traffic)
+            yield _row(f"+{100 * (factor - 1):.0f}% latency", latency_chance(gate), info, gate, traffic)
     limit = slo.error_rate or 0.01
     base = _base(limit, traffic)
     for times in WORSE:
         share = min(times * limit, 0.5)
         info = EFFICIENCY * (_paired(share, base, traffic.share) if traffic.beside else _kl(share, limit))
-        yield _row(f"{100 * share:.3g}% errors", chance, info, gate, traffic)
+        yield _row(f"{100 * share:.3g}% errors", gate.false_rollback, info, gate, traffic)
 
 
 def _passes(slo: Slo, gate: Gate, traffic: Traffic) -> Iterator[Power]:

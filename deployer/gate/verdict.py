@@ -81,7 +81,7 @@ class Reason:
     e_value: float | None = None
     """Evidence for what ``result`` says (inconclusive: for what is unproven); capped at 1e260."""
     threshold: float | None = None
-    """The e-value at which the gate acts: 1 / false_rollback (fail) or 1 / missed_regression (pass)."""
+    """The e-value at which the gate acts: 1 / false_rollback (latencies: a fifth of it) or 1 / missed_regression."""
 
 
 @dataclass(frozen=True, slots=True)

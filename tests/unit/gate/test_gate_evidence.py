@@ -3,7 +3,16 @@ import pytest
 from unit.gate.worlds import ERROR, OK, T0, after, gate, moment, slo
 
 from deployer.gate.blocks import fresh_blocks, score_blocks
-from deployer.gate.evidence import against, breaker, observed_only, tolerated, total
+from deployer.gate.evidence import (
+    Evidence,
+    against,
+    breaker,
+    is_proven_worse,
+    latency_chance,
+    observed_only,
+    tolerated,
+    total,
+)
 from deployer.gate.ledger import Ledger
 from deployer.gate.passing import exposure, latency_bound, proofs
 from deployer.gate.samples import Cell, Samples
@@ -53,6 +62,27 @@ def test_one_block_of_errors_may_bring_all_that_a_fail_needs_and_one_of_latency_
     assert needed - 1 < log_e(found, "error_rate") < needed
     assert log_e(found, "shift") < 0.75 * needed
     assert total([item for item in found if item.metric != "breaker"], GATE) < needed
+
+
+def found_with(**log_es):
+    """Evidence of an even mean of two metrics: the comparisons of latencies and of errors."""
+    return [Evidence(metric, "compare", 0.5, log_e) for metric, log_e in log_es.items()]
+
+
+def test_latencies_fail_a_candidate_at_a_fifth_of_what_everything_else_needs():
+    enough, little = np.log(2 * 100 / 5) + 0.01, np.log(2 * 100 / 5) - 0.1
+    assert is_proven_worse(found_with(shift=enough, error_rate=0.0), GATE)
+    assert not is_proven_worse(found_with(shift=little, error_rate=0.0), GATE)
+    assert not is_proven_worse(found_with(shift=0.0, error_rate=enough), GATE)
+    assert is_proven_worse(found_with(shift=0.0, error_rate=np.log(2 * 100)), GATE)
+    assert not is_proven_worse(found_with(shift=enough, error_rate=0.0), gate(observe_only=("compare",)))
+    absolute = [Evidence("p95", "slo", 0.5, enough), Evidence("error_rate", "compare", 0.5, 0.0)]
+    assert not is_proven_worse(absolute, GATE)
+
+
+@pytest.mark.parametrize(("chance", "set_at"), [("1%", 0.05), ("0.1%", 0.005), ("20%", 0.5), ("50%", 0.5)])
+def test_the_slack_of_latencies_ends_at_even_odds(chance, set_at):
+    assert latency_chance(gate(false_rollback=chance)) == pytest.approx(set_at)
 
 
 def test_how_much_is_tolerated_is_the_manifests_choice():
