@@ -281,10 +281,15 @@ def _make_large_enough(site: Site, listener: Listener, found: Deployment, needed
         if found.instances_wanted < needed:
             listener.on_note(f"{found.name} gets {needed} instances, for all traffic (it has {found.instances_wanted})")
             site.platform.scale_deployment(found.name, needed)
+    except PlatformError as exc:
+        listener.on_note(f"traffic is back, but {found.name} may be too small for it: {exc.message} ({exc.hint})")
+    try:
         if site.platform.capabilities.autoscaling:
             site.platform.release_scaling(found.name)
     except PlatformError as exc:
-        listener.on_note(f"traffic is back, but {found.name} may be too small for it: {exc.message} ({exc.hint})")
+        listener.on_note(
+            f"traffic is back; whether {found.name} is still kept from shrinking is unknown: {exc.message}"
+        )
 
 
 def _note(

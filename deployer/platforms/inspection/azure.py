@@ -105,11 +105,18 @@ class AzureInspector:
         return [Check(name, CheckState.OK, f"{cloud} gave a token")]
 
     def _if_known(self, name: str, ask: Callable[[], Sequence[Check]]) -> Sequence[Check]:
-        """Ask only with an identity: without one every check would tell the same story."""
+        """Ask only with an identity and of a workspace that exists: else every check would tell the same story."""
         try:
             self._token()
         except PlatformError:
             return [Check(name, CheckState.UNKNOWN, "not asked: there is no identity")]
+        try:
+            self._facts.workspace()
+        except NotFoundError:
+            if name != "workspace":
+                return [Check(name, CheckState.UNKNOWN, "not asked: there is no such workspace")]
+        except PlatformError:
+            pass  # it may be asked all the same
         return ask()
 
     def _workspace(self) -> Sequence[Check]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
-from deployer.errors import NotFoundError
+from deployer.errors import PlatformError
 from deployer.manifest.azureml import DeploymentSource
 from deployer.manifest.schema import PlatformType
 from deployer.manifest.spec import RolloutSpec
@@ -130,7 +130,7 @@ def price(instance_type: str, facts: Facts, today: date, fetch: Callable[[str], 
     """Find the price of an instance; None: nobody says."""
     try:
         size = facts.sizes().get(instance_type.lower())
-    except NotFoundError:
+    except PlatformError:  # there are other lists
         size = None
     return price_of(instance_type, facts.region, size, today, fetch)
 

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from deployer.cloud.arm import Arm
-from deployer.errors import ConflictError, DeniedError, NotFoundError
+from deployer.errors import ConflictError, DeniedError, PlatformError
 from deployer.platforms.inspection.capacity import price
 from deployer.platforms.inspection.facts import ML, Facts
 from deployer.platforms.online.autoscale import API as AUTOSCALE
@@ -71,14 +71,13 @@ class AzureCaretaker:
                 self._platform.delete_endpoint()
 
     def usd_per_hour(self, deployment: str) -> Price | None:
-        """Price of an instance of ``deployment``."""
-        found = self._facts.deployment(deployment)
-        held = properties(found or {})
-        if str(held.get("endpointComputeType", "Managed")).lower() != "managed" or not held.get("instanceType"):
-            return None
+        """Price of an instance of ``deployment``; None too when Azure does not say now."""
         try:
+            held = properties(self._facts.deployment(deployment) or {})
+            if str(held.get("endpointComputeType", "Managed")).lower() != "managed" or not held.get("instanceType"):
+                return None
             return price(str(held["instanceType"]), self._facts, self._today(), self._fetch)
-        except (DeniedError, NotFoundError):
+        except PlatformError:
             return None
 
     @property

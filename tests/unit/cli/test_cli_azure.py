@@ -142,6 +142,8 @@ def test_doctor_says_that_the_component_samples(stage: Stage) -> None:
 def test_doctor_of_an_unknown_workspace(stage: Stage) -> None:
     code, found = doctor(stage, platform__workspace="elsewhere")
     assert (code, found["workspace"]["state"]) == (5, "fail")
+    rest = {check["text"] for name, check in found.items() if name not in ("identity", "workspace")}
+    assert rest == {"not asked: there is no such workspace"}, "one story is told once"
 
 
 def test_no_identity_is_one_failure_and_no_traceback(stage: Stage) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from surroundings import ENDPOINT, GROUP, SUBSCRIPTION, Azure
+from surroundings import ENDPOINT, GROUP, REGION, SUBSCRIPTION, Azure
 
 from deployer.cloud.clouds import Workspace
 from deployer.errors import ConflictError
@@ -141,6 +141,16 @@ def test_the_price_of_a_deployment_is_that_of_its_instance_type(azure: Azure) ->
     price = caretaker(azure)[0].usd_per_hour("green")
     assert price is not None
     assert price.usd_per_hour == 0.1
+    assert caretaker(azure)[0].usd_per_hour("blue") is None
+
+
+def test_a_list_of_prices_that_cannot_be_read_leaves_the_kept_one_and_no_list_leaves_none(azure: Azure) -> None:
+    managed = {"properties": {"endpointComputeType": "Managed", "instanceType": "Standard_F2s_v2"}}
+    azure.arm.there |= {f"{ENDPOINT}/deployments/green": managed, f"{ENDPOINT}/deployments/blue": managed}
+    azure.arm.denied |= {f"{REGION}/vmSizes", f"{ENDPOINT}/deployments/blue"}
+    price = caretaker(azure)[0].usd_per_hour("green")
+    assert price is not None
+    assert "kept with deployer" in price.source
     assert caretaker(azure)[0].usd_per_hour("blue") is None
 
 
