@@ -49,6 +49,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     write(root / "journal" / "managed" / "ml-prod" / "prices", tell(*PAUSED, plan=plan(endpoint="prices")))
     hostile = plan(endpoint="nasty", candidate=HOSTILE, rollout_id="20260101T000000-ffff")
     write(root / "journal" / "local" / "nasty", tell(*PAUSED, plan=hostile))
+    write(root / "journal" / "local" / "unasked", tell(*PAUSED, plan=plan(endpoint="unasked")))
     tests = root / "loadtests" / "local" / "digits"
     tests.mkdir(parents=True)
     (tests / "20260101T000000-odd0.json").write_text('{"test": 5}')
@@ -231,7 +232,7 @@ def test_a_page_that_cannot_be_made_says_so_and_the_others_are_shown(
         raise RuntimeError("with a planted value")
 
     monkeypatch.setattr(Pages, "endpoint", broken)
-    html = reader.page("/endpoint/local/nasty")
+    html = reader.page("/endpoint/local/unasked")  # nobody did before: a page is good for half a second
     assert "This page cannot be made (RuntimeError)" in html
     assert "planted" not in html
     assert "digits" in reader.page("/")
