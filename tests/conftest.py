@@ -18,6 +18,8 @@ FOREIGN = (
     "GITHUB_",
     "TF_BUILD",
     "ACTIONS_",
+    "PYTEST_ADDOPTS",
+    "PYTEST_XDIST",
     "FORCE_COLOR",
     "COLUMNS",
     "LINES",
@@ -51,6 +53,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in slow]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Of several processes that test (``-n 2 --dist loadgroup``) one has all that loads or measures the machine.
+
+    Two endpoints at once would take each other's cores, and rates and latencies would say so.
+    """
+    if item.get_closest_marker("local") or (item.get_closest_marker("e2e") and not item.get_closest_marker("azure")):
+        item.add_marker(pytest.mark.xdist_group("machine"))
+
+
 def _live_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPLOYER_HOME", str(home))
     monkeypatch.setenv("AZURE_CONFIG_DIR", str(home / "az"))  # else the defaults of `az configure` are read
@@ -70,3 +82,9 @@ def _home_of_the_test(
 ) -> None:
     """A directory that does not exist yet, short enough for the sockets in it, and different in every test."""
     _live_in(tmp_path_factory.getbasetemp() / f"home{next(_homes)}", monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal has every entry on the disk before it goes on; in this process no test cuts the power."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
