@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stage import Stage, canary, until
+from tests.e2e.stage import Stage, canary, deployment, until
 from tests.e2e.users import ask
 
 pytestmark = pytest.mark.e2e
@@ -39,7 +39,8 @@ def test_a_part_that_is_killed_in_mid_rollout_comes_back_and_the_rollout_ends(st
 
 def test_a_model_that_hangs_is_rolled_back(stage: Stage) -> None:
     stage.seed()
-    said = stage.run("rollout", stage.manifest(environment={"ANSWER_S": "60"}, smoke=None))
+    hanging = deployment({"VERSION": "2", "ANSWER_S": "60"}, limit_ms=1000)
+    said = stage.run("rollout", stage.manifest(deployment=hanging, smoke=None))
     assert said.code == 10, said.text
     assert stage.traffic() == {"blue": 100}
     assert {ask(stage.platform.scoring_target()).code for _ in range(5)} == {200}

@@ -85,9 +85,9 @@ def test_the_same_signal_again_leaves_at_once_and_the_next_command_finishes(stag
     assert stage.traffic() == {"blue": 100}
 
 
-def test_while_a_model_takes_20_s_to_load_a_second_rollout_is_refused_and_the_first_goes_on(stage: Stage) -> None:
+def test_while_a_model_takes_its_time_to_load_a_second_rollout_is_refused_and_the_first_goes_on(stage: Stage) -> None:
     stage.seed()
-    first = stage.start("rollout", stage.manifest(environment={"LOAD_S": "20"}))
+    first = stage.start("rollout", stage.manifest(environment={"LOAD_S": "6"}))
     first.wait_for("wait .*green-0: starting")
     second = stage.json("rollout", stage.manifest("other", environment={"VERSION": "3"}))
     assert second["exit_code"] == 5
