@@ -90,7 +90,7 @@ class TelemetryContract:
     def test_blocks_are_counted_from_1970_whatever_their_length(self, world: World) -> None:
         world.clock.advance(60)
         world.answer(at(5), "blue")
-        for block_s in (1.0, 1.1, 1.5, 7.0, 7.7, 30.0, 600.0):
+        for block_s in (1.0, 1.1, 7.7, 30.0, 600.0):
             length = timedelta(seconds=block_s)
             start = EPOCH + (at(5) - EPOCH) // length * length
             samples = world.telemetry.fetch(T0, at(60), block_s=block_s)
@@ -129,11 +129,11 @@ class TelemetryContract:
         assert bars(halves[0]) + bars(halves[1]) == bars(world.telemetry.fetch(at(0), at(40), block_s=10))
 
     def test_a_long_time_is_read_whole_again_and_again(self, world: World) -> None:
-        for minute in range(0, 40, 4):
-            world.clock.advance(240)
+        for minute in range(0, 40, 8):
+            world.clock.advance(480)
             world.answer(world.clock.now() - timedelta(seconds=100), "blue", n=minute + 1)
             samples = world.telemetry.fetch(T0, world.clock.now(), block_s=7)
-            assert total(samples) == sum(range(1, minute + 2, 4))
+            assert total(samples) == sum(range(1, minute + 2, 8))
 
     def test_nothing_is_between_two_equal_moments(self, world: World) -> None:
         world.clock.advance(60)
@@ -148,8 +148,8 @@ class TelemetryContract:
         assert total(world.telemetry.fetch(T0, at(60), block_s=10)) == 2
 
     def test_an_answer_that_is_half_a_minute_late_is_in_a_later_reading_of_a_long_time(self, world: World) -> None:
-        for _ in range(11):
-            world.clock.advance(30)
+        for seconds in (60, 60, 60, 60, 60, 30):
+            world.clock.advance(seconds)
             world.telemetry.fetch(T0, world.clock.now(), block_s=10)
         world.answer(world.clock.now() - timedelta(seconds=31), "blue")
         assert total(world.telemetry.fetch(T0, world.clock.now(), block_s=10)) == 1

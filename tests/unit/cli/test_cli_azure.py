@@ -240,6 +240,7 @@ def test_gc_lists_with_cost_and_changes_nothing(stage: Stage) -> None:
     assert writes(stage) == []
 
 
+@pytest.mark.slow  # half a minute: the lease is read back twice, before and after
 def test_gc_deletes_only_ours_and_only_on_yes(stage: Stage) -> None:
     left_over(stage)
     done = call("gc", "digits", "--yes")
