@@ -15,6 +15,7 @@ from rich.text import Text
 
 from deployer.errors import DeployerError, ExitCode
 from deployer.manifest.problems import InvalidManifestError, Problem
+from deployer.manifest.secrecy import record_without_secrets
 from deployer.report.ci import Ci, Place, outputs_of, recognise
 from deployer.report.groups import Groups
 from deployer.report.listeners import Lines, LiveTree, Many, Quiet
@@ -186,11 +187,11 @@ class Unfailing:
 
 
 def document(record: Mapping[str, Any]) -> str:
-    """Write one JSON document: strict (no NaN), and without what a CI system would take for a command.
+    """Write one JSON document: strict (no NaN), without secrets, and without what a CI system would take for a command.
 
     Source: as ``words.plain``; ``#`` stands in strings only, where it may be escaped.
     """
-    return json.dumps(record, indent=2, allow_nan=False).replace("##", "#\\u0023") + "\n"
+    return json.dumps(record_without_secrets(record), indent=2, allow_nan=False).replace("##", "#\\u0023") + "\n"
 
 
 def error_record(error: DeployerError) -> dict[str, Any]:

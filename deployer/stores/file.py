@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from deployer.errors import StoreError
+from deployer.manifest.secrecy import record_without_secrets
 from deployer.ports.store import Entry
 from deployer.stores import deltas
 from deployer.writing import write_whole
@@ -40,10 +41,11 @@ class FileJournal:
         """The latest evidence of each rollout: its name, its content, and how many before it are needed to read it."""
 
     def append(self, rollout_id: str, entry: Entry) -> None:
-        """Add one entry durably, or not at all."""
+        """Add one entry durably, or not at all; what has the form of a secret is left out of its texts."""
         path = self._path(rollout_id)
         size, last = self._last.get(rollout_id) or self._end(rollout_id)
-        body = {"at": entry.at.isoformat(), "actor": entry.actor, "event": dict(entry.event), "prev": last}
+        event = record_without_secrets(dict(entry.event))
+        body = {"at": entry.at.isoformat(), "actor": entry.actor, "event": event, "prev": last}
         digest = _digest(body)
         line = json.dumps({**body, "hash": digest}, separators=(",", ":"), allow_nan=False).encode() + b"\n"
         try:
