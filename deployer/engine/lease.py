@@ -32,8 +32,8 @@ SETTLE_POLLS = 2.0
 """Without compare-and-set a lease is read back once more after so many ``poll_s``: longer than another run takes from
 reading the tags to writing them."""
 BUSY_TIMES = 2.0
-"""A busy endpoint may be its owner's write, during which no beat can be written: a sign of life, for at most so many
-times ``stale_after_s``, which is longer than any write takes."""
+"""A busy endpoint may be its owner's doing, and takes no beat: a sign of life, for at most so many times
+``stale_after_s`` or what a deployment takes, which is longer than any write."""
 FREED_LOOKS = 3
 """How often it is looked whether a lease that was given back stays so."""
 
@@ -156,8 +156,7 @@ class Lease:
         Raises:
             PlanError: somebody else holds it. Nothing changed.
         """
-        value = self._value()
-        before = Holder.parse(value)
+        before = Holder.parse(value := self._value())
         if before is not None and before.owner != self._owner and not take_over and not is_gone(before.owner):
             value = self._watch(before, waiting, signal)
         self._hold(self._take(value, take_over=take_over, at_once=at_once))
@@ -225,9 +224,10 @@ class Lease:
         """
         if is_alive_here(before.owner):
             raise self._refused(before)
-        capabilities, began = self._platform.capabilities, self._clock.now()
-        last_sign, stale_s = began, capabilities.stale_after_s
-        while self._seconds_since(last_sign) < stale_s and self._seconds_since(began) < BUSY_TIMES * stale_s:
+        capabilities, stale_s = self._platform.capabilities, self._platform.capabilities.stale_after_s
+        began = last_sign = self._clock.now()
+        most_s = BUSY_TIMES * max(stale_s, capabilities.typical_deploy_s)
+        while self._seconds_since(last_sign) < stale_s and self._seconds_since(began) < most_s:
             if waiting is not None:
                 waiting(f"watching whether {before.owner} still runs")
             self._clock.sleep(max(2.0, capabilities.poll_s))
