@@ -21,7 +21,7 @@ def run(raw_data):
     if asked.get("exit"):
         os._exit(1)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid if asked.get("child") else None
-    time.sleep(asked.get("sleep", 0))
+    time.sleep(asked.get("sleep", 0) + float(os.environ.get("EXTRA_S", "0")))
     return {
         "pid": os.getpid(),
         "child": child,

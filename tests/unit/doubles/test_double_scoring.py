@@ -116,7 +116,7 @@ def test_a_model_that_is_too_slow_is_a_408(users: Users) -> None:
     users.azure.behave("blue", latency_ms=5000)
     began = time.monotonic()
     assert users.ask().status_code == 408
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 5
 
 
 def test_too_many_at_once_are_refused(users: Users) -> None:

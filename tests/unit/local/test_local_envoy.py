@@ -110,8 +110,13 @@ def test_a_model_that_is_too_slow_is_408_after_its_own_limit(world: LocalWorld):
     world.platform.create_deployment(make_spec("red", settings={"request_timeout_ms": 300}))
     world.await_ready("red")
     world.platform.set_traffic({"blue": 50, "red": 50}, {})
-    slow = [world.ask({"sleep": 0.6}) for _ in range(10)]
-    assert {(answer.served_by, answer.code) for answer in slow} == {("blue", 200), ("red", 408)}
+    slow: set[tuple[str | None, int]] = set()
+    for _ in range(60):  # who answers is a matter of chance
+        answer = world.ask({"sleep": 0.6})
+        slow.add((answer.served_by, answer.code))
+        if len(slow) == 2:
+            break
+    assert slow == {("blue", 200), ("red", 408)}
 
 
 def test_a_worker_that_hangs_is_free_again_after_the_limit(world: LocalWorld):
@@ -188,7 +193,7 @@ def test_the_log_tells_how_each_request_ended(world: LocalWorld):
     assert good["duration_ms"] == good["duration_us"] // 1000
     assert (bad["code"], bad["model_code"], bad["details"]) == (424, "500", "via_upstream")
     assert (slow["code"], slow["flags"], slow["deployment"]) == (408, "UT", "blue")
-    assert 950 <= slow["duration_ms"] < 1500  # Envoy's clock for limits is coarse
+    assert 950 <= slow["duration_ms"] < 3000  # not as long as the model; Envoy's clock for limits is coarse
     assert (lost["code"], lost["deployment"], lost["pinned"]) == (404, None, "nobody")
 
 
@@ -224,14 +229,15 @@ def test_pinned_requests_are_not_mirrored(world: LocalWorld):
 
 
 def test_a_mirror_that_fails_or_is_slow_does_not_touch_users(world: LocalWorld):
-    world.platform.create_deployment(make_spec("red", settings={"request_timeout_ms": 100}))
+    world.platform.create_deployment(make_spec("red", settings={"request_timeout_ms": 200}, EXTRA_S="0.3"))
     world.await_ready("red")
     world.platform.set_traffic({"blue": 100}, {"red": 50})
-    shadows = len(world.log("shadow"))
-    started = time.monotonic()
-    assert {world.ask({"sleep": 0.15}).code for _ in range(20)} == {200}
-    assert time.monotonic() - started < 20 * 0.3
-    assert {line["code"] for line in world.log("shadow")[shadows:]} & {408, 429}
+    seen, shadows = len(world.log()), len(world.log("shadow"))
+    assert {world.ask().code for _ in range(20)} == {200}
+    ended = {line["request_id"]: line["end"] for line in world.log()[seen:]}
+    copies = world.log("shadow")[shadows:]
+    assert {line["code"] for line in copies} <= {408, 429}
+    assert any(line["end"] > ended[line["request_id"]] for line in copies), "no user waits for a copy"
 
 
 def test_no_request_fails_while_weights_move(world: LocalWorld):

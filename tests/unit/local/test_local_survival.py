@@ -91,7 +91,7 @@ def test_a_killed_model_server_is_started_again_and_its_worker_does_not_stay(wor
     master = instance_of(world, "blue")
     (worker,) = psutil.Process(master).children()
     kill(master)
-    until(lambda: not is_alive(worker.pid), 2)
+    until(lambda: not is_alive(worker.pid))
     assert_as_before(world, before)
     assert instance_of(world, "blue") != master
 
@@ -117,7 +117,7 @@ def test_a_killed_daemon_takes_everything_along_and_all_of_it_comes_back(world: 
     before = world.observe()
     there, found = leftovers(layout_of(world).root), status(world)
     kill(found["daemon_pid"])
-    until(lambda: not any(map(is_alive, there)), 3)
+    until(lambda: not any(map(is_alive, there)))
     until(lambda: holder(layout_of(world).daemon_lock))  # by the keeper, not by a call of ours
     assert holder(layout_of(world).keeper_lock) == found["keeper_pid"]
     assert_as_before(world, before)
@@ -139,7 +139,7 @@ def test_when_keeper_and_daemon_are_killed_at_once_nothing_is_left_and_the_next_
     before = world.observe()
     found = status(world)
     kill(found["keeper_pid"], found["daemon_pid"])
-    until(lambda: not leftovers(layout_of(world).root) and not world.platform.client.is_running(), 3)
+    until(lambda: not leftovers(layout_of(world).root) and not world.platform.client.is_running())
     assert_as_before(world, before)
 
 
@@ -147,7 +147,7 @@ def test_what_a_model_started_dies_with_its_server(world: LocalWorld):
     child = world.ask({"child": True}, pin="blue").json["child"]
     assert is_alive(child)
     kill(instance_of(world, "blue"))
-    until(lambda: not is_alive(child), 3)
+    until(lambda: not is_alive(child))
     world.await_ready("blue")
 
 
@@ -252,9 +252,8 @@ def test_the_way_back_does_not_wait_for_a_deployment_that_is_drained(world: Loca
     code += "P(sys.argv[1], pathlib.Path(sys.argv[2])).delete_deployment('red')"
     deleting = subprocess.Popen([sys.executable, "-c", code, "digits", str(world.home)])
     world.await_state("red", lambda found: found.state == "deleting")
-    started = time.monotonic()
     world.platform.set_traffic({"blue": 100}, {})
-    assert time.monotonic() - started < 1
+    assert deleting.poll() is None, "it still drains"
     assert deleting.wait(20) == 0
     assert b'"pid"' in asking.communicate(timeout=5)[0]
     assert "red" not in world.observe().deployments
