@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from doubles.profile_world import ONE, ProfileWorld, Script, open_probe
+from doubles.profile_world import ONE, ProfileWorld, Script, capacity, open_probe
 
 from deployer.profile.advice import Ask
+from deployer.profile.cheapest import scaled
 from deployer.profile.pricing import PriceTag
+from deployer.profile.trials import Point
 from deployer.report.profile.junit import junit_of
 from deployer.report.profile.page import page_of
 from deployer.report.profile.record import Outcome, record_of
@@ -28,3 +31,10 @@ def test_a_candidate_that_was_not_judged_is_said_everywhere_and_is_no_failure(tm
     case = ET.fromstring(junit_of(record))  # noqa: S314 - our own
     assert case.find(".//error") is not None
     assert case.find(".//failure") is None
+
+
+def test_what_more_instances_would_carry_is_a_prediction_without_measured_points() -> None:
+    points = (Point(10.0, 0.5, 0.4, 0.6, measured=False), Point(12.0, 0.0, 0.0, 0.1, measured=True))
+    twice = scaled(replace(capacity(20.0), curve=points), 2)
+    assert (twice.sustainable_rps, twice.measured) == (40.0, False)
+    assert [(point.rps, point.measured) for point in twice.curve] == [(20.0, False)]
