@@ -131,4 +131,4 @@ def test_a_process_ends_though_uploads_that_were_given_up_still_hang() -> None:
 
 def test_without_giving_up_it_would_wait_for_them() -> None:
     with pytest.raises(subprocess.TimeoutExpired):
-        run(STUCK.format(given_up="pass"), timeout_s=5)
+        run(STUCK.format(given_up="pass"), timeout_s=2)
