@@ -145,6 +145,7 @@ def test_workers_that_do_not_join_are_not_waited_for_without_end(payload: Path) 
     assert set(psutil.Process().children()) <= children
 
 
+@pytest.mark.slow
 def test_who_waits_for_workers_may_stop_it(payload: Path) -> None:
     engine = DistributedLoad(workers=1, local_workers=0, join_s=60)
     with engine.start(target(NOBODY), poisson(5), payload) as running:

@@ -122,6 +122,7 @@ def number(asked: Asked) -> int:
     return int(asked.headers["x-ms-client-request-id"].rpartition("-")[2])
 
 
+@pytest.mark.slow
 def test_users_share_the_rate_without_being_told(payload: Path) -> None:
     with serving(OK) as server:
         *_, summary = run(server, payload, "--shape", "stages:2s@100", "--users", "4", "--spawn-rate", "4")

@@ -36,6 +36,7 @@ def test_a_load_is_not_started_from_the_web_ui() -> None:
 
 
 @pytest.mark.local
+@pytest.mark.slow
 def test_a_web_ui_that_only_watches_starts_nothing() -> None:
     ended = python("-c", WATCHED)
     assert ended.stdout.split() == ["409"], ended.stderr
