@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from deployer.engine.lease import SETTLE_POLLS, Lease, LostLeaseError
 from deployer.engine.operations import Site
-from deployer.engine.rollback_ready import check, make_ready, observe
+from deployer.engine.rollback_ready import check, look, make_ready, observe
 from deployer.engine.rollback_target import Target, is_idle, target_of
 from deployer.engine.runner import Listener
 from deployer.errors import (
@@ -41,11 +41,12 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
 
     Raises:
         UsageError: no such endpoint, or no such version. Nothing changed.
+        TransientError: the endpoint cannot be read. Nothing changed.
         NotReadyError: the target cannot take traffic. Nothing changed.
         PlatformError: the write could not be verified: a human must act.
     """
     site.notes.lead(listener.on_note)
-    endpoint = observe(site)
+    endpoint = look(site, listener)
     target = target_of(endpoint, to)
     if target is None:
         return _no_target(endpoint)

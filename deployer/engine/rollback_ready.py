@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from deployer.engine.rollback_target import Target
-from deployer.engine.runner import Listener
+from deployer.engine.runner import UNREACHABLE_S, Listener
 from deployer.engine.site import Site, no_endpoint
 from deployer.errors import NotReadyError, TransientError, UsageError
 from deployer.ports.platform import Deployment, DeploymentState, Endpoint
@@ -21,6 +21,23 @@ def observe(site: Site, *, why: bool = False) -> Endpoint:
     if endpoint is None:
         raise no_endpoint(site)
     return endpoint
+
+
+def look(site: Site, listener: Listener) -> Endpoint:
+    """Look first; again while the platform does not answer, as it may in the very night a rollback is needed.
+
+    Raises:
+        TransientError: it did not answer for ``UNREACHABLE_S``. Nothing was changed.
+    """
+    until = site.clock.now() + timedelta(seconds=UNREACHABLE_S)
+    while True:
+        try:
+            return observe(site)
+        except TransientError as exc:
+            if site.clock.now() >= until or site.signal():
+                raise TransientError(f"{exc.message}. Nothing was changed", hint=exc.hint) from exc
+            listener.on_note(f"not read: {exc.message}; trying again")
+        site.clock.sleep(max(1.0, site.platform.capabilities.poll_s))
 
 
 def check(site: Site, endpoint: Endpoint, target: Target, *, force: bool) -> None:

@@ -13,7 +13,7 @@ from doubles.arm_service import Azure, Service
 from deployer.engine.lease import fence_of
 from deployer.engine.rollback import roll_back
 from deployer.engine.site import Site
-from deployer.errors import DeniedError, ExitCode, NotFoundError, NotReadyError, PlatformError
+from deployer.errors import DeniedError, ExitCode, NotFoundError, NotReadyError, PlatformError, TransientError
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
 from deployer.ports.platform import DeploymentSpec
@@ -114,6 +114,23 @@ def test_all_else_may_be_down_and_is_not_even_asked_before_traffic_is_safe(stage
     assert (done.exit_code, stage.traffic) == (ExitCode.OK, {"blue": 100})
     said = next(calls for text, calls in stage.notes if text == "traffic is back: blue has 100%, verified")
     assert {each[:2] for each in stage.service.asked[:said]} == asked_of
+
+
+def test_an_endpoint_that_cannot_be_read_for_half_a_minute_is_brought_back_all_the_same(stage: Stage) -> None:
+    until = stage.clock.now().timestamp() + 30
+    away = Answer(503)
+    stage.service.fault = lambda _asked, _kind: away if stage.clock.now().timestamp() < until else None
+    assert stage.roll_back().exit_code is ExitCode.OK
+    assert stage.traffic == {"blue": 100}
+
+
+def test_an_endpoint_that_cannot_be_read_at_all_is_told_and_nothing_is_written(stage: Stage) -> None:
+    stage.service.fault = lambda _asked, _kind: Answer(503)
+    started = stage.clock.now()
+    with pytest.raises(TransientError, match="Nothing was changed"):
+        stage.roll_back()
+    assert 60 <= (stage.clock.now() - started).total_seconds() < 90
+    assert {method for method, *_ in stage.service.asked} == {"GET"}
 
 
 def test_a_rollout_whose_rollback_dies_after_the_write_can_only_end_as_rolled_back(stage: Stage) -> None:
