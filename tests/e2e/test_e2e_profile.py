@@ -74,8 +74,11 @@ def test_the_cheapest_is_found_written_locked_and_departures_are_warned_of(stage
     assert yaml.safe_load(written)["environment_variables"]["WORKER_COUNT"] == "1"
     assert "<testsuite" in (stage.folder / "junit.xml").read_text()
 
-    manifest = stage.manifest(deployment="deployment.yml", slo={"latency": {"p95": "400ms"}, "error_rate": "5%"})
-    assert "warnings" not in stage.json("plan", manifest)
+    slow = {"canary": {"steps": [20], "each": {"min": "5s", "max": "5m"}, "bake": "5m"}, "deadline": "1h"}
+    slo = {"latency": {"p95": "400ms"}, "error_rate": "5%"}
+    manifest = stage.manifest(deployment="deployment.yml", strategy=slow, slo=slo)
+    plan = stage.json("plan", manifest)
+    assert (plan["exit_code"], plan.get("warnings")) == (0, None), plan
     (stage.folder / "deployment.yml").write_text(written.replace('WORKER_COUNT: "1"', 'WORKER_COUNT: "2"'))
     assert "workers is 2, measured was 1" in str(stage.json("plan", manifest)["warnings"])
 
