@@ -19,7 +19,7 @@ from deployer.report.html.page import render
 from deployer.report.loadtest.page import page_of as load_test_page
 from deployer.report.records import TEXT_LENGTH
 from deployer.report.rollout.page import page_of as rollout_page
-from deployer.report.rollout.record import record_of
+from deployer.report.rollout.record import headline_of, record_of
 from deployer.report.status import who
 from deployer.report.story import Story
 from deployer.report.verdicts import versus, why
@@ -239,7 +239,9 @@ def _rollout(of: Known, steps: Steps) -> dict[str, object]:
         "change": f"{plan.stable or 'nothing'} → {plan.candidate}",
         "is_final": state.is_final,
         "kind": _kind(state),
-        "headline": f"{phase_words(state)}: {plan.stable or 'nothing'} → {plan.candidate}",
+        "headline": headline_of(state)
+        if state.is_final
+        else f"{phase_words(state)}: {plan.stable or 'nothing'} → {plan.candidate}",
         "reason": _reason(state),
         "took": format_duration(round(took)),
         "traffic": in_words(state.traffic),
@@ -257,10 +259,10 @@ def _kind(state: Rollout) -> str:
 
 
 def _reason(state: Rollout) -> str:
-    if state.is_final:
-        return ended(state).text
     if state.reason:
         return state.reason
+    if state.is_final:
+        return ended(state).text
     return f"{state.verdict.result.value}: {why(state.verdict)}" if state.verdict else ""
 
 
@@ -271,13 +273,13 @@ def _step(state: Rollout, story: Story, place: int) -> dict[str, str]:
     if place < state.position or promoted:
         mark, word = "✔", "done"
     elif place > state.position:
-        mark, word = "○", "to come"
+        mark, word = "○", "not reached" if state.phase in WAY_BACK or state.is_final else "to come"
     elif state.phase in WAY_BACK:
         mark, word = "✖", "given up"
     else:
         mark, word = ("‖", "paused") if state.phase is Phase.PAUSED else ("●", "now")
     clock = now()
-    seconds = story.seconds(place, clock) if word != "to come" else None
+    seconds = story.seconds(place, clock) if mark != "○" else None
     return {
         "mark": mark,
         "word": word,

@@ -16,7 +16,7 @@ from deployer.report.verdicts import verdict_record, versus, why
 from deployer.report.words import event_words, step_name
 from deployer.rollout.ending import ended, exit_code_of
 from deployer.rollout.events import Adopted, Advanced, GaveUp, Judged, Paused, Requested, Reverted, Shifted, Started
-from deployer.rollout.model import Phase
+from deployer.rollout.model import Phase, Rollout
 
 VERSION = 1
 DECISIONS = (Advanced, GaveUp, Paused, Reverted)
@@ -30,7 +30,7 @@ def record_of(case: Case) -> dict[str, Any]:
     return {
         "version": VERSION,
         "exit_code": int(exit_code_of(final)) if final.is_final or final.phase is Phase.PAUSED else None,
-        "headline": _headline(case),
+        "headline": headline_of(case.final),
         "reason": _reason(case),
         "rollout": {**state_record(final), "digest": plan.digest},
         "platform": case.platform,
@@ -72,8 +72,9 @@ def proven(record: Mapping[str, Any]) -> ExitCode:
     return ExitCode.OK if has_end and not counts["missing"] and not counts["unreadable"] else ExitCode.INCONCLUSIVE
 
 
-def _headline(case: Case) -> str:
-    final, plan = case.final, case.final.plan
+def headline_of(final: Rollout) -> str:
+    """Say in a line how a rollout ended and who has the traffic, or where it stands."""
+    plan = final.plan
     if final.phase is Phase.PROMOTED:
         return f"Promoted: {plan.candidate} has 100 % of {plan.endpoint}"
     if final.phase is Phase.STUCK:
