@@ -5,18 +5,28 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from deployer.errors import ExitCode
+
+LAST_WORDS = "what traffic does is not verified; see `deployer status`, run `deployer rollback`"
 
 
 class Signals:
     """Remembers the first signal; installed by ``install``, asked by calling it."""
 
-    def __init__(self, wake: Callable[[], None], insisted: ExitCode = ExitCode.STUCK) -> None:
+    def __init__(
+        self, wake: Callable[[], None], insisted: ExitCode = ExitCode.STUCK, last_words: str = LAST_WORDS
+    ) -> None:
         self._wake = wake
         self._insisted = insisted
+        self._last_words = f"\nleft at once: {last_words}\n".encode()
         self._first: signal.Signals | None = None
+
+    def saying(self, last_words: str) -> Signals:
+        """The same, not installed, with other words for who insists."""
+        return Signals(self._wake, self._insisted, last_words)
 
     def install(self) -> None:
         """Handle them from now on."""
@@ -28,6 +38,8 @@ class Signals:
         if self._first == number:
             # The way back was under way and somebody insists: what traffic does is not verified, so this is "stuck".
             # (Where nothing has to be brought back, its maker says otherwise.)
+            with suppress(OSError):
+                os.write(2, self._last_words)
             os._exit(self._insisted)
         self._first = self._first or signal.Signals(number)
         self._wake()

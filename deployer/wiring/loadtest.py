@@ -171,7 +171,7 @@ def tester_of(reached: Reached, engine: Engine) -> LoadTester:
 
 def interruptible(reached: Reached) -> Reached:
     """The same endpoint; a signal ends the test, and the same one again leaves at once with code 12."""
-    signals = Signals(lambda: None, insisted=ExitCode.ABORTED)
+    signals = Signals(lambda: None, ExitCode.ABORTED, "the load ends with this process; its figures are not kept")
     return replace(reached, signals=signals, site=replace(reached.site, signal=signals))
 
 

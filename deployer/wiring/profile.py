@@ -6,7 +6,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +84,21 @@ def reach(path: Path) -> ReachedProfile:
         "workspace": place.workspace,
         "cloud": None if place.type is PlatformType.LOCAL else place.cloud,
     }
-    reached = reach_endpoint(spec.endpoint.name, where=where)
+    reached = _insistent(reach_endpoint(spec.endpoint.name, where=where))
     require_test_endpoint(reached.site.platform.observe())
     known: dict[str, Price | None] = {}
     prices = {each: _price(each, spec, reached.price, known) for each in spec.configurations}
     asked = ReachedProfile(spec, reached, prices)
     _require_budget(asked)
     return asked
+
+
+def _insistent(reached: Reached) -> Reached:
+    """The same endpoint; who insists on leaving is told what is left there."""
+    name = reached.site.endpoint
+    words = f"what was made on {name} is there still: the next profile removes it, or `deployer gc {name} --yes`"
+    signals = reached.signals.saying(words)
+    return replace(reached, signals=signals, site=replace(reached.site, signal=signals))
 
 
 def _require_budget(asked: ReachedProfile) -> None:

@@ -89,6 +89,7 @@ def test_who_insists_leaves_at_once_and_leaves_nothing_running(stage: Stage, pha
     running.wait_for("the same again leaves at once")
     running.send(signal.SIGINT)
     assert running.wait() == 12, running.text
+    assert "left at once: the load ends with this process; its figures are not kept" in running.text
     until(lambda: not stage.load_generators(), 5)
 
 

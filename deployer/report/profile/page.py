@@ -10,7 +10,7 @@ import yaml
 from deployer.manifest.quantities import format_duration
 from deployer.report.html.charts import Mark, Series, bar_chart, line_chart
 from deployer.report.html.page import render
-from deployer.report.profile.text import chosen, headline, is_undecided, slo_words
+from deployer.report.profile.text import chosen, headline, is_undecided, slo_words, unknown_words
 
 Record = Mapping[str, Any]
 _KINDS = {"complete": "good", "budget": "wait", "interrupted": "wait", "platform": "bad"}
@@ -206,7 +206,7 @@ def _shape(candidate: Record) -> dict[str, Any]:
 
 def _row(each: Record) -> tuple[str, ...]:
     if each["sustainable_rps"] is None:
-        return (each["name"], f"${each['usd_per_hour']:g}", "", "", "", "", "not tried", each["why"])
+        return (each["name"], f"${each['usd_per_hour']:g}", "", "", "", "", unknown_words(each), each["why"])
     kind = "measured" if each["measured"] else "predicted"
     if not each["measured"] and each["measured_at"] is not None:
         kind += f" from {each['measured_at']}"

@@ -80,12 +80,13 @@ def answer_of(record: Mapping[str, Any]) -> dict[str, Any]:
 def candidate_record(answer: Answer, price: PriceTag | None) -> dict[str, Any]:
     """Write what is known of a configuration; what is not known is null."""
     found = answer.capacity
+    rate = found if found is not None and (found.infeasible or found.sustainable_rps > 0) else None  # else: cut short
     return {
         "name": str(answer.configuration),
         "config": answer.configuration.record(),
-        "sustainable_rps": None if found is None else _round(found.sustainable_rps),
-        "lower": None if found is None else _round(found.lower),
-        "upper": None if found is None else _round(found.upper),
+        "sustainable_rps": None if rate is None else _round(rate.sustainable_rps),
+        "lower": None if rate is None else _round(rate.lower),
+        "upper": None if rate is None else _round(rate.upper),
         "infeasible": found is not None and found.infeasible,
         "measured": found is not None and found.measured,
         "usd_per_hour": _round(answer.usd_per_hour),

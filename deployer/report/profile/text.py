@@ -95,10 +95,15 @@ def candidate_lines(candidates: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*lines, f"and {left} more: see the report"] if left > 0 else lines
 
 
+def unknown_words(candidate: Mapping[str, Any]) -> str:
+    """Why there is no rate."""
+    return "not tried" if candidate["capacity"] is None else "cut short"
+
+
 def rate_words(candidate: Mapping[str, Any]) -> str:
     """``50 rps [48-52], measured``."""
     if candidate["sustainable_rps"] is None:
-        return "not tried"
+        return unknown_words(candidate)
     if candidate["infeasible"]:
         return "infeasible"
     kind = "measured" if candidate["measured"] else "predicted"
@@ -123,7 +128,9 @@ def markdown_of(record: Mapping[str, Any]) -> str:
     for each in record["candidates"]:
         rps = "" if each["sustainable_rps"] is None else f"{each['sustainable_rps']:g}"
         interval = "" if each["sustainable_rps"] is None else f"{each['lower']:g} - {each['upper']:g}"
-        kind = "not tried" if each["sustainable_rps"] is None else "measured" if each["measured"] else "predicted"
+        kind = (
+            unknown_words(each) if each["sustainable_rps"] is None else "measured" if each["measured"] else "predicted"
+        )
         why = cell(each["why"]) or "**recommended**"
         lines.append(f"| {cell(each['name'])} | {rps} | {interval} | {each['usd_per_hour']:g} | {kind} | {why} |")
     best = record["recommended"]

@@ -67,6 +67,12 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_same_signal_again_leaves_at_once_and_pages_somebody() -> None:
     done = run(TWICE, "SIGTERM", "SIGTERM")
     assert (done.returncode, done.stdout) == (ExitCode.STUCK, "")
+    assert done.stderr.startswith("\nleft at once: what traffic does is not verified; see `deployer status`")
+
+
+def test_who_insists_is_told_what_is_left_there() -> None:
+    done = run(TWICE.replace("(lambda: None)", "(lambda: None).saying('a bill')"), "SIGINT", "SIGINT")
+    assert (done.returncode, done.stderr) == (ExitCode.STUCK, "\nleft at once: a bill\n")
 
 
 def test_a_ci_system_that_sends_one_of_each_does_not_interrupt_the_way_back() -> None:

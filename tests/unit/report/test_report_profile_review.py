@@ -9,14 +9,14 @@ from xml.etree import ElementTree as ET
 
 from doubles.profile_world import ONE, ProfileWorld, Script, capacity, open_probe
 
-from deployer.profile.advice import Ask
+from deployer.profile.advice import Answer, Ask
 from deployer.profile.cheapest import scaled
 from deployer.profile.pricing import PriceTag
 from deployer.profile.trials import Point
 from deployer.report.profile.junit import junit_of
 from deployer.report.profile.page import page_of
-from deployer.report.profile.record import Outcome, record_of
-from deployer.report.profile.text import markdown_of, text_of
+from deployer.report.profile.record import Outcome, candidate_record, record_of
+from deployer.report.profile.text import markdown_of, rate_words, text_of
 
 
 def test_a_candidate_that_was_not_judged_is_said_everywhere_and_is_no_failure(tmp_path: Path) -> None:
@@ -38,3 +38,11 @@ def test_what_more_instances_would_carry_is_a_prediction_without_measured_points
     twice = scaled(replace(capacity(20.0), curve=points), 2)
     assert (twice.sustainable_rps, twice.measured) == (40.0, False)
     assert [(point.rps, point.measured) for point in twice.curve] == [(20.0, False)]
+
+
+def test_a_rate_that_was_not_looked_for_yet_is_no_rate_of_nought() -> None:
+    cut = replace(capacity(0.0, measured=False), ceiling_rps=40.0, note="ended before the first open probe")
+    told = candidate_record(Answer(ONE, 0.05, cut, ""), None)
+    assert (told["sustainable_rps"], told["lower"], told["upper"]) == (None, None, None)
+    assert (told["capacity"]["ceiling_rps"], rate_words(told)) == (40.0, "cut short")
+    assert rate_words(candidate_record(Answer(ONE, 0.05, replace(cut, infeasible=True), ""), None)) == "infeasible"
