@@ -233,7 +233,7 @@ class Lease:
             self._clock.sleep(max(2.0, capabilities.poll_s))
             if (name := signal()) is not None:
                 raise StoppedError(f"stopped by {name}; nothing was changed", hint="Run it again when you like.")
-            endpoint = self._platform.observe()
+            endpoint = self._platform.observe(why=False)
             value = endpoint.tags.get(LEASE) if endpoint else None
             if endpoint is None or (seen := Holder.parse(value)) is None:
                 return value
@@ -250,7 +250,7 @@ class Lease:
         )
 
     def _value(self) -> str | None:
-        endpoint = self._platform.observe()
+        endpoint = self._platform.observe(why=False)
         return endpoint.tags.get(LEASE) if endpoint else None
 
     def check(self, value: str | None) -> None:
@@ -382,7 +382,7 @@ class Lease:
                 pass
             if not capabilities.compare_and_set:
                 self._clock.sleep(SETTLE_POLLS * capabilities.poll_s)
-            tags = endpoint.tags if (endpoint := self._platform.observe()) else freed
+            tags = endpoint.tags if (endpoint := self._platform.observe(why=False)) else freed
             value = tags.get(LEASE)
             is_ours = fence_of(value) < held.fence or value == freed[LEASE] or _is_of(value, held)
             if not is_ours or all(tags.get(key) == wanted for key, wanted in freed.items()):
