@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -53,14 +55,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in slow]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Of several processes that test (``-n 2 --dist loadgroup``) one has all that loads or measures the machine.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several processes that test (``-n 2 --dist loadfile``) one has every file that loads or measures the machine.
 
     Two endpoints at once would take each other's cores, and rates and latencies would say so.
     """
-    if item.get_closest_marker("local") or (item.get_closest_marker("e2e") and not item.get_closest_marker("azure")):
-        item.add_marker(pytest.mark.xdist_group("machine"))
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 only here is it sure to be installed
+
+    class ByMachine(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _scope(config.rootpath / nodeid.partition("::")[0])
+
+    return ByMachine(config, log)
+
+
+@cache
+def _scope(file: Path) -> str:
+    text = file.read_text()
+    alone = "mark.local" in text or ("mark.e2e" in text and "mark.azure" not in text)
+    return "the machine" if alone else str(file)
 
 
 def _live_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import _scope
+
 REPOSITORY = Path(__file__).parents[2]
 homes: set[str] = set()
 
@@ -96,3 +98,10 @@ def test_the_place_decides_how_many_examples_are_tried(plain: str, with_slow: st
     assert "dev" in plain.splitlines()
     assert "ci" in with_slow.splitlines()
     assert "nightly" in only_slow.splitlines()
+
+
+def test_of_two_processes_one_has_all_that_loads_the_machine() -> None:
+    machine = {"e2e/test_e2e_faults.py", "unit/local/test_local_envoy.py", "contract/test_platforms.py"}
+    others = {"e2e/test_e2e_azure.py", "unit/local/test_local_config.py", "docs/test_readme.py"}
+    assert len({_scope(REPOSITORY / "tests" / name) for name in machine}) == 1
+    assert len({_scope(REPOSITORY / "tests" / name) for name in machine | others}) == 4

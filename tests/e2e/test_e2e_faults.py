@@ -23,7 +23,9 @@ PARTS: dict[str, Callable[[Stage], int]] = {
 }
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(  # a killed daemon takes the router and the servers along: that is the hardest of them
+    "part", ["candidate", "daemon", *(pytest.param(name, marks=pytest.mark.slow) for name in ("router", "stable"))]
+)
 def test_a_part_that_is_killed_in_mid_rollout_comes_back_and_the_rollout_ends(stage: Stage, part: str) -> None:
     stage.seed()
     rollout = stage.start("rollout", stage.manifest())

@@ -148,7 +148,7 @@ def test_a_reader_that_is_killed_again_and_again_counts_every_answer_once(tmp_pa
     place = Place(tmp_path)
     written = 0
     pause = random.Random(7)
-    for _ in range(6):
+    for _ in range(4):
         reader = subprocess.Popen([sys.executable, "-c", READER, str(tmp_path)])
         end = time.monotonic() + 1.0 + pause.random()
         while time.monotonic() < end:
