@@ -44,6 +44,10 @@ _FLAT = 1.5
 Talk = Generator[Probe, Trace, bool]
 
 
+class _GeneratorTooSlowError(Exception):
+    """A closed probe asks more of the load generator than it can do."""
+
+
 class CapacitySearch:
     """Asks for probes until it knows the capacity.
 
@@ -87,7 +91,10 @@ class CapacitySearch:
         self._load_s += seen.seconds
         if not seen.healthy or seen.arrival_s.size == 0:
             self._unhealthy += 1
-            if self._unhealthy > _PATIENCE:
+            if self._unhealthy == _PATIENCE and self._pending is not None and self._pending.kind == "closed":
+                self._unhealthy = 0
+                self._pending = self._plan.throw(_GeneratorTooSlowError())
+            elif self._unhealthy > _PATIENCE:
                 self._end("the load generator could not keep up: the rate is at least what was seen")
             return
         try:
@@ -176,13 +183,21 @@ class CapacitySearch:
         return True
 
     def _climb(self) -> Talk:
+        """Find the ceiling; False: the load generator is slower than it."""
         concurrency, best = 1, self._traces[0].rps
         while self._limit is None or concurrency < self._limit:
             concurrency = 2 * concurrency if self._limit is None else min(2 * concurrency, self._limit)
             seconds = min(max(300 / max(best, 1.0), 4.0), 12.0)
-            trace = yield Probe(
-                "closed", 0.0, concurrency, seconds, False, f"ceiling, {concurrency} requests in flight"
-            )
+            try:
+                trace = yield Probe(
+                    "closed", 0.0, concurrency, seconds, False, f"ceiling, {concurrency} requests in flight"
+                )
+            except _GeneratorTooSlowError:
+                self._notes.append(
+                    f"the load generator cannot keep {concurrency} requests in flight: the ceiling is above "
+                    f"{self._ceiling:.4g} rps"
+                )
+                return False
             self._traces.append(trace)
             self._ceiling = max(self._ceiling, trace.rps)
             if trace.rps < 1.08 * best or trace.refused.any() or concurrency >= 1024:
@@ -208,7 +223,10 @@ class CapacitySearch:
         if self._is_done(belief):
             self._is_done(self._believe(fine=True))
             return False
-        trace = yield self._next_probe(belief)
+        try:
+            trace = yield self._next_probe(belief)
+        except _GeneratorTooSlowError:
+            return True  # there are fewer service times, and that is known
         self._traces.append(trace)
         if self._restarts < _PATIENCE and self._is_drifting(belief, trace):
             self._restarts += 1
