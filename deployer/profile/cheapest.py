@@ -365,5 +365,5 @@ def scaled(capacity: Capacity, factor: float) -> Capacity:
         upper=capacity.upper * factor,
         ceiling_rps=capacity.ceiling_rps * factor,
         measured=False,
-        curve=tuple(replace(point, rps=point.rps * factor, measured=False) for point in capacity.curve),
+        curve=tuple(replace(point, rps=point.rps * factor) for point in capacity.curve if not point.measured),
     )
