@@ -15,8 +15,8 @@ from deployer.profile.queueing import Queue
 from deployer.profile.service import Trace
 from deployer.profile.targets import Target
 
-_CHANCE = 0.003
-"""Relative standard error of a predicted limit: ``find_limit`` on other seeds (tests/unit/profile)."""
+_CHANCE, _CHANCE_PAUSED = 0.003, 0.006
+"""Relative standard error of a predicted limit, without and with pauses: ``find_limit`` on other seeds."""
 _NEAR = 0.15
 """A model that does not fit is only asked about rates so near (in ln)."""
 LEAST_MARGIN, MOST_MARGIN = 0.008, 0.05
@@ -24,7 +24,7 @@ LEAST_MARGIN, MOST_MARGIN = 0.008, 0.05
 _TOLERATED = 0.02
 """Promising so much more than the truth is tolerable; beyond it is what the margin guards against."""
 _SIGMAS = 2.3
-_PERIODIC = 0.05
+_PERIODIC = 0.03
 """Pauses by the clock differ so much less than pauses at random."""
 
 
@@ -37,6 +37,8 @@ class Belief:
     warp: Warp
     spread: float
     """Relative standard error from the service times alone: more of them make it smaller."""
+    pauses: float = 0.0
+    """The same from having seen few pauses."""
 
     @property
     def rps(self) -> float:
@@ -46,7 +48,7 @@ class Belief:
     @property
     def sd(self) -> float:
         """Relative standard error of ``rps``."""
-        return math.hypot(self.warp.sd, self.spread, _CHANCE)
+        return math.hypot(self.warp.sd, self.spread, self.pauses, _CHANCE_PAUSED if self.queue.stalls else _CHANCE)
 
     @property
     def safe_rps(self) -> float:
@@ -61,7 +63,6 @@ def conclude(
     queue = believe(traces, limit)
     found = find_limit(queue, targets, seed, fine=fine)
     spread = float(np.std(queue.sizes_s) / np.mean(queue.sizes_s)) / math.sqrt(queue.sizes_s.size) * found.stiffness
-    spread = math.hypot(spread, _stall_spread(queue, found, targets, seed))
     if found.rps <= 0:
         return Belief(queue, found, Warp(0.0, DISTRUST, misfit=False), spread)
     opens = [trace for trace in traces if trace.probe.kind == "open"]
@@ -70,12 +71,12 @@ def conclude(
     warp = warp_of(replies, trust=TRUST if trusted else DISTRUST)
     if warp.misfit or not trusted:
         warp = _nearby(replies, [math.log(trace.probe.rps / found.rps) for trace in opens], warp)
-    return Belief(queue, found, warp, spread)
+    return Belief(queue, found, warp, spread, _stall_spread(queue, found, targets, seed))
 
 
 def _stall_spread(queue: Queue, limit: Limit, targets: tuple[Target, ...], seed: int) -> float:
     """Relative standard error of the limit from having seen few pauses."""
-    if queue.stalls is None or limit.rps <= 0:
+    if queue.stalls is None:
         return 0.0
     calm = replace(queue, stalls=None)
     without = float(violations(calm, limit.rps, targets, Draw.of(calm, 64, 1000, seed))[limit.binding])

@@ -7,7 +7,7 @@ keep the SLO, correct it, and confirm. What is answered lies on the lower side o
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from deployer.profile.trials import Capacity, Probe, Seen, Tally
 CONFIRM_S = 45.0
 ENOUGH_SD = 0.0125
 """Relative standard error at which a confirmed answer is good enough."""
-MOST_LOAD_S = 285.0
+MOST_LOAD_S = 240.0
 """Load time of one search; what is known by then is answered."""
 _ENOUGH_SPREAD = 0.0105
 """The part of it that service times may have."""
@@ -36,6 +36,8 @@ _PATIENCE = 2
 """Restarts for a server that was still warming up; unhealthy probes sent again."""
 _FAILS = 2.6
 """Standard deviations beyond which a probe shows a capacity below its rate."""
+_SURE = 3.0
+"""Standard deviations above the estimate that nothing carries."""
 _STEP = 1.06
 """Farthest step above rates that were seen to hold, once the model is not trusted."""
 _FLAT = 1.5
@@ -61,6 +63,7 @@ class CapacitySearch:
         self._traces: list[Trace] = []
         self._load_s = 0.0
         self._ceiling = 0.0
+        self._has_climbed = False
         self._belief: Belief | None = None
         self._notes: list[str] = []
         self._unhealthy = 0
@@ -80,6 +83,15 @@ class CapacitySearch:
         """Latency limits whose late answers ``is_hopeless`` wants counted, in milliseconds."""
         return tuple(1000 * target.limit_s for target in self._targets if math.isfinite(target.limit_s))
 
+    @property
+    def most_rps(self) -> float:
+        """What it surely does not carry more than, as far as is known: the ceiling, lower once open probes say so."""
+        if not self._has_climbed:
+            return math.inf
+        if self._belief is None or self._belief.rps <= 0 or not self._opens():
+            return self._ceiling
+        return min(self._ceiling, self._belief.rps * math.exp(_SURE * self._belief.sd))
+
     def next(self, left_s: float = math.inf) -> Probe | Capacity:
         """The probe to send now, or the answer; with less than the probe's time left, the answer so far."""
         if self._pending is None or self._pending.seconds > left_s:
@@ -93,12 +105,15 @@ class CapacitySearch:
             self._unhealthy += 1
             if self._unhealthy == _PATIENCE and self._pending is not None and self._pending.kind == "closed":
                 self._unhealthy = 0
-                self._pending = self._plan.throw(_GeneratorTooSlowError())
+                self._go_on(lambda: self._plan.throw(_GeneratorTooSlowError()))
             elif self._unhealthy > _PATIENCE:
                 self._end("the load generator could not keep up: the rate is at least what was seen")
             return
+        self._go_on(lambda: self._plan.send(trace_of(seen, self._slow_s)))
+
+    def _go_on(self, step: Callable[[], Probe]) -> None:
         try:
-            self._pending = self._plan.send(trace_of(seen, self._slow_s))
+            self._pending = step()
         except StopIteration:
             self._pending = None
 
@@ -151,11 +166,13 @@ class CapacitySearch:
     def _search(self) -> Talk:
         while True:
             self._traces.clear()
+            self._has_climbed = False
             if not (yield from self._warm()):
                 return False
-            yield from self._climb()
+            is_the_ceiling = yield from self._climb()
             if not (yield from self._is_steady()):
                 continue
+            self._has_climbed = is_the_ceiling
             while (yield from self._probe()):
                 pass
             if self._traces:  # not thrown away: there is no reason to begin again
@@ -249,7 +266,7 @@ class CapacitySearch:
         full = fullest(closed or self._traces[:1])
         lacking = belief.queue.sizes_s.size * ((belief.spread / _ENOUGH_SPREAD) ** 2 - 1) - CONFIRM_S * belief.rps
         seconds = min(lacking / full.rps, MOST_LOAD_S - self._load_s - 2 * CONFIRM_S)
-        if full.rps > 1.25 * belief.rps and seconds > _WORTHWHILE_S and not self._long:
+        if full.rps > 1.25 * belief.rps and seconds > _WORTHWHILE_S and not self._long and not self._failing:
             self._long = True
             return Probe("closed", 0.0, full.probe.concurrency, seconds, False, "more service times")
         rate = belief.safe_rps

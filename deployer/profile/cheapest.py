@@ -3,7 +3,8 @@
 Configurations that differ in their number of instances only are one *shape*. A shape is measured with the fewest of its
 instances; n times as many carry n times as much (a Poisson stream splits into Poisson streams), which is confirmed at
 the number that is recommended. Deploying dominates on Azure, so one shape of each instance type comes first, then all
-shapes of the two best types. A shape is left as soon as its ceiling alone makes it dearer than the best so far.
+shapes of the two best types. A shape is left as soon as the most that it may carry makes it dearer than the best so
+far: its ceiling does as a rule, else the first open probe.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ class Measuring(Protocol):
     @property
     def limits_ms(self) -> tuple[float, ...]:
         """Latency limits in milliseconds."""
+        ...
+
+    @property
+    def most_rps(self) -> float:
+        """What it surely does not carry more than, as far as is known; may be infinite."""
         ...
 
     def next(self) -> Probe | Capacity:
@@ -71,8 +77,8 @@ class _Shape:
     """Of ``first``; None: not finished."""
     why: str = ""
     """Why it cannot be measured."""
-    ceiling_rps: float | None = None
-    """Of one instance; None: not known yet."""
+    most_rps: float = math.inf
+    """What one instance surely does not carry more than, as far as is known."""
     was_tried: bool = False
     confirmed: dict[int, Capacity] = field(default_factory=dict[int, Capacity])
     """By number of instances, what was shown under load."""
@@ -178,10 +184,8 @@ class CheapestSearch:
             return
         shape.was_tried = True
         search.tell(seen)
-        following = search.next()
-        climbed = seen.probe.kind == "closed" and not (isinstance(following, Probe) and following.kind == "closed")
-        if climbed and count == shape.first.instance_count:
-            shape.ceiling_rps = search.answer_so_far().ceiling_rps / count
+        if count == shape.first.instance_count:
+            shape.most_rps = search.most_rps / count
             if self._needless(shape, self._best()):
                 self._current = None
 
@@ -255,11 +259,9 @@ class CheapestSearch:
 
     def _needless(self, shape: _Shape, best: tuple[_Shape, int] | None) -> str:
         """Why measuring ``shape`` further cannot change the advice; empty: it can."""
-        counts = shape.counts
-        if shape.ceiling_rps is not None:
-            counts = [n for n in counts if n * shape.ceiling_rps >= self._rate]
-            if not counts:
-                return f"cannot carry it: its ceiling is {shape.ceiling_rps:.4g} rps an instance"
+        counts = [n for n in shape.counts if n * shape.most_rps >= self._rate]
+        if not counts:
+            return f"cannot carry it: an instance carries at most {shape.most_rps:.4g} rps"
         if best is None or shape.cost(counts[0]) < best[0].cost(best[1]):
             return ""
         return f"not cheaper: {counts[0]} of it, the fewest that may do, cost ${shape.cost(counts[0]):.4g} an hour"

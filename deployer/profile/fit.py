@@ -8,6 +8,7 @@ trusted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,8 +23,8 @@ TRUST = 0.006
 """Prior sd of ln(warp) while the model agrees with what was seen."""
 DISTRUST = 0.15
 """The same once it does not."""
-_MISFIT = 2.6
-"""Standard deviations from 1 at which the warp makes the model untrustworthy."""
+_DOUBTED = math.log(100)
+"""Ln of how many times better probes must be explained by ``DISTRUST`` for the model not to be trusted any more."""
 _COARSE = np.array([-0.25, -0.12, -0.06, -0.03, 0.0, 0.03, 0.06, 0.12, 0.25])
 _REPLAYED = 80_000
 """Requests replayed at each warp, about."""
@@ -32,22 +33,32 @@ _FINE = np.linspace(-0.25, 0.25, 1001)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One probe against its replays: count of bad requests on a square-root scale, where its spread is about 1."""
+    """One probe against its replays: counts of bad requests."""
 
-    seen: float
+    seen: int
     mean: Floats
     spread: Floats
     """Mean and sd over the replays, at each warp of ``_COARSE``."""
 
     def surprise(self, warp: float) -> float:
-        """Standard deviations by which the server did worse than the queue fed ``exp(warp)`` times as fast."""
-        mean, spread = np.interp(warp, _COARSE, self.mean), np.interp(warp, _COARSE, self.spread)
-        return float((self.seen - mean) / spread)
+        """Standard deviations by which the server did worse than the queue fed ``exp(warp)`` times as fast.
+
+        On a square-root scale, where they hardly depend on the count.
+        """
+        mean, spread = (float(np.interp(warp, _COARSE, values)) for values in (self.mean, self.spread))
+        root = 2 * math.sqrt(mean + 0.375)
+        return (2 * math.sqrt(self.seen + 0.375) - root) / (2 * spread / root)
 
     def likelihood(self) -> Floats:
-        """Ln of it at each warp of ``_FINE``."""
+        """Ln of it at each warp of ``_FINE``: negative binomial, because bad requests come in bursts."""
         mean, spread = np.interp(_FINE, _COARSE, self.mean), np.interp(_FINE, _COARSE, self.spread)
-        return -0.5 * ((self.seen - mean) / spread) ** 2 - np.log(spread)
+        size = mean**2 / np.maximum(spread**2 - mean, 0.1 * mean)
+        chosen = self.seen * np.log(mean / (size + mean)) + size * np.log(size / (size + mean))
+        return _ln_gamma(self.seen + size) - _ln_gamma(size) + chosen
+
+
+def _ln_gamma(values: Floats) -> Floats:
+    return np.array([math.lgamma(value) for value in values.tolist()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +68,6 @@ class Warp:
     mean: float
     sd: float
     misfit: bool
-
-
-def _rooted(counts: Floats) -> Floats:
-    return 2 * np.sqrt(counts + 0.375)
 
 
 def bad_of(latency: Floats, failed: Flags, target: Target) -> Flags:
@@ -90,26 +97,29 @@ def replay(queue: Queue, trace: Trace, warps: Floats, copies: int, chance: np.ra
 def compare(queue: Queue, trace: Trace, target: Target, seed: int) -> Reply:
     """Replay one probe over the range of warps."""
     copies = min(max(_REPLAYED // max(trace.arrival.size, 1), 10), 32)
-    seen = np.count_nonzero(bad_of(trace.latency, trace.failed, target))
+    seen = int(np.count_nonzero(bad_of(trace.latency, trace.failed, target)))
     latency, failed = replay(queue, trace, _COARSE, copies, np.random.default_rng([seed, trace.arrival.size]))
-    rooted = _rooted(bad_of(latency, failed, target).sum(axis=2).astype(np.float64))
-    mean = rooted.mean(axis=1)
+    counts = bad_of(latency, failed, target).sum(axis=2).astype(np.float64)
+    mean = counts.mean(axis=1) + 0.1  # so few copies may all have none
     # What replays cannot know: lags of the generator, a size that is off by a little.
-    spread = np.sqrt(rooted.var(axis=1, ddof=1) + 0.15 + (0.02 * mean) ** 2)
-    return Reply(float(_rooted(np.array(seen, np.float64))), mean, spread)
+    variance = np.maximum(1.15 * counts.var(axis=1, ddof=1), mean) + (0.04 * mean) ** 2
+    return Reply(seen, mean, np.sqrt(variance))
 
 
 def warp_of(replies: Sequence[Reply], *, trust: float = TRUST) -> Warp:
-    """Combine the probes; one that cannot be reconciled with the model makes it untrusted."""
+    """Combine the probes; the model is untrusted once they are explained far better by a warp that it rules out."""
     together = np.sum([reply.likelihood() for reply in replies], axis=0) if replies else np.zeros_like(_FINE)
-    free = _posterior(together, DISTRUST, replies)
-    misfit = abs(free.mean) > _MISFIT * np.hypot(free.sd, trust)
-    if misfit:
-        return Warp(free.mean, free.sd, misfit=True)
-    return _posterior(together, trust, replies)
+    misfit = _evidence(together, DISTRUST) - _evidence(together, trust) > _DOUBTED
+    return _posterior(together, DISTRUST if misfit else trust, replies, misfit=misfit)
 
 
-def _posterior(together: Floats, trust: float, replies: Sequence[Reply]) -> Warp:
+def _evidence(together: Floats, trust: float) -> float:
+    """Ln of the likelihood of all probes over a prior of sd ``trust``."""
+    prior = np.exp(-0.5 * (_FINE / trust) ** 2)
+    return math.log(float(np.exp(together - together.max()) @ prior / prior.sum()) + 1e-300)
+
+
+def _posterior(together: Floats, trust: float, replies: Sequence[Reply], *, misfit: bool) -> Warp:
     density = together - 0.5 * (_FINE / trust) ** 2
     weight = np.exp(density - density.max())
     weight /= weight.sum()
@@ -118,7 +128,7 @@ def _posterior(together: Floats, trust: float, replies: Sequence[Reply]) -> Warp
     if len(replies) > 1:  # probes that contradict each other make the error larger
         surprise = sum(reply.surprise(mean) ** 2 for reply in replies) / (len(replies) - 1)
         sd *= float(np.sqrt(max(1.0, surprise)))
-    return Warp(mean, sd, misfit=False)
+    return Warp(mean, sd, misfit=misfit)
 
 
 def excess(queue: Queue, limit: Limit, trace: Trace, target: Target, seed: int) -> float:

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deployer.profile.fit import replay
 from deployer.profile.queueing import Floats, Queue
 from deployer.profile.service import Trace, limit_of, sizes_of, stalls_of
 
-_LEVELS = (0.5, 0.8, 0.92)
-_MOST = 6.0
-"""One level of one probe counts at most so much: replays understate how much a rare jam differs from the next."""
+_SAME = 0.005
+"""Means of service times may differ so much (relative) without being told apart."""
 
 
 def usual_s(trace: Trace) -> tuple[float, float]:
@@ -29,19 +27,19 @@ def _mean(values: Floats) -> tuple[float, float]:
 
 
 def believe(traces: Sequence[Trace], limit: int | None) -> Queue:
-    """The queue that explains what was seen; the number of slots that replays the open probes best."""
+    """The queue that explains what was seen; its number of slots is the one that service times agree with best.
+
+    With too many slots those that waited seem to be served longer than those that found one free, with too few shorter.
+    """
     ratio, error = slots_seen(traces)
     low, high = max(1, math.floor(ratio - 2 * error)), max(1, math.ceil(ratio + 2 * error))
     nearest = max(1, round(ratio))
     choices = [slots for slots in range(low, high + 1) if abs(slots - nearest) <= 1]
-    queues = [_queue(traces, slots, limit) for slots in choices]
-    opens = [trace for trace in traces if trace.probe.kind == "open"][-3:]
 
-    def misfit(queue: Queue) -> float:
-        distance = sum(_distance(queue, trace) for trace in opens) / max(len(opens), 1)
-        return ((queue.slots - ratio) / error) ** 2 + distance
+    def misfit(slots: int) -> float:
+        return ((slots - ratio) / error) ** 2 + _contrast(traces, slots) ** 2
 
-    return queues[0] if len(queues) == 1 else min(queues, key=misfit)
+    return _queue(traces, choices[0] if len(choices) == 1 else min(choices, key=misfit), limit)
 
 
 def slots_seen(traces: Sequence[Trace]) -> tuple[float, float]:
@@ -69,8 +67,8 @@ def _unhindered(trace: Trace, room: float) -> Floats:
 
 
 def fullest(closed: Sequence[Trace]) -> Trace:
-    """The closed probe that shows the ceiling best: the longest of those that reach it."""
-    best = max(trace.rps for trace in closed)
+    """The closed probe that shows the ceiling best: the longest of those that reach it, as far as chance allows."""
+    best = max(trace.rps * (1 - 2 / math.sqrt(trace.arrival.size + 4)) for trace in closed)
     return max((trace for trace in closed if trace.rps >= 0.92 * best), key=lambda trace: trace.arrival.size)
 
 
@@ -93,18 +91,35 @@ def delay_of(traces: Sequence[Trace], slots: int) -> float:
     A request that found a free server takes service and delay; of one that waited, the queue shows the service alone.
     The difference of their means, held between 0 and the least latency seen.
     """
-    opens = [trace for trace in traces if trace.probe.kind == "open"]
     delay_s = 0.0
     for _ in range(2):
-        split = [(trace, *sizes_of(trace, slots, delay_s)) for trace in traces]
-        idle = [sizes[~waited] for trace, sizes, waited in split if trace.probe.kind == "open" or not opens]
-        waited = [sizes[late] for _, sizes, late in split]
-        (alone, error), (behind, error_behind) = _mean(np.concatenate(idle)), _mean(np.concatenate(waited))
-        if math.isinf(error) or math.isinf(error_behind):  # too few good answers, or none
+        excess_s, error, least_s = _alone(traces, slots, delay_s)
+        if math.isinf(error):  # too few good answers, or none
             return 0.0
-        most = delay_s + float(np.quantile(np.concatenate(idle), 0.002))
-        delay_s = _held(delay_s + alone - behind, math.hypot(error, error_behind), most)
+        delay_s = _held(delay_s + excess_s, error, delay_s + least_s)
     return delay_s
+
+
+def _contrast(traces: Sequence[Trace], slots: int) -> float:
+    """Standard errors by which service times of those alone and of those that waited differ, whatever the delay."""
+    delay_s = delay_of(traces, slots)
+    excess_s, error, _ = _alone(traces, slots, delay_s)
+    return excess_s / error
+
+
+def _alone(traces: Sequence[Trace], slots: int, delay_s: float) -> tuple[float, float, float]:
+    """By how much those that found a free slot took longer than those that waited; its error; the least of them."""
+    split = [(trace, *sizes_of(trace, slots, delay_s)) for trace in traces]
+    has_open = any(trace.probe.kind == "open" for trace in traces)
+    idle = np.concatenate([sizes[~late] for trace, sizes, late in split if trace.probe.kind == "open" or not has_open])
+    (alone, error), (behind, error_behind) = (
+        _mean(idle),
+        _mean(np.concatenate([sizes[late] for _, sizes, late in split])),
+    )
+    if math.isinf(error) or math.isinf(error_behind):
+        return 0.0, math.inf, 0.0
+    # Lags of the generator make the inferred times a little wrong, however many there are.
+    return alone - behind, math.hypot(error, error_behind, _SAME * behind), float(np.quantile(idle, 0.002))
 
 
 def _held(mean: float, sd: float, most: float) -> float:
@@ -134,18 +149,3 @@ def has_moved(trace: Trace, slots: int, delay_s: float, *, least: float = 0.04) 
     sizes, _ = sizes_of(trace, slots, delay_s)
     (first, error), (second, error_second) = _mean(sizes[: sizes.size // 2]), _mean(sizes[sizes.size // 2 :])
     return sizes.size >= 40 and abs(first / second - 1) > max(least, 4 * math.hypot(error, error_second) / second)
-
-
-def _distance(queue: Queue, trace: Trace) -> float:
-    """Squared surprises of the latencies' distribution, replayed."""
-    good = trace.latency[~trace.failed]
-    if not good.size:
-        return _MOST * len(_LEVELS)
-    levels = np.quantile(good, _LEVELS)
-    latency, failed = replay(queue, trace, np.zeros(1), 24, np.random.default_rng(trace.arrival.size))
-    total = 0.0
-    for level in levels:
-        counts = ((latency[0] > level) & ~failed[0]).sum(axis=1)
-        seen = np.count_nonzero(good > level)
-        total += min(_MOST, float((seen - counts.mean()) ** 2 / (counts.var() + 0.05 * seen + 1)))
-    return total

@@ -17,6 +17,8 @@ _FULLEST = 0.98
 """Share of the ceiling beyond which no rate is called sustainable, whatever the SLO allows."""
 _STEEP = 20.0
 """Slope given to a limit that is the ceiling itself."""
+_PAUSED = 4
+"""With pauses so many times as many requests are simulated: what comes after a pause varies much."""
 _SETTLE = 0.15
 """Share of each copy thrown away: it starts empty."""
 
@@ -91,6 +93,7 @@ def find_limit(queue: Queue, targets: tuple[Target, ...], seed: int, *, fine: bo
         low, high = (middle, high) if violations(queue, middle, targets, rough).max() < 1 else (low, middle)
     rate = float(np.sqrt(low * high))
     requests = max(600_000, int(2000 / min(target.allowed for target in targets))) // (1 if fine else 4)
+    requests *= _PAUSED if queue.stalls else 1
     return _crossing(queue, rate, targets, Draw.of(queue, *shape_of(queue, rate, requests), seed), float(idle.max()))
 
 

@@ -29,10 +29,12 @@ class Stalls:
     lengths_s: Floats
 
     def draw(self, copies: int, seconds: float, chance: np.random.Generator) -> tuple[Floats, Floats]:
-        """Starts and lengths, each by (copy, pause), over at least ``seconds``."""
+        """Starts and lengths, each by (copy, pause), over at least ``seconds``; the copies share out all phases."""
         count = int(np.ceil(seconds / self.interval_s * 1.3)) + 8
         if self.is_periodic:
-            starts = self.interval_s * (np.arange(count)[None, :] + chance.random((copies, 1)))
+            starts = self.interval_s * (
+                np.arange(count) + (chance.permutation(copies)[:, None] + chance.random((copies, 1))) / copies
+            )
         else:
             starts = np.cumsum(chance.exponential(self.interval_s, (copies, count)), axis=1)
         lengths = chance.choice(self.lengths_s, (copies, count))

@@ -104,7 +104,13 @@ def stalls_of(traces: Sequence[Trace]) -> Stalls | None:
     gaps = np.concatenate([np.diff(trace.pauses[0]) for trace in traces])
     is_periodic = gaps.size >= 3 and bool(np.std(gaps) < 0.1 * np.mean(gaps))
     every = float(np.median(gaps)) if is_periodic else sum(trace.seconds for trace in traces) / lengths.size
-    return Stalls(every, is_periodic, lengths[whole] if np.count_nonzero(whole) >= 3 else lengths)
+    # Those that did not begin with a request in service may be longer than seen; by the clock they are all alike.
+    known = (
+        lengths[whole]
+        if np.count_nonzero(whole) >= (1 if is_periodic else 3)
+        else lengths[lengths >= np.median(lengths)]
+    )
+    return Stalls(every, is_periodic, known)
 
 
 def sizes_of(trace: Trace, slots: int, delay_s: float) -> tuple[Floats, Flags]:

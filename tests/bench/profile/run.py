@@ -34,6 +34,8 @@ def ours(server: Server, truth: float, seeds: range) -> dict[str, float]:
         ratios.append(capacity.sustainable_rps / truth if truth else capacity.sustainable_rps)
         covered.append(capacity.lower <= truth <= capacity.upper)
         load.append(capacity.load_seconds)
+        print(f"    {server.name}, seed {seed}: {ratios[-1]:.3f}, {load[-1]:.0f} s of load"
+              f"{'' if covered[-1] else ', truth outside the interval'}", file=sys.stderr, flush=True)  # fmt: skip
     return {"mean": np.mean(ratios), "min": min(ratios), "max": max(ratios), "within": np.mean([LOW <= r <= HIGH for r in ratios]),
             "covered": np.mean(covered), "load": np.mean(load), "cpu": np.mean(cpu), "infeasible": refused, "flat": flat}  # fmt: skip
 

@@ -1,7 +1,8 @@
 """The true capacity of each simulated server, by long simulation; kept in truths.json. ``python truth.py [NAME...]`` remakes it.
 
 Violation is counted at five rates within 4 % of the crossing, ``REQUESTS`` requests each after the queue has settled, and
-a straight line through ln(violation) gives the rate where it equals 1. Without warm-up, and with the generator's lag.
+a straight line through ln(violation) gives the rate where it equals 1; all again, at most four times, until its standard
+error is below ``PRECISE``. Without warm-up, and with the generator's lag.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from servers import SERVERS, Live, Server
 
 FILE = Path(__file__).with_name("truths.json")
 REQUESTS = 1_500_000
+PRECISE = 0.002
 ALLOWED = {"p50": 0.5, "p95": 0.05, "p99": 0.01}
 
 
@@ -46,11 +48,14 @@ def capacity(server: Server) -> dict[str, float]:
     while high / low > 1.02:
         middle = math.sqrt(low * high)
         low, high = (middle, high) if violation(server, middle, 150_000, 2) < 1 else (low, middle)
-    rates = math.sqrt(low * high) * np.array([0.96, 0.98, 1.0, 1.02, 1.04])
-    seen = np.log([violation(server, float(rate), REQUESTS, 10 + i) for i, rate in enumerate(rates)])
-    slope, at = np.polyfit(np.log(rates), seen, 1)
+    steps = math.sqrt(low * high) * np.array([0.96, 0.98, 1.0, 1.02, 1.04])
+    rates, seen, error = np.empty(0), np.empty(0), math.inf
+    while error > PRECISE and rates.size < 20:
+        more = [violation(server, float(rate), REQUESTS, 10 + rates.size + i) for i, rate in enumerate(steps)]
+        rates, seen = np.append(rates, steps), np.append(seen, np.log(more))
+        slope, at = np.polyfit(np.log(rates), seen, 1)
+        error = float(np.std(seen - np.polyval([slope, at], np.log(rates)), ddof=2) / slope / math.sqrt(rates.size))
     rps = float(np.exp(-at / slope))
-    error = float(np.std(seen - np.polyval([slope, at], np.log(rates)), ddof=2) / slope / math.sqrt(len(rates)))
     return {"rps": round(rps, 3), "relative_error": round(error, 5), "slope": round(float(slope), 2)}
 
 

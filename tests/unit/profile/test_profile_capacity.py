@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from itertools import count
 
@@ -99,9 +100,14 @@ def test_without_time_left_the_answer_so_far_is_given() -> None:
 
 def test_a_budget_that_ends_before_the_confirmation_leaves_a_prediction() -> None:
     search, server = CapacitySearch(slo()), Fifo(constant(0.01))
+    most: list[float] = []
     while isinstance(probe := search.next(left_s=35.0), Probe):
         search.tell(server.answer(probe, 1))
+        most.append(search.most_rps)
     assert not probe.measured
+    assert most[0] == math.inf  # nothing is known before the climb
+    assert most[-2] == probe.ceiling_rps
+    assert MD1_RPS < most[-1] < 1.1 * MD1_RPS  # after an open probe
     assert probe.sustainable_rps == pytest.approx(MD1_RPS, rel=0.05)
 
 
@@ -115,6 +121,28 @@ def test_a_rate_that_was_counted_by_an_unhealthy_generator_is_asked_again() -> N
         search.tell(replace(server.answer(probe, 1), healthy=False))
     assert isinstance(answer := search.next(), Capacity)
     assert "generator could not keep up" in answer.note
+
+
+def test_a_ceiling_beyond_the_generator_is_said_and_what_it_can_send_is_asked() -> None:
+    search, server, probes = CapacitySearch(slo("400ms")), Fifo(constant(0.05), slots=4), list[Probe]()
+    while isinstance(probe := search.next(), Probe):
+        probes.append(probe)
+        search.tell(replace(server.answer(probe, len(probes)), healthy=probe.concurrency < 4))
+    assert [each.concurrency for each in probes if each.kind == "closed"] == [2, 4, 4]
+    assert re.fullmatch(
+        r"the load generator cannot keep 4 requests in flight: the ceiling is above [34]\d\..* rps", probe.note
+    )
+    assert 30 < probe.sustainable_rps < 80
+    assert search.most_rps == math.inf
+
+
+def test_a_long_closed_trial_that_the_generator_cannot_keep_up_is_done_without() -> None:
+    search, server, probes = CapacitySearch(slo("300ms")), Fifo(lambda chance: chance.exponential(0.04)), list[Probe]()
+    while isinstance(probe := search.next(), Probe):
+        probes.append(probe)
+        search.tell(replace(server.answer(probe, len(probes)), healthy=probe.kind == "open" or probe.seconds < 15))
+    assert [each.why for each in probes].count("more service times") == 2
+    assert 0 < probe.sustainable_rps < 20
 
 
 def test_a_probe_without_any_request_teaches_nothing() -> None:
@@ -236,13 +264,11 @@ def test_a_limit_of_one_needs_no_climb() -> None:
     assert capacity.sustainable_rps < 6
 
 
-@pytest.mark.parametrize("mean_ms", [100, pytest.param(10, marks=pytest.mark.slow)])
-def test_a_server_that_does_worse_than_its_service_times_say_is_believed_rather_than_the_model(mean_ms: int) -> None:
+def test_a_server_that_does_worse_than_its_service_times_say_is_believed_rather_than_the_model() -> None:
     """A fifth of the time its answers are late: no pause, no service time of its own."""
-    server = Jammed(constant(mean_ms / 1000))
-    capacity, probes = run(CapacitySearch(slo(f"{10 * mean_ms}ms"), seed=5), server)
+    capacity, probes = run(CapacitySearch(slo("100ms"), seed=5), Jammed(constant(0.01)))
     assert "the model was dropped" in capacity.note
-    assert capacity.sustainable_rps < 700 / mean_ms
+    assert capacity.sustainable_rps < 70
     assert len(probes) < 20
 
 
@@ -253,6 +279,5 @@ class Jammed(Fifo):
         seen = super().answer(probe, seed, None)
         if probe.kind != "open":
             return seen
-        mean_ms = 1000 * self.size_s(np.random.default_rng())
-        late = (seen.arrival_s % 10 < 2) & (probe.rps > 400 / mean_ms)
-        return replace(seen, latency_ms=seen.latency_ms + np.where(late, 13 * mean_ms, 0.0))
+        late = (seen.arrival_s % 10 < 2) & (probe.rps > 40)
+        return replace(seen, latency_ms=seen.latency_ms + np.where(late, 130.0, 0.0))

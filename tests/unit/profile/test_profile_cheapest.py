@@ -78,6 +78,12 @@ class Quick:
 
     limits_ms: tuple[float, ...] = (100.0,)
     seen: list[Seen] = field(default_factory=list[Seen])
+    share: float = 1.0
+    """Of the ceiling, which is the most that it may carry."""
+
+    @property
+    def most_rps(self) -> float:
+        return self.share * self.answer_so_far().ceiling_rps if self.seen else math.inf
 
     def next(self) -> Probe | Capacity:
         probes = [Probe("closed", 0.0, 16, 4.0, False, "ceiling"), Probe("warm", 0.0, 1, 2.0, False, "alone")]
@@ -152,7 +158,7 @@ def test_a_rate_that_nothing_carries_has_no_recommendation(world: World) -> None
     advice = world.run(search(options([1, 2], [1, 2]), 500.0))
     assert (advice.recommended, advice.is_final) == (None, True)
     assert all(each.why for each in advice.answers)
-    assert all("ceiling" in each.why or "carries" in each.why for each in advice.answers)
+    assert all("carries" in each.why for each in advice.answers)
 
 
 def test_no_rate_at_all_is_said_to_be_infeasible(world: World) -> None:
@@ -227,6 +233,18 @@ def test_what_is_hopeless_is_what_the_slo_says(world: World) -> None:
     chosen.tell(
         serve(Probe("warm", 0, 1, 1, False, ""), 1, lambda: 0.01, world.chance)
     )  # nothing was asked: nothing is heard
+
+
+@pytest.mark.parametrize(("share", "probes"), [(1.0, 2), (0.8, 1)])
+def test_a_shape_is_left_as_soon_as_the_most_that_it_may_carry_is_too_little(
+    world: World, share: float, probes: int
+) -> None:
+    made = iter([Quick(share=share), Quick()])
+    chosen = CheapestSearch(options([1], [1, 2]), by_worker, SLO, 45.0, measuring=lambda *_: next(made))
+    advice = world.run(chosen)
+    assert advice.recommended == Configuration(1, 2, 4)
+    assert sum(ask.configuration.workers == 1 for ask in world.asked) == probes
+    assert "carries" in advice.answers[0].why
 
 
 def test_prediction_in_proportion_says_that_it_is_none_measured() -> None:

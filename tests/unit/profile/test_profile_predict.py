@@ -44,9 +44,10 @@ def test_a_start_far_from_the_crossing_does_not_step_for_ever() -> None:
     assert 15.0 < found.rps < 40.0
 
 
-def flat(seen: float, mean: float = 20.0, slope: float = 100.0, spread: float = 1.0) -> Reply:
-    warps = np.array([-0.25, -0.12, -0.06, -0.03, 0.0, 0.03, 0.06, 0.12, 0.25])
-    return Reply(seen, mean + slope * warps, np.full(9, spread))
+def reply(seen: int) -> Reply:
+    """100 bad requests are expected of the model, give or take 10, and a tenth more for each percent of warp."""
+    mean = 100 * np.exp(10 * np.array([-0.25, -0.12, -0.06, -0.03, 0.0, 0.03, 0.06, 0.12, 0.25]))
+    return Reply(seen, mean, np.maximum(0.1 * mean, np.sqrt(mean)))
 
 
 def test_without_probes_the_model_stands() -> None:
@@ -54,17 +55,26 @@ def test_without_probes_the_model_stands() -> None:
 
 
 def test_small_surprises_hardly_move_a_trusted_model() -> None:
-    warp = warp_of([flat(21.0)])
+    warp = warp_of([reply(110)])
     assert not warp.misfit
     assert 0 < warp.mean < 0.006
 
 
 def test_a_probe_that_cannot_be_reconciled_is_believed() -> None:
-    warp = warp_of([flat(30.0)])
+    warp = warp_of([reply(300)])
     assert warp.misfit
-    assert warp.mean == pytest.approx(0.1, abs=0.01)
+    assert warp.mean == pytest.approx(0.11, abs=0.01)
 
 
 def test_probes_that_contradict_each_other_widen_the_error() -> None:
-    agreeing, contradicting = warp_of([flat(20.0), flat(20.0)]), warp_of([flat(16.5), flat(23.5)])
+    agreeing, contradicting = warp_of([reply(100), reply(100)]), warp_of([reply(64), reply(150)])
+    assert not contradicting.misfit
     assert contradicting.sd > 2 * agreeing.sd
+
+
+def test_a_few_refusals_more_than_expected_come_in_a_burst_and_are_no_reason_to_doubt() -> None:
+    """5 where 1 is expected: once in 25 times if they come in bursts, once in 270 if they came one by one."""
+    mean = np.exp(6 * np.array([-0.25, -0.12, -0.06, -0.03, 0.0, 0.03, 0.06, 0.12, 0.25]))
+    warp = warp_of([Reply(5, mean, np.sqrt(2 * mean))])
+    assert not warp.misfit
+    assert abs(warp.mean) < 0.002

@@ -65,6 +65,7 @@ class Believes:
     measured: bool = True
     told: list[Seen] = field(default_factory=list[Seen])
     limits_ms: tuple[float, ...] = (100.0,)
+    most_rps: float = math.inf
 
     def next(self) -> Probe | Capacity:
         return Probe("closed", 0.0, 4, 4.0, False, "ceiling") if len(self.told) < 2 else self.answer_so_far()
