@@ -142,7 +142,7 @@ def _measured(case: Case, metric: str, rule: str) -> tuple[Interval, str]:
         return found, f"errors {bad} of {n}" + _range(found, percent=True)
     if rule == "slo":
         found = quantile_ms(blocks.fine[CANDIDATE][blocks.warm].sum(axis=0), QUANTILES[metric])
-        return found, f"{metric}" + (f" {found[0]:.3g} ms" if found[0] else " unknown") + _range(found)
+        return found, f"{metric}" + (f" {_short(found[0])} ms" if found[0] else " unknown") + _range(found)
     if metric == "error_rate":
         n, bad = blocks.n[blocks.paired], blocks.errors[blocks.paired]
         found = odds_ratio(n, bad)
@@ -164,11 +164,21 @@ def _range(found: Interval, *, percent: bool = False) -> str:
     _, low, high = found
     if low is None or high is None:
         return ""
-    return f" ({_percent(low)} to {_percent(high)})" if percent else f" ({low:.3g} to {high:.3g})"
+    return f" ({_percent(low)} to {_percent(high)})" if percent else f" ({_short(low)} to {_short(high)})"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g}%"
+
+
+def _breach(case: Case, limit: str, worse: str) -> str:
+    if case.blocks.paired.any():
+        return f"over the slo {limit}, and {worse} than the stable in the same moments; either alone would not fail it"
+    return f"over the slo {limit}; within it, it would not fail"
 
 
 def _border(case: Case, metric: str, rule: str) -> tuple[float | None, str]:
@@ -177,13 +187,10 @@ def _border(case: Case, metric: str, rule: str) -> tuple[float | None, str]:
         return BREAKER_SHARE, "a catastrophe; it would not have failed at once with fewer than one error in five"
     if rule == "slo" and metric == "error_rate":
         limit = case.slo.error_rate
-        return (
-            limit,
-            f"over the slo {_percent(limit or 0)} and worse than the stable, if there is one; below it, no fail",
-        )
+        return limit, _breach(case, _percent(limit or 0), "more errors")
     if rule == "slo":
         limit = dict(named_targets(case.slo))[metric]
-        return limit, f"over the slo {limit:g} ms and worse than the stable, if there is one; below it, no fail"
+        return limit, _breach(case, f"{limit:g} ms", "slower")
     if metric == "error_rate":
         limit = case.gate.compare.error_rate.tolerate
         return limit, f"more errors than the stable in the same moments; up to {limit:.3g}x is tolerated"

@@ -67,4 +67,5 @@ def _name(reason: Reason) -> str:
 def _evidence(reason: Reason) -> str:
     if reason.e_value is None or reason.threshold is None:
         return "its evidence is what would"
-    return f"e-value {reason.e_value:.3g}, and {reason.threshold:.3g}"
+    reached = f"{reason.e_value:,.0f}" if 1000 <= reason.e_value < 1e6 else f"{reason.e_value:.3g}"
+    return f"e-value {reached}, and {reason.threshold:.3g}"

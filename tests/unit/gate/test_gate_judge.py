@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -83,6 +84,13 @@ def test_a_slow_candidate_fails_whatever_the_size_of_a_millisecond():
     assert named(verdict, "shift")[0].lower > 10
 
 
+def test_a_breach_beside_a_better_stable_says_that_both_were_needed_in_plain_numbers():
+    verdict = look(pair(40, weight=50, ms=1500.0), 40, weight=50)
+    (text,) = [reason.text for reason in verdict.reasons if (reason.metric, reason.rule) == ("p95", "slo")]
+    assert re.match(r"p95 \d,\d{3} ms \(\d,\d{3} to \d,\d{3}\): over the slo 200 ms, and slower than the stable", text)
+    assert text.endswith("either alone would not fail it")
+
+
 def test_a_candidate_with_more_errors_than_tolerable_fails():
     _, verdict = decided(pair(40, error=0.15), 40)
     assert verdict.result is Result.FAIL
@@ -122,6 +130,7 @@ def test_without_a_stable_the_slo_alone_decides_and_the_verdict_says_so():
     bad = look(traffic("candidate", 40, 20, ms=400.0), 20, weight=100, stable=None)
     assert bad.result is Result.FAIL
     assert "not protected from shared incidents" in bad.text
+    assert "over the slo 100 ms; within it, it would not fail" in bad.text
     assert bad.stable is None
 
 
