@@ -18,11 +18,11 @@ _VALUE = r"[^\s\"'\\&;,(){}\[\]<>]{4,}"
 _FORMS = re.compile(
     rf"(?P<name>\b(?:{_NAMES})\b\\*[\"']?\s?[=:]\s?\\*[\"']?){_VALUE}"
     rf"|(?P<bearer>\bBearer\s+)(?!(?:auth|authentication|authorization|tokens?)\b){_VALUE}"
-    r"|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|(?<![\w-])eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"
+    r"|-{5}BEGIN [A-Z ]*PRIVATE KEY-{5}.*?(?:-{5}END [A-Z ]*PRIVATE KEY-{5}|\Z)"
     r"|(?P<user>://[^/@\s:\"']{0,80}:)[^/@\s\"']{1,200}(?=@)"
     r"|(?P<hook>\bhooks\.slack(?:-gov)?\.com/(?:services|triggers|workflows)/|\.webhook\.office\.com/webhookb2/)[^\s\"'(]+"
-    r"|\b(?:gh[opsur]_|github_pat_|glpat-|hf_|xox[abps]-|sk-|AKIA|AIza|dapi)[\w-]{12,}",
+    r"|\b(?:gh[opsur]_|(?:github)_pat_|glpat-|hf_|xox[abps]-|sk-|AKIA|AIza|dapi)[\w-]{12,}",
     re.IGNORECASE | re.DOTALL,
 )
 
