@@ -30,10 +30,10 @@ def write_whole(path: Path, content: str | bytes, *, mode: int = PRIVATE, hint: 
     """
     raw = content.encode() if isinstance(content, str) else content
     try:
-        target = path.resolve()
-        if target.exists() and not target.is_file():
-            target.write_bytes(raw)
+        if path.exists() and not path.is_file():
+            path.write_bytes(raw)
             return
+        target = path.resolve()
         target.parent.mkdir(parents=True, exist_ok=True, mode=mode | (mode & 0o444) >> 2)  # who reads may enter
         _replace(target, raw, target.stat().st_mode & 0o777 if target.exists() else None, mode)
     except (OSError, RuntimeError) as exc:  # RuntimeError: a circle of links, before Python 3.13
@@ -49,7 +49,7 @@ def _replace(target: Path, raw: bytes, kept_mode: int | None, mode: int) -> None
         if kept_mode is not None:
             fresh.chmod(kept_mode)
         fresh.replace(target)
-    except OSError:
+    except BaseException:  # an interrupt, too, leaves nothing behind
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise

@@ -47,6 +47,8 @@ class Meter:
     unanswered: int = 0
     """Without any HTTP status: over the cap, refused, reset, timed out."""
     in_flight: int = 0
+    gave_up: int = 0
+    """Lanes that sent no more, hopelessly behind their schedule."""
     latencies_ms: Counter[float] = field(default_factory=Counter[float])
     """Answers by time from the intended arrival to the last byte, in steps of 0.1 ms, whatever their status."""
     lags_ms: Counter[float] = field(default_factory=Counter[float])
@@ -74,6 +76,7 @@ class Meter:
         if lag_s <= BEHIND_S:
             return False
         self.lags_ms[tenths(lag_s * 1000)] += 1
+        self.gave_up += 1
         return True
 
     def end(self, latency_ms: float, status: int) -> None:
@@ -103,6 +106,7 @@ class Meter:
             "failed": self.failed,
             "over_cap": self.over_cap,
             "in_flight": self.in_flight,
+            "gave_up": self.gave_up,
             "p50_ms": self.latency_ms(0.50),
             "p95_ms": self.latency_ms(0.95),
             "lag_p99_ms": lag,

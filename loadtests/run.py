@@ -25,7 +25,7 @@ from shapes import Stage, arrivals, evenly, lasting, parse_shape, recorded, spre
 START_S = 15
 """Seconds within which every worker has reported once."""
 
-SUMMED = ("sent", "answered", "failed", "over_cap", "in_flight")
+SUMMED = ("sent", "answered", "failed", "over_cap", "in_flight", "gave_up")
 WORST = ("lag_p99_ms", "cpu_pct")
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"

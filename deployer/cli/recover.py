@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,7 +41,7 @@ def recover(targets: Targets, json: Json = False, debug: Debug = False, *, where
 
         out = Output(as_json=json)
         if len(targets) == 1 and not Path(targets[0]).is_dir():
-            done, _ = _put_right(out, targets[0], where)
+            done = _put_right(out, targets[0], where, [])
             return conclude(out, done.ended, targets[0], {"found": done.found.value, "runner": done.runner})
         return _put_all_right(out, spread(targets), where)
 
@@ -49,16 +50,11 @@ def recover(targets: Targets, json: Json = False, debug: Debug = False, *, where
 
 def _put_all_right(out: Output, targets: list[str], where: Where) -> ExitCode:
     """Recover each, one after the other, until a signal comes."""
-    from deployer.engine.lease import StoppedError
-
     endings = Endings(out)
-    stopped: str | None = None
+    seen: list[Callable[[], str | None]] = []
     for target in targets:
-        if stopped:
-            endings.failed(target, StoppedError(f"not tried: {stopped} came", hint="Run deployer recover again."))
-            continue
         try:
-            done, stopped = _put_right(out, target, where)
+            done = _put_right(out, target, where, seen)
         except Exception as exc:  # noqa: BLE001 - whatever is wrong with one endpoint, the others are put right
             endings.failed(target, exc)
         else:
@@ -66,14 +62,27 @@ def _put_all_right(out: Output, targets: list[str], where: Where) -> ExitCode:
     return endings.conclude()
 
 
-def _put_right(out: Output, target: str, where: Where) -> tuple[Recovered, str | None]:
-    """Recover one; the second is the name of a signal that came meanwhile."""
+def _put_right(out: Output, target: str, where: Where, seen: list[Callable[[], str | None]]) -> Recovered:
+    """Recover one; ``seen`` says which signal came while others were recovered, and gets what says so of this one.
+
+    Raises:
+        StoppedError: a signal came before this one was begun.
+    """
     from deployer.engine.recover import recover as put_right
     from deployer.wiring import sites
     from deployer.wiring.notify import told
 
+    _refuse_after_a_signal(seen)
     reached = sites.reach(target, where=None if Path(target).is_file() else where)
+    _refuse_after_a_signal(seen)  # that came meanwhile
     reached.signals.install()
+    seen.append(reached.signals)
     with told(out.listener(), reached) as (listener, reached):
-        done = put_right(reached.site, reached.known_job(), listener)
-    return done, reached.signals()
+        return put_right(reached.site, reached.known_job(), listener)
+
+
+def _refuse_after_a_signal(seen: list[Callable[[], str | None]]) -> None:
+    from deployer.engine.lease import StoppedError
+
+    if stopped := next(filter(None, (signal() for signal in seen)), None):
+        raise StoppedError(f"not tried: {stopped} came", hint="Run deployer recover again.")

@@ -233,9 +233,11 @@ def _keep_books(
         if name not in after.deployments:
             _give_back(site, lease, listener, before, after, name)
     after = _see_that_it_stays(site, lease, listener, after, name, force=force)
-    if (found := after.deployments.get(name)) is not None:
+    found = after.deployments.get(name)
+    grows = found is not None and found.instances_wanted < needed
+    _note(site, lease, listener, before, after, name, reason, keep_lease=grows)
+    if found is not None:
         _make_large_enough(site, listener, found, needed)
-    _note(site, lease, listener, before, after, name, reason)
     return after
 
 
@@ -294,7 +296,15 @@ def _make_large_enough(site: Site, listener: Listener, found: Deployment, needed
 
 
 def _note(
-    site: Site, lease: Lease, listener: Listener, before: Endpoint, after: Endpoint, name: str, reason: str
+    site: Site,
+    lease: Lease,
+    listener: Listener,
+    before: Endpoint,
+    after: Endpoint,
+    name: str,
+    reason: str,
+    *,
+    keep_lease: bool,
 ) -> None:
     """Write down what was done; traffic is safe already, so a failure here is only said."""
     now = site.clock.now()
@@ -307,7 +317,7 @@ def _note(
     event = {"type": "manual_rollback", "to": name, "from": dict(before.traffic), "reason": reason}
     try:
         if lease.is_held:
-            lease.hand_back(tags)
+            (lease.write if keep_lease else lease.hand_back)(tags)
         else:
             site.platform.set_tags(tags)
     except PlatformError as exc:

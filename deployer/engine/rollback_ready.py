@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from deployer.engine.rollback_target import Target
@@ -64,7 +65,10 @@ def check(site: Site, endpoint: Endpoint, target: Target, *, force: bool) -> Non
             )
         return
     if found.state is DeploymentState.FAILED and not force:
-        found = observe(site, why=True).deployments.get(found.name, found)
+        with suppress(TransientError):  # only words are missing then
+            found = observe(site, why=True).deployments.get(found.name, found)
+        if found.state is not DeploymentState.FAILED:
+            return
         raise NotReadyError(
             f"{found.name} cannot take traffic: {_why(found)}. Traffic is unchanged",
             hint="Choose another version with --to, or insist with --force.",

@@ -186,8 +186,8 @@ class Runner:
             back = (Phase.REVERTING, Phase.ROLLED_BACK)
             if marks is not None and marks.rollout_id == state.plan.rollout_id and marks.phase in back:
                 ended = LostLeaseError(
-                    "the rollout was ended by a rollback from elsewhere; this run stops",
-                    hint="Look at `deployer status`: traffic is brought back by hand.",
+                    "traffic is brought back from elsewhere (a rollback, or a recovery); this run stops",
+                    hint="Look at `deployer status`.",
                 )
                 ended.exit_code = ExitCode.ABORTED
                 raise ended from exc

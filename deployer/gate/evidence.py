@@ -133,15 +133,20 @@ def total(found: list[Evidence], gate: Gate) -> float:
     return betting.mean_log(acted) if acted else 0.0
 
 
+def nearest(found: list[Evidence], gate: Gate) -> tuple[float, float]:
+    """Ln of evidence, and the e-value at which it fails the candidate: of the whole mean or of the latencies in it."""
+    latencies = [
+        item if is_latency_comparison(item.metric, item.rule) else replace(item, log_e=-betting.LARGEST)
+        for item in found
+    ]
+    routes = (total(found, gate), 1 / gate.false_rollback), (total(latencies, gate), 1 / latency_chance(gate))
+    return max(routes, key=lambda route: route[0] - np.log(route[1]))
+
+
 def is_proven_worse(found: list[Evidence], gate: Gate) -> bool:
     """Whether the mean e-value fails the candidate, or what the comparison of latencies brings to it does."""
-    nothing = -betting.LARGEST
-    latencies = [
-        item if is_latency_comparison(item.metric, item.rule) else replace(item, log_e=nothing) for item in found
-    ]
-    return bool(
-        total(found, gate) >= -np.log(gate.false_rollback) or total(latencies, gate) >= -np.log(latency_chance(gate))
-    )
+    log_e, fails_at = nearest(found, gate)
+    return bool(log_e >= np.log(fails_at))
 
 
 def _compared(blocks: Blocks, gate: Gate) -> Iterator[Evidence]:

@@ -18,6 +18,7 @@ from deployer.gate.evidence import (
     named_targets,
     observed_only,
     tolerated,
+    total,
     warm_arms,
 )
 from deployer.gate.ledger import CANDIDATE, STABLE
@@ -63,13 +64,19 @@ def note(metric: str, text: str, result: Result = Result.INCONCLUSIVE, *, needed
 def reasons(case: Case) -> Iterator[Reason]:
     """One reason a metric and rule, worst first."""
     proofs = {(proof.metric, proof.rule): proof for proof in case.proofs}
-    acted = [item for item in case.against if not observed_only(case.gate, item.metric, item.rule)]
-    most = max((item.log_e + np.log(item.weight) for item in acted), default=0.0)
+    by_all = total(case.against, case.gate) >= -np.log(case.gate.false_rollback)
+    counted = [
+        item
+        for item in case.against
+        if not observed_only(case.gate, item.metric, item.rule)
+        and (by_all or is_latency_comparison(item.metric, item.rule))
+    ]
+    most = max((item.log_e + np.log(item.weight) for item in counted), default=0.0)
     made: list[Reason] = []
     for item in case.against:
         seen_only = observed_only(case.gate, item.metric, item.rule)
         part = item.log_e + np.log(item.weight)
-        blamed = case.failed and not seen_only and part >= most + np.log(BLAMED)
+        blamed = case.failed and item in counted and part >= most + np.log(BLAMED)
         proof = proofs.pop((item.metric, item.rule), None)
         if item.metric == "breaker" and not blamed:
             continue

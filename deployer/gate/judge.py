@@ -24,6 +24,7 @@ from deployer.gate.evidence import (
     breaker,
     is_proven_worse,
     named_targets,
+    nearest,
     observed_only,
     total,
 )
@@ -120,8 +121,8 @@ def _weigh(look: Look, fresh: Blocks, broken: Evidence, until: datetime) -> Verd
     quiet = failed or not (look.explain or look.prove)
     holds = () if quiet else tuple(found_holds(ledger, blocks, found, slo, gate, moment, until))
     if evidence > UNHURT and not quiet:
-        reached = f"e-value {np.exp(evidence):.3g} of {1 / gate.false_rollback:g}"
-        text = f"something looks bad, not enough to fail it ({reached})"
+        log_e, fails_at = nearest(found, gate)
+        text = f"something looks bad, not enough to fail it (e-value {np.exp(log_e):.3g} of {fails_at:g})"
         holds = (*holds, note("evidence", text))
     needed = proofs(blocks, slo, gate, moment) if look.explain or (look.prove and not (failed or holds)) else []
     case = Case(blocks, fresh, found, needed, failed=failed, slo=slo, gate=gate)

@@ -152,6 +152,8 @@ class LocustTest:
         cpu = Ranked(Counter(self._cpu[1:]))  # the first second holds what went before
         cpu_pct = cpu.at(BUSY_SHARE) if cpu.n else 0.0
         problem = _problem(lag_ms, cpu_pct, self._tally.over_cap)
+        if problem is None and self._line.get("gave_up"):
+            problem = "the load generator gave up, far behind its schedule: this machine is too busy for the rate"
         if problem is None and partial is None:
             problem = _missing(self._load, self._tally.requests)
         figures = self._tally.figures(self._started_at, Health(lag_ms, cpu_pct, problem), partial)

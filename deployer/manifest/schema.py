@@ -248,7 +248,8 @@ class Gate(Model):
         default=60.0, description="left out of every judgement after a deployment first gets traffic"
     )
     false_rollback: Annotated[Share, Field(gt=0, le=0.5)] = Field(
-        default=0.01, description="at most this chance of rolling back a release within tolerate, over the rollout"
+        default=0.01,
+        description="at most this chance of rolling back a release within tolerate, as measured on simulated rollouts",
     )
     missed_regression: Annotated[Share, Field(gt=0, le=0.5)] = Field(
         default=0.05, description="at most this chance of passing one beyond rule_out or the slo"

@@ -11,18 +11,25 @@ from typing import Any, cast
 
 LEFT_OUT = "(secret left out)"
 _NAMES = (
-    r"sig|AccountKey|SharedAccessKey|SharedAccessSignature|InstrumentationKey|password|passwd|pwd|client[_-]?secret|secret"
-    r"|api[_-]?key|x-api-key|(?:access|refresh|id|sas|auth)[_-]?token"
+    r"sig|SharedAccessSignature|InstrumentationKey|password|passwd|pwd|(?:client[_-]?)?secret"
+    r"|(?:account|shared[_-]?access|access|api|primary|secondary|subscription|storage)[_-]?key"
+    r"|(?:access|refresh|id|sas|auth)[_-]?token"
 )
 _VALUE = r"[^\s\"'\\&;,(){}\[\]<>]{4,}"
+_WORDS = r"(?:null|none|true|false|wrong|missing|invalid|incorrect|required|expected|unknown|empty|expired)\b|\d*\.\d"
+"""What follows a name in a sentence, or a score of that name."""
 _FORMS = re.compile(
-    rf"(?P<name>\b(?:{_NAMES})\b\\*[\"']?\s?[=:]\s?\\*[\"']?){_VALUE}"
-    rf"|(?P<bearer>\bBearer\s+)(?!(?:auth|authentication|authorization|tokens?)\b){_VALUE}"
+    rf"(?P<name>(?<![A-Za-z0-9])(?:{_NAMES})\\*[\"']?\s{{0,8}}[=:]\s{{0,8}})"
+    rf"(?:(?P<quote>\\*[\"'])(?:(?!(?P=quote))[^\n]){{4,}}|{{[^}}\n]{{4,}}}}|(?!{_WORDS}){_VALUE})"
+    rf"|(?P<bearer>\bBearer\s+)(?=\S{{0,400}}\d){_VALUE}"
+    r"|(?P<basic>\bBasic\s+)(?-i:(?=[A-Za-z0-9+/][A-Za-z+/]*[A-Z0-9=])[A-Za-z0-9+/=]{8,})"
     r"|(?<![\w-])eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"
     r"|-{5}BEGIN [A-Z ]*PRIVATE KEY-{5}.*?(?:-{5}END [A-Z ]*PRIVATE KEY-{5}|\Z)"
     r"|(?P<user>://[^/@\s:\"']{0,80}:)[^/@\s\"']{1,200}(?=@)"
     r"|(?P<hook>\bhooks\.slack(?:-gov)?\.com/(?:services|triggers|workflows)/|\.webhook\.office\.com/webhookb2/)[^\s\"'(]+"
-    r"|\b(?:gh[opsur]_|(?:github)_pat_|glpat-|hf_|xox[abps]-|sk-|AKIA|AIza|dapi)[\w-]{12,}",
+    # Tokens known by how they begin: longer than a deployment's or an endpoint's name may be, or written with "_".
+    r"|(?<![\w-])(?-i:gh[opsur]_[A-Za-z0-9]{20,}|(?:github)_pat_\w{20,}|hf_[A-Za-z0-9]{30,}|xox[abps]-\d{6,}[\w-]{20,}"
+    r"|(?:sk-|glpat-)[\w-]{32,}|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|dapi[0-9a-f]{32})",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -33,8 +40,7 @@ def without_secrets(text: str) -> str:
 
 
 def _kept(found: re.Match[str]) -> str:
-    before = next((value for value in found.groupdict().values() if value), "")
-    return before + LEFT_OUT
+    return "".join(filter(None, found.groups())) + LEFT_OUT
 
 
 def record_without_secrets(value: Any) -> Any:

@@ -18,7 +18,7 @@ CAPABILITIES = Capabilities(
     restore_reserve_s=420.0,
     poll_s=5.0,
     beat_s=30.0,
-    stale_after_s=240.0,
+    stale_after_s=480.0,
     typical_deploy_s=300.0,
 )
 KIND = Kind(

@@ -7,8 +7,9 @@ from deployer.platforms.online.progress import SERVER, STORAGE
 from deployer.ports.platform import Capabilities
 
 # Source: how-to-manage-quotas and how-to-safely-rollout (limits), azure/recordings 01-03 (20-70 s a traffic change,
-# ten minutes a deployment). Beats stand still during a write of traffic: one that makes the endpoint busy shows, one
-# that does not is given up after ``traffic_write.VERIFY_S``. So a lease is stale after that and two beats.
+# ten minutes a deployment). Beats stand still during a write of traffic, so a lease is stale after more than the
+# longest one (``traffic_write.LONGEST_WRITE_S``) and two beats; and a beat that waits for a busy endpoint must not age
+# a look so much (half of it) that the way back is not tried.
 CAPABILITIES = Capabilities(
     platform="managed",
     mirror=True,
@@ -19,7 +20,7 @@ CAPABILITIES = Capabilities(
     restore_reserve_s=420.0,
     poll_s=5.0,
     beat_s=30.0,
-    stale_after_s=240.0,
+    stale_after_s=480.0,
     typical_deploy_s=600.0,
 )
 KIND = Kind(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from deployer.manifest.secrecy import record_without_secrets
 from deployer.writing import write_whole
 
 NO_ROOM = "Free disk space, or choose another place (--report, DEPLOYER_HOME)."
@@ -29,7 +30,7 @@ class LoadTestResults:
             StoreError: it cannot be written.
         """
         path = self.path(test_id, ".json")
-        write_whole(path, json.dumps(record, allow_nan=False), hint=NO_ROOM)
+        write_whole(path, json.dumps(record_without_secrets(record), allow_nan=False), hint=NO_ROOM)
         return path
 
     def previous(self, like: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -45,4 +45,5 @@ def _endpoint(target: str) -> tuple[str, ...]:
     except ManifestError:
         return ("file", target)
     place = spec.manifest.platform
-    return (place.type.value, place.resource_group or "", place.workspace or "", spec.endpoint.name)
+    where = (place.cloud, place.subscription_id, place.resource_group, place.workspace)
+    return (place.type.value, *(str(part or "") for part in where), spec.endpoint.name)

@@ -220,15 +220,14 @@ def _noting(notes: list[str]) -> Generator[None]:
 
 def _keep(page: Path, record: dict[str, Any], junit: Path | None, notes: list[str]) -> None:
     """Write what is read; ``notes`` (more may come) are told in it."""
-    import json  # noqa: PLC0415
-
+    from deployer.report.output import document  # noqa: PLC0415
     from deployer.report.profile.page import page_of  # noqa: PLC0415 - Jinja is slow to import
 
     record["notes"] += notes
     before = len(notes)
     with _noting(notes):
         _put(page, page_of(record))
-        _put(page.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+        _put(page.with_suffix(".json"), document(record))
     if len(notes) > before:
         record["report"] = None
     if junit is not None:

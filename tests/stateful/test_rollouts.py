@@ -218,7 +218,7 @@ def test_rollback_during_a_rollout_stops_it_without_a_fight(world: World) -> Non
         roll_back(w.site(), Quiet(), to=None, reason="panic")
 
     world.at[9.0] = by_hand
-    with pytest.raises(ConflictError, match="ended by a rollback from elsewhere"):
+    with pytest.raises(ConflictError, match="brought back from elsewhere"):
         world.roll_out()
     assert world.traffic() == {"blue": 100}
     assert world.weights("new")[-1] == 0
@@ -496,7 +496,7 @@ def test_a_weight_is_not_written_again_over_somebody_elses_rollback(world: World
             raise TransientError("busy", hint="Wait.")
 
     world.platform.before = strike
-    with pytest.raises(ConflictError, match="ended by a rollback from elsewhere") as ended:
+    with pytest.raises(ConflictError, match="brought back from elsewhere") as ended:
         world.roll_out()
     assert ended.value.exit_code is ExitCode.ABORTED
     assert world.traffic() == {"blue": 100}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,13 @@ from typer.testing import CliRunner, Result
 from deployer.cli import app
 from deployer.cli import recover as recover_module
 from deployer.cli.ending import BADNESS
+from deployer.engine import recover as engine_recover
+from deployer.engine.lease import StoppedError
 from deployer.engine.recover import Found, Recovered
+from deployer.engine.site import Site
 from deployer.errors import DeployerError, ExitCode, PlatformError
 from deployer.rollout.ending import Ended
+from deployer.wiring.manifests import spread
 
 
 def manifest(folder: Path, name: str, endpoint: str | None = None) -> Path:
@@ -75,12 +82,11 @@ def test_a_folder_without_a_manifest_is_a_mistake(tmp_path: Path) -> None:
 
 
 def outcomes(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
-    def put_right(_out: object, target: str, _where: object) -> tuple[Recovered, str | None]:
+    def put_right(_out: object, target: str, _where: object, _seen: object) -> Recovered:
         answer = given[target]
         if isinstance(answer, Exception):
             raise answer
-        code, signal = answer if isinstance(answer, tuple) else (answer, None)
-        return Recovered(Found.ABANDONED, Ended(code, f"text of {target}")), signal
+        return Recovered(Found.ABANDONED, Ended(answer, f"text of {target}"))
 
     monkeypatch.setattr(recover_module, "_put_right", put_right)
 
@@ -103,11 +109,43 @@ def test_the_exit_code_is_the_worst(monkeypatch: pytest.MonkeyPatch, answers: li
     assert len(done.stdout.splitlines()) == len(names)
 
 
-def test_after_a_signal_no_other_one_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcomes(monkeypatch, {"one": (ExitCode.ABORTED, "SIGTERM"), "two": ExitCode.OK})
-    done = run("one", "two")
-    assert done.exit_code == 12
-    assert done.stdout.splitlines()[1] == "two: not tried: SIGTERM came. Run deployer recover again."
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("ends_by", ["returning", "raising"])
+def test_after_a_signal_no_other_one_is_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ends_by: str) -> None:
+    one, two = manifest(tmp_path, "one"), manifest(tmp_path, "two")
+    begun: list[str] = []
+
+    def put_right(site: Site, *_: object) -> Recovered:
+        begun.append(site.endpoint)
+        os.kill(os.getpid(), signal.SIGTERM)
+        if ends_by == "raising":
+            raise StoppedError("stopped while a lease was watched", hint="Run it again.")
+        return Recovered(Found.ABANDONED, Ended(ExitCode.ABORTED, "brought back"))
+
+    monkeypatch.setattr(engine_recover, "recover", put_right)
+    done = run(one, two)
+    assert begun == ["one"]
+    assert done.exit_code == 12, done.output
+    assert done.stdout.splitlines()[1] == f"{two}: not tried: SIGTERM came. Run deployer recover again."
+
+
+def test_endpoints_of_one_name_in_two_subscriptions_are_two(tmp_path: Path) -> None:
+    paths = []
+    for name in ("dev", "prod"):
+        path = manifest(tmp_path / name, "digits")
+        content = yaml.safe_load(path.read_text())
+        place = {"type": "managed", "subscription_id": name, "resource_group": "rg", "workspace": "ws"}
+        path.write_text(yaml.safe_dump(content | {"platform": place}, sort_keys=False))
+        paths.append(str(path))
+    assert spread([str(tmp_path), paths[0]]) == paths
 
 
 def test_a_job_is_told_the_worst_of_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from deployer.gate.evidence import (
     breaker,
     is_proven_worse,
     latency_chance,
+    nearest,
     observed_only,
     tolerated,
     total,
@@ -78,6 +79,13 @@ def test_latencies_fail_a_candidate_at_a_fifth_of_what_everything_else_needs():
     assert not is_proven_worse(found_with(shift=enough, error_rate=0.0), gate(observe_only=("compare",)))
     absolute = [Evidence("p95", "slo", 0.5, enough), Evidence("error_rate", "compare", 0.5, 0.0)]
     assert not is_proven_worse(absolute, GATE)
+
+
+def test_suspicion_is_told_by_what_is_nearest_to_a_fail():
+    log_e, fails_at = nearest(found_with(shift=np.log(38.0), error_rate=0.0), GATE)
+    assert (round(float(np.exp(log_e)), 3), fails_at) == (19.0, pytest.approx(20))
+    log_e, fails_at = nearest(found_with(shift=0.0, error_rate=np.log(99.0)), GATE)
+    assert (round(float(np.exp(log_e)), 3), fails_at) == (50.0, pytest.approx(100))
 
 
 @pytest.mark.parametrize(("chance", "set_at"), [("1%", 0.05), ("0.1%", 0.005), ("20%", 0.5), ("50%", 0.5)])

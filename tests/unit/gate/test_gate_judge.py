@@ -24,7 +24,11 @@ from unit.gate.worlds import (
     traffic,
 )
 
+from deployer.gate.blocks import score_blocks
+from deployer.gate.evidence import Evidence
+from deployer.gate.explain import Case, reasons
 from deployer.gate.judge import judge
+from deployer.gate.ledger import Ledger
 from deployer.gate.samples import Cell
 from deployer.gate.verdict import Result, Shift
 
@@ -89,6 +93,22 @@ def test_a_breach_beside_a_better_stable_says_that_both_were_needed_in_plain_num
     (text,) = [reason.text for reason in verdict.reasons if (reason.metric, reason.rule) == ("p95", "slo")]
     assert re.match(r"p95 \d,\d{3} ms \(\d,\d{3} to \d,\d{3}\): over the slo 200 ms, and slower than the stable", text)
     assert text.endswith("either alone would not fail it")
+
+
+def test_errors_are_not_blamed_for_a_fail_that_only_latencies_brought():
+    found = [Evidence("shift", "compare", 0.5, np.log(41.0)), Evidence("error_rate", "compare", 0.5, np.log(50.0))]
+    blocks = score_blocks(
+        Ledger.of(samples(pair(20), 20), "candidate", "stable", ()), GATE, moment(20), after(20).timestamp()
+    )
+    said = {
+        failed: {
+            reason.metric
+            for reason in reasons(Case(blocks, blocks, more, [], failed=True, slo=SLO, gate=GATE))
+            if reason.result is Result.FAIL
+        }
+        for failed, more in (("by latencies", found), ("by all", [found[0], replace(found[1], log_e=np.log(200.0))]))
+    }
+    assert said == {"by latencies": {"shift"}, "by all": {"shift", "error_rate"}}
 
 
 def test_a_candidate_with_more_errors_than_tolerable_fails():

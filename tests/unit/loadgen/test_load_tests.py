@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from deployer.errors import PlatformError
 from deployer.loadgen import process
 from deployer.loadgen.distributed import DistributedLoad
 from deployer.loadgen.local import LocalLoad, arguments_of
+from deployer.loadgen.locust import SecretFile
 from deployer.loadgen.process import LocustTest
 from deployer.loadtest.figures import Figures, Load
 from deployer.loadtest.ranks import Ranked
@@ -351,3 +353,17 @@ def test_a_payload_that_cannot_be_sent_is_said_before_anything_is(
     ):
         pytest.fail("it started")
     assert not [child for child in psutil.Process().children() if "locust" in " ".join(child.cmdline())]
+
+
+def test_a_generator_that_gave_up_is_not_believed_whatever_its_lag_was_until_then(tmp_path: Path) -> None:
+    line = '{"sent": 6000, "run_lag_p99_ms": 1.0, "cpu_pct": 5.0, "in_flight": 0, "gave_up": 1}'
+    said = subprocess.Popen(
+        [sys.executable, "-c", f"print({line!r})"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with contextlib.closing(SecretFile(target(NOBODY))) as secret:
+        spike = replace(poisson(10.0), shape="spike:5x,at=3s,for=2s")
+        running = LocustTest(said, spike, tmp_path, secret, target(NOBODY), keep_requests=False)
+        figures = running.figures()
+        running.stop("over")
+    assert figures.health.problem is not None
+    assert "gave up" in figures.health.problem

@@ -27,6 +27,7 @@ def test_a_generator_far_behind_gives_up_and_its_lag_tells_why_also_while_it_war
     assert not meter.is_behind(BEHIND_S)
     assert (meter.lags_ms, meter.sent) == ({}, 1)
     assert meter.is_behind(BEHIND_S + 0.1)
+    assert meter.line(1.0, 0.0)["gave_up"] == 1
     assert (meter.summary(70.0, 50.0)["lag_p99_ms"], meter.sent) == (10_100.0, 1)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from deployer.manifest.schema import NAME_PATTERN
 from deployer.manifest.secrecy import LEFT_OUT, record_without_secrets, without_secrets
 
 VALUE = "planted" + "Value99x"
@@ -26,12 +29,28 @@ SECRET_TEXTS = [
     f"https://x.webhook.office.com/webhookb2/{VALUE}",
     f"{DASHES}BEGIN RSA PRIVATE KEY{DASHES}\n{VALUE}\n{DASHES}END RSA PRIVATE KEY{DASHES}",
     f"{DASHES}BEGIN PRIVATE KEY{DASHES}\n{VALUE}",
-    f"ghp_{VALUE}",
+    f"ghp_{VALUE}{VALUE}",
+    f"sk-proj-{VALUE}-{VALUE}_{VALUE}",
+    f"AZURE_CLIENT_SECRET={VALUE}",
+    f"DB_PASSWORD = {VALUE}",
+    f"OPENAI_API_KEY: {VALUE}",
+    f"Pwd={{{VALUE};x}};Encrypt=yes",
+    f'"primaryKey": "{VALUE}"',
+    f"Ocp-Apim-Subscription-Key:  {VALUE}",
+    f"Authorization: Basic {VALUE}==",
+    f'password="a b {VALUE} d"',
     JWT.replace("sig_n-ature", VALUE),
 ]
 HARMLESS = [
     "Bearer token is missing",
     "the password is wrong",
+    "password: wrong",
+    "id_token: null",
+    "Bearer scheme expected",
+    "Basic authentication is off",
+    '{"secret": 0.93}',
+    "sk-learn-forest-v1",
+    "azureml:hf_sentiment_classifier_of_all_kinds:3",
     "p95 27.2x the stable's (22.1 to 32.6)",
     "http://127.0.0.1:8321/?token=shown-on-purpose",
     "design=abcdefghij",
@@ -73,6 +92,14 @@ def test_every_text_of_a_document_loses_its_secrets_and_the_rest_is_kept() -> No
 def test_beginnings_of_a_token_without_end_are_read_once() -> None:
     text = "eyJ-" * 250_000  # each beginning read to its end would take hours
     assert without_secrets(text) == text
+
+
+LIKE_TOKENS = r"\A(sk-|glpat-|xoxb-|dapi|hf)[a-z0-9-]{1,25}[a-z0-9]\Z"
+
+
+@given(st.from_regex(NAME_PATTERN, fullmatch=True).filter(lambda name: len(name) <= 32) | st.from_regex(LIKE_TOKENS))
+def test_no_name_has_the_form_of_a_secret(name: str) -> None:
+    assert without_secrets(name) == name
 
 
 def test_json_stays_json() -> None:

@@ -14,7 +14,7 @@ from deployer.errors import ConflictError, NotFoundError, NotReadyError, Platfor
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
 from deployer.platforms.online.endpoint import OnlineEndpoint
-from deployer.platforms.online.traffic_write import LONGEST_WRITE_S, VERIFY_S
+from deployer.platforms.online.traffic_write import BUSY_S, LONGEST_WRITE_S
 from tests.doubles.arm_script import Answer, Asked
 from tests.doubles.arm_service import Azure
 
@@ -430,9 +430,15 @@ def test_a_beat_waits_for_the_traffic_that_is_being_written(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize("kind", [ManagedPlatform, KubernetesPlatform])
-def test_a_lease_is_not_stale_before_a_write_that_does_not_show_and_two_beats(kind: type[OnlineEndpoint]) -> None:
+def test_a_lease_is_not_stale_before_the_longest_write_and_two_beats(kind: type[OnlineEndpoint]) -> None:
     capabilities = kind("digits", **Azure().parts()).capabilities  # type: ignore[call-arg]
-    assert capabilities.stale_after_s >= VERIFY_S + 2 * capabilities.beat_s
+    assert capabilities.stale_after_s - 2 * capabilities.beat_s > LONGEST_WRITE_S
+
+
+@pytest.mark.parametrize("kind", [ManagedPlatform, KubernetesPlatform])
+def test_a_look_may_still_be_acted_on_after_a_beat_that_waited_for_a_busy_endpoint(kind: type[OnlineEndpoint]) -> None:
+    capabilities = kind("digits", **Azure().parts()).capabilities  # type: ignore[call-arg]
+    assert capabilities.stale_after_s / 2 > BUSY_S + capabilities.beat_s  # as Runner._is_fresh asks
 
 
 @pytest.mark.parametrize("kind", [ManagedPlatform, KubernetesPlatform])

@@ -78,3 +78,21 @@ def test_what_cannot_be_a_file_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(StoreError, match="cannot write "):
         write_whole(tmp_path / name, "x", hint=HINT)
+
+
+def test_a_pipe_is_written_to_under_every_name_it_has(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    write_whole(Path(f"/dev/fd/{writing}"), "text", hint=HINT)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert pipe.read() == "text"
+
+
+def test_an_interrupt_leaves_no_part_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_self: Path, _target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "a", "text", hint=HINT)
+    assert list(tmp_path.iterdir()) == []
