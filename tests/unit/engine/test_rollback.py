@@ -194,6 +194,18 @@ def test_nothing_to_do_is_said_when_two_looks_agree(stage: Stage) -> None:
     assert stage.service.calls("PUT", "endpoint") == []
 
 
+def test_the_books_are_written_before_instances_grow_and_the_lease_is_kept_meanwhile(stage: Stage) -> None:
+    stage.service.deployments["green"]["sku"]["capacity"] = 4
+    stage.clock.sleep(3600)
+    assert stage.roll_back().exit_code is ExitCode.OK
+    writes = [(kind, body) for method, kind, body in stage.service.asked if method in {"PUT", "PATCH"}]
+    grown = next(place for place, (kind, _) in enumerate(writes) if kind == "deployment")
+    told = [body["tags"] for kind, body in writes[:grown] if kind == "endpoint"]
+    assert told[-1]["deployer.good"].split("|")[1] == "blue"
+    assert told[-1][LEASE].split("|")[0] != ""
+    assert stage.endpoint["tags"][LEASE].split("|")[0] == ""  # given back at the end
+
+
 def test_nothing_is_sent_to_a_version_that_is_being_started_from_nothing(stage: Stage) -> None:
     stage.service.deployments["blue"]["sku"]["capacity"] = 0
     stage.clock.sleep(3600)
