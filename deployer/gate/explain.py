@@ -175,7 +175,8 @@ def _range(found: Interval, *, percent: bool = False) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+    short = float(f"{value:.3g}")
+    return f"{short:.3g}" if short < 1000 else f"{short:,.0f}"
 
 
 def _percent(share: float) -> str:

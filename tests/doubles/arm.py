@@ -120,7 +120,8 @@ class AzureDouble(Humans):
         self.authority, tls = certificates(folder or _folder())
         self._server = https_server(self.router, tls, port)
         self.address = world.address = f"https://localhost:{self._server.server_port}"
-        self._identity_server = identity_server(self.identity, ("127.0.0.1", self._server.server_port))
+        storage = f"{world.account}.blob.{DOMAIN}"
+        self._identity_server = identity_server(self.identity, storage, ("127.0.0.1", self._server.server_port))
         workspace = self.inventory.resources[WORKSPACE_ID.lower()]["properties"]
         workspace["storageAccount"] = f"{ACCOUNTS}/{world.account}"
         self._stops: list[Callable[[], None]] = []

@@ -67,5 +67,6 @@ def _name(reason: Reason) -> str:
 def _evidence(reason: Reason) -> str:
     if reason.e_value is None or reason.threshold is None:
         return "its evidence is what would"
-    reached = f"{reason.e_value:,.0f}" if 1000 <= reason.e_value < 1e6 else f"{reason.e_value:.3g}"
+    short = float(f"{reason.e_value:.3g}")  # three digits, whatever the processor makes of the fourth
+    reached = f"{short:,.0f}" if 1000 <= short < 1e6 else f"{short:.3g}"
     return f"e-value {reached}, and {reason.threshold:.3g}"

@@ -88,6 +88,7 @@ class Identity:
 class _Handler(BaseHTTPRequestHandler):
     identity: Identity
     target: tuple[str, int]
+    storage: str
 
     def do_GET(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
@@ -107,7 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         self.close_connection = True
-        if not self.path.rpartition(":")[0].endswith(f".{DOMAIN}"):
+        host = self.path.rpartition(":")[0]
+        if not host.endswith(f".{DOMAIN}") or (".blob." in host and host != self.storage):  # another double's
             self.send_error(502)
             return
         with socket.create_connection(self.target) as there:
@@ -130,9 +132,9 @@ def _pump(one: socket.socket, other: socket.socket) -> None:
             pairs[ready].sendall(data)
 
 
-def identity_server(identity: Identity, target: tuple[str, int]) -> ThreadingHTTPServer:
-    """A server that is not started; ``target`` is where CONNECT to a host of ``DOMAIN`` leads."""
-    handler = type("Handler", (_Handler,), {"identity": identity, "target": target})
+def identity_server(identity: Identity, storage: str, target: tuple[str, int]) -> ThreadingHTTPServer:
+    """A server that is not started; ``target`` is where CONNECT to a host of ``DOMAIN`` leads, of storage to one only."""
+    handler = type("Handler", (_Handler,), {"identity": identity, "storage": storage, "target": target})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # a client that hangs up is no news
