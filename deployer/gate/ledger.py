@@ -58,17 +58,18 @@ class Ledger:
         """Count the cells of ``samples`` that are one of the two arms'."""
         ledger = cls(samples.block_s, limits_ms)
         arms = {candidate: CANDIDATE} if stable is None else {stable: STABLE, candidate: CANDIDATE}
-        cells = [cell for cell in samples.cells if cell.deployment in arms]
+        cells = samples.cells
+        if not {cell.deployment for cell in cells} <= arms.keys():
+            cells = tuple(cell for cell in cells if cell.deployment in arms)
         starts = [cell.start for cell in cells]
-        at = {start: start.timestamp() for start in dict.fromkeys(starts)}
-        columns = (
-            np.array([at[start] for start in starts], np.float64),
-            np.array([arms[cell.deployment] for cell in cells], np.int64),
-            np.array([_CODE[cell.answer] for cell in cells], np.int64),
-            np.array([cell.duration_ms for cell in cells], np.int64),
-            np.array([cell.n for cell in cells], np.int64),
+        at = {start: start.timestamp() for start in set(starts)}
+        ledger.add(
+            np.fromiter([at[start] for start in starts], np.float64),
+            np.fromiter([arms[cell.deployment] for cell in cells], np.int64),
+            np.fromiter([_CODE[cell.answer] for cell in cells], np.int64),
+            np.fromiter([cell.duration_ms for cell in cells], np.int64),
+            np.fromiter([cell.n for cell in cells], np.int64),
         )
-        ledger.add(*columns)
         return ledger
 
     def add(
