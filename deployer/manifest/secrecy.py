@@ -16,7 +16,10 @@ _NAMES = (
     r"|(?:access|refresh|id|sas|auth)[_-]?token"
 )
 _VALUE = r"[^\s\"'\\&;,(){}\[\]<>]{4,}"
-_WORDS = r"(?:null|none|true|false|wrong|missing|invalid|incorrect|required|expected|unknown|empty|expired)\b|\d*\.\d"
+_WORDS = (
+    r"(?:null|none|true|false|wrong|missing|invalid|incorrect|required|expected|unknown|empty|expired|must|should|input)\b"
+    r"|\d*\.\d"
+)
 """What follows a name in a sentence, or a score of that name."""
 _FORMS = re.compile(
     rf"(?P<name>(?<![A-Za-z0-9])(?:{_NAMES})\\*[\"']?\s{{0,8}}[=:]\s{{0,8}})"

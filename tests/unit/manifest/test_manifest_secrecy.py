@@ -46,6 +46,7 @@ HARMLESS = [
     "the password is wrong",
     "password: wrong",
     "id_token: null",
+    "notify[0].secret: must be a text",
     "Bearer scheme expected",
     "Basic authentication is off",
     '{"secret": 0.93}',
