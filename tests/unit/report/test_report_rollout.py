@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET  # our own output, which JUnit readers parse
@@ -25,14 +24,13 @@ COMMITTED = Path(__file__).parents[3] / "manifests" / "report.schema.json"
 NAMES = {"failed": FAILED, "promoted": PROMOTED}
 
 
-@cache
-def record(name: str) -> dict[str, Any]:
-    return record_of(case(name))
+RECORDS = {name: record_of(case(name)) for name in NAMES.values()}
+"""Made before any test runs: nothing that another one leaves in this process has a part in them."""
 
 
 @pytest.fixture(params=NAMES)
 def told(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return request.param, record(NAMES[request.param])
+    return request.param, RECORDS[NAMES[request.param]]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +50,7 @@ def test_the_published_schema_is_the_one_of_this_version() -> None:
 
 
 def test_the_page_tells_the_verdict_and_its_reason_before_anything_else() -> None:
-    page = page_of(record(FAILED))
+    page = page_of(RECORDS[FAILED])
     body = page[page.index("<main") :]
     verdict = body.index("Rolled back, the gate failed")
     assert verdict < body.index("the stable&#39;s") < body.index("<svg") < body.index("What decided")
@@ -79,9 +77,9 @@ def test_each_chart_has_a_title_a_description_and_its_numbers_as_a_table(told: t
 
 
 def test_the_difference_between_the_versions_is_shown_from_what_was_kept(tmp_path: Path) -> None:
-    specification = record(FAILED)["specification"]
+    specification = RECORDS[FAILED]["specification"]
     assert specification["stable"] != specification["candidate"]
-    assert '<span class="more">+' in page_of(record(FAILED))
+    assert '<span class="more">+' in page_of(RECORDS[FAILED])
     folder = copied(tmp_path)
     for path in (folder / f"{FAILED}.evidence").iterdir():
         path.unlink()
@@ -105,7 +103,7 @@ def test_a_journal_of_an_older_version_is_told_with_what_it_does_not_know(tmp_pa
 
 
 def test_calls_are_counted_by_name_and_their_time_told() -> None:
-    calls = record(PROMOTED)["calls"]
+    calls = RECORDS[PROMOTED]["calls"]
     assert {"observe", "set_traffic", "create_deployment"} <= calls["total"].keys()
     assert calls["total"]["set_traffic"] >= 3
     assert calls["seconds"] > 0
@@ -124,15 +122,15 @@ def test_the_cost_is_the_candidates_time_by_its_price() -> None:
 
 
 def test_junit_fails_for_a_rollout_that_was_not_promoted_and_for_the_look_that_decided_so() -> None:
-    root = ET.fromstring(junit_of(record(FAILED)))  # noqa: S314
+    root = ET.fromstring(junit_of(RECORDS[FAILED]))  # noqa: S314
     failures = [case.get("name") for case in root.iter("testcase") if case.find("failure") is not None]
     assert failures == ["rollout", "gate at 20%"]
-    passed = ET.fromstring(junit_of(record(PROMOTED)))  # noqa: S314
+    passed = ET.fromstring(junit_of(RECORDS[PROMOTED]))  # noqa: S314
     assert passed.find(".//failure") is None
 
 
 def test_explain_exits_0_when_all_match_10_when_one_does_not_and_11_when_evidence_is_missing() -> None:
-    found_before = record(FAILED)
+    found_before = RECORDS[FAILED]
     assert [
         int(proven({**found_before, "proof": {**found_before["proof"], **found}}))
         for found in ({}, {"other": 1}, {"changed": 1, "missing": 1}, {"missing": 1}, {"unreadable": 1})
@@ -140,9 +138,9 @@ def test_explain_exits_0_when_all_match_10_when_one_does_not_and_11_when_evidenc
 
 
 def test_a_page_shows_a_bounded_number_of_looks_and_always_those_that_decided() -> None:
-    looks = record(PROMOTED)["looks"]
+    looks = RECORDS[PROMOTED]["looks"]
     undecided = [{**look, "decided": False} for look in looks] * 60
-    many = {**record(PROMOTED), "looks": [*undecided, *(look for look in looks if look["decided"])]}
+    many = {**RECORDS[PROMOTED], "looks": [*undecided, *(look for look in looks if look["decided"])]}
     page = page_of(many)
     assert f"{len(many['looks'])} looks" in page
     shown = page.split("Every look of the gate")[1].split("</table>")[0].count("<tr")
