@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
-_strict = with_config(ConfigDict(extra="forbid"))
+from deployer.report.published import json_schema, strict
+
 ResultWord = Literal["passed", "missed", "inconclusive"]
 
 
-@_strict
+@strict
 class Interval(TypedDict):
     """An estimate and its 90 % interval. Null: beyond all that was measured; all three null: unknown."""
 
@@ -20,7 +20,7 @@ class Interval(TypedDict):
     upper: float | None
 
 
-@_strict
+@strict
 class Share(TypedDict):
     """Share of ``requests`` that failed, in [0, 1], with its 90 % interval."""
 
@@ -30,7 +30,7 @@ class Share(TypedDict):
     requests: int
 
 
-@_strict
+@strict
 class Test(TypedDict):
     """What two runs have in common when they can be compared; ``seconds`` where the rate changes."""
 
@@ -47,14 +47,14 @@ class Test(TypedDict):
     timeout_s: float
 
 
-@_strict
+@strict
 class ShapedTest(Test, total=False):
     """The same, of a load whose rate changes."""
 
     seconds: float
 
 
-@_strict
+@strict
 class Load(TypedDict):
     """What was asked for."""
 
@@ -71,7 +71,7 @@ class Load(TypedDict):
     replay: str | None
 
 
-@_strict
+@strict
 class Generator(TypedDict):
     """How the load generator did; ``problem``: why its figures are thrown away."""
 
@@ -80,7 +80,7 @@ class Generator(TypedDict):
     problem: str | None
 
 
-@_strict
+@strict
 class Requests(TypedDict):
     """Requests of the measured time, but for ``warm_up``."""
 
@@ -93,7 +93,7 @@ class Requests(TypedDict):
     by_status: dict[str, int]
 
 
-@_strict
+@strict
 class Certainty(TypedDict):
     """How sure the intervals are, and how much less requests said of failures than independent ones would."""
 
@@ -102,7 +102,7 @@ class Certainty(TypedDict):
     error_inflation: float
 
 
-@_strict
+@strict
 class Target(TypedDict):
     """One target of the slo. Latencies in ms, the error rate in [0, 1]; ``requests_needed`` would have decided it."""
 
@@ -116,7 +116,7 @@ class Target(TypedDict):
     requests_needed: int | None
 
 
-@_strict
+@strict
 class Stage(TypedDict):
     """One stage of a load whose rate changes. Latencies in ms."""
 
@@ -127,7 +127,7 @@ class Stage(TypedDict):
     error_rate: Interval
 
 
-@_strict
+@strict
 class Second(TypedDict):
     """A stretch of time, a second as a rule. Latencies in ms; null: no answer."""
 
@@ -140,7 +140,7 @@ class Second(TypedDict):
     p99: float | None
 
 
-@_strict
+@strict
 class Change(TypedDict):
     """One figure beside the run before; ``difference`` is now less before."""
 
@@ -151,7 +151,7 @@ class Change(TypedDict):
     change: Literal["better", "worse", "no difference shown", "unknown"]
 
 
-@_strict
+@strict
 class Previous(TypedDict):
     """The run before of the same test."""
 
@@ -161,7 +161,7 @@ class Previous(TypedDict):
     changes: list[Change]
 
 
-@_strict
+@strict
 class LoadTest(TypedDict):
     """deployer: result of a load test. Every figure was measured."""
 
@@ -199,5 +199,4 @@ class LoadTest(TypedDict):
 
 def loadtest_json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a load test's record."""
-    schema = TypeAdapter(LoadTest).json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "deployer: load test"}
+    return json_schema(LoadTest, "load test")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
-_strict = with_config(ConfigDict(extra="forbid"))
+from deployer.report.published import json_schema, strict
 
 
-@_strict
+@strict
 class Point(TypedDict):
     """Bad requests over what the slo allows, at a rate; ``measured`` by a trial, else predicted by the queue."""
 
@@ -21,7 +20,7 @@ class Point(TypedDict):
     measured: bool
 
 
-@_strict
+@strict
 class Capacity(TypedDict):
     """What is known of a configuration beside its rate; ``error_rate_shown`` is an upper bound (95 %)."""
 
@@ -33,7 +32,7 @@ class Capacity(TypedDict):
     curve: list[Point]
 
 
-@_strict
+@strict
 class Candidate(TypedDict):
     """One configuration; rates are null where nothing is known.
 
@@ -57,7 +56,7 @@ class Candidate(TypedDict):
     capacity: Capacity | None
 
 
-@_strict
+@strict
 class Recommended(TypedDict):
     """The cheapest that carries the rate: what to write, and when to scale."""
 
@@ -71,7 +70,7 @@ class Recommended(TypedDict):
     minimum_in_production: int | None
 
 
-@_strict
+@strict
 class Latency(TypedDict):
     """Quantiles of the answers, in ms; null: no answer."""
 
@@ -80,7 +79,7 @@ class Latency(TypedDict):
     p99: float | None
 
 
-@_strict
+@strict
 class Second(TypedDict):
     """One second of a trial."""
 
@@ -90,7 +89,7 @@ class Second(TypedDict):
     p95_ms: float | None
 
 
-@_strict
+@strict
 class Trial(TypedDict):
     """One stretch of load, measured. ``problem``: why it was not used; ``violation``: bad over allowed, by target."""
 
@@ -115,7 +114,7 @@ class Trial(TypedDict):
     timeline: list[Second]
 
 
-@_strict
+@strict
 class Spent(TypedDict):
     """Time and money."""
 
@@ -123,7 +122,7 @@ class Spent(TypedDict):
     usd: float
 
 
-@_strict
+@strict
 class Budget(TypedDict):
     """What might be spent; ``usd`` is null without a limit."""
 
@@ -131,7 +130,7 @@ class Budget(TypedDict):
     usd: float | None
 
 
-@_strict
+@strict
 class Profile(TypedDict):
     """deployer: result of a profile. ``slo``: latency in seconds by quantile, error rate in [0, 1]."""
 
@@ -161,5 +160,4 @@ class Profile(TypedDict):
 
 def profile_json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a profile's record."""
-    schema = TypeAdapter(Profile).json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "deployer: profile"}
+    return json_schema(Profile, "profile")

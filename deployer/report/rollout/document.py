@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
-_strict = with_config(ConfigDict(extra="forbid"))
+from deployer.report.published import json_schema, strict
+
 MatchWord = Literal["same", "whole", "other", "changed", "missing", "unreadable", "not kept"]
 
 
-@_strict
+@strict
 class Version(TypedDict):
     """One of the two deployments."""
 
@@ -19,7 +19,7 @@ class Version(TypedDict):
     digest: str | None
 
 
-@_strict
+@strict
 class Place(TypedDict):
     """Current step."""
 
@@ -28,7 +28,7 @@ class Place(TypedDict):
     name: str
 
 
-@_strict
+@strict
 class Figures(TypedDict):
     """What one deployment answered since the candidate's first request."""
 
@@ -41,7 +41,7 @@ class Figures(TypedDict):
     p99_ms: float | None
 
 
-@_strict
+@strict
 class Reason(TypedDict):
     """One metric's part in a verdict. Rates in [0, 1], latencies in ms, ratios as factors."""
 
@@ -58,7 +58,7 @@ class Reason(TypedDict):
     threshold: float | None
 
 
-@_strict
+@strict
 class Verdict(TypedDict):
     """One answer of the gate."""
 
@@ -71,7 +71,7 @@ class Verdict(TypedDict):
     reasons: list[Reason]
 
 
-@_strict
+@strict
 class State(TypedDict):
     """Where the rollout ended, or stands."""
 
@@ -92,7 +92,7 @@ class State(TypedDict):
     digest: str
 
 
-@_strict
+@strict
 class Step(TypedDict):
     """One step of the plan; ``seconds`` is null where it was not reached. ``plain`` is what its looks call it."""
 
@@ -102,7 +102,7 @@ class Step(TypedDict):
     seconds: float | None
 
 
-@_strict
+@strict
 class Weight(TypedDict):
     """The candidate's weight from a moment on, as read back."""
 
@@ -111,7 +111,7 @@ class Weight(TypedDict):
     mirror_pct: int
 
 
-@_strict
+@strict
 class Told(TypedDict):
     """One entry of the journal. ``calls`` (of the platform, since the entry before) is null where not recorded."""
 
@@ -125,7 +125,7 @@ class Told(TypedDict):
     called_s: float
 
 
-@_strict
+@strict
 class Look(TypedDict):
     """One look of the gate, and whether its evidence gives its verdict again."""
 
@@ -142,7 +142,7 @@ class Look(TypedDict):
     verdict: Verdict
 
 
-@_strict
+@strict
 class Targets(TypedDict):
     """The slo: latency in ms by quantile, error rate in [0, 1]."""
 
@@ -150,7 +150,7 @@ class Targets(TypedDict):
     error_rate: float | None
 
 
-@_strict
+@strict
 class Interval(TypedDict):
     """An estimate with its 95 % interval; null where nothing is known."""
 
@@ -159,7 +159,7 @@ class Interval(TypedDict):
     upper: float | None
 
 
-@_strict
+@strict
 class Stretch(TypedDict):
     """One deployment's answers in a stretch of time around ``at`` (seconds since 1970). Latencies in ms."""
 
@@ -172,7 +172,7 @@ class Stretch(TypedDict):
     p99: Interval
 
 
-@_strict
+@strict
 class BothSeries(TypedDict):
     """What both versions answered over time."""
 
@@ -180,7 +180,7 @@ class BothSeries(TypedDict):
     stable: list[Stretch]
 
 
-@_strict
+@strict
 class Cost(TypedDict):
     """What the candidate cost beside the stable, by the list price and the time it was there: an estimate."""
 
@@ -192,7 +192,7 @@ class Cost(TypedDict):
     as_of: str
 
 
-@_strict
+@strict
 class Actor(TypedDict):
     """Who acted, and between when."""
 
@@ -203,7 +203,7 @@ class Actor(TypedDict):
     did: list[str]
 
 
-@_strict
+@strict
 class Calls(TypedDict):
     """Calls of the platform, by name, and seconds spent waiting for them."""
 
@@ -211,7 +211,7 @@ class Calls(TypedDict):
     seconds: float
 
 
-@_strict
+@strict
 class Proof(TypedDict):
     """How many looks came to what, when the report was made."""
 
@@ -225,7 +225,7 @@ class Proof(TypedDict):
     not_kept: int
 
 
-@_strict
+@strict
 class Deployers(TypedDict):
     """Versions of deployer; ``began`` is null where it was not recorded."""
 
@@ -233,7 +233,7 @@ class Deployers(TypedDict):
     read: str
 
 
-@_strict
+@strict
 class Report(TypedDict):
     """deployer: report of a rollout."""
 
@@ -267,5 +267,4 @@ class Report(TypedDict):
 
 def report_json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a report."""
-    schema = TypeAdapter(Report).json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "deployer: report"}
+    return json_schema(Report, "report")
