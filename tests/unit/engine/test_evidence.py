@@ -5,14 +5,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from golden.report.kept import FAILED, PROMOTED, case, copied, rewritten
+from golden.report.kept import FAILED, PROMOTED, as_here, case, copied, rewritten
 
 from deployer.errors import ExitCode, StoreError, UsageError
-from deployer.ports.evidence import Case, Match
+from deployer.ports.evidence import Case, Look, Match
 from deployer.stores.file import FileJournal, JournalChangedError
 
 
@@ -104,30 +105,42 @@ def test_a_verdict_that_was_changed_in_journal_and_chain_alike_does_not_fit_its_
     assert found.looks[0].why == "its verdict is not the one in the journal"
 
 
-def test_evidence_that_gives_another_verdict_today_says_which(tmp_path: Path) -> None:
-    folder = copied(tmp_path)
-    forged: dict[str, str] = {}
-    original = case(FAILED)
-    decided = next(look for look in original.looks if look.decided)
-    content = FileJournal(folder).kept(FAILED, decided.evidence or "") or b""
-    record = json.loads(content)
-    record["verdict"]["result"] = "pass"
-    changed = json.dumps(record, separators=(",", ":")).encode()
-    forged[decided.evidence or ""] = hashlib.sha256(changed).hexdigest()
-    FileJournal(folder).keep(FAILED, forged[decided.evidence or ""], changed)
+def judged_otherwise(folder: Path, change: Callable[[Any], Any]) -> Look:
+    """Change the verdict of the look that decided, in its evidence and in the journal, and read the rollout again."""
+    decided = next(look for look in case(FAILED).looks if look.decided).evidence or ""
+    record = json.loads(FileJournal(folder).kept(FAILED, decided) or b"")
+    changed = json.dumps(record | {"verdict": change(record["verdict"])}, separators=(",", ":")).encode()
+    name = hashlib.sha256(changed).hexdigest()
+    FileJournal(folder).keep(FAILED, name, changed)
 
     def forge(_: int, event: dict[str, Any]) -> dict[str, Any]:
-        if event.get("evidence") in forged:
-            event["evidence"] = forged[event["evidence"]]
-            event["verdict"]["result"] = "pass"
-        return event
+        is_it = event.get("evidence") == decided
+        return event | {"evidence": name, "verdict": change(event["verdict"])} if is_it else event
 
     rewritten(folder, FAILED, forge)
-    look = next(look for look in case(FAILED, folder).looks if look.decided)
+    return next(look for look in as_here(FAILED, folder).looks if look.decided)
+
+
+def test_evidence_that_gives_another_verdict_today_says_which(tmp_path: Path) -> None:
+    look = judged_otherwise(copied(tmp_path), lambda verdict: verdict | {"result": "pass"})
     assert look.match is Match.OTHER
     assert look.recomputed is not None
     assert look.recomputed.result.value == "fail"
     assert look.why.startswith("this deployer answers fail: ")
+
+
+@pytest.mark.parametrize(("by", "match"), [(1e-9, Match.SAME), (1e-4, Match.OTHER)])
+def test_a_processor_that_rounds_otherwise_has_the_same_verdict(tmp_path: Path, by: float, match: Match) -> None:
+    def rounded(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {name: rounded(value) for name, value in part.items()}
+        if isinstance(part, list):
+            return [rounded(value) for value in part]
+        return part * (1 + by) if isinstance(part, float) else part
+
+    look = judged_otherwise(copied(tmp_path), rounded)
+    assert look.match is match
+    assert ("last digits" in look.why) == (match is Match.SAME)
 
 
 def test_evidence_in_a_form_of_another_version_is_unreadable_not_changed(tmp_path: Path) -> None:

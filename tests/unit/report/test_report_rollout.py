@@ -25,7 +25,6 @@ NAMES = {"failed": FAILED, "promoted": PROMOTED}
 
 
 RECORDS = {name: record_of(case(name)) for name in NAMES.values()}
-"""Made before any test runs: nothing that another one leaves in this process has a part in them."""
 
 
 @pytest.fixture(params=NAMES)
