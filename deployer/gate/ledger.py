@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deployer.gate.histogram import RAW_BINS, raw_bins
 from deployer.gate.samples import AnswerClass, Samples
 
-CANDIDATE, STABLE = 0, 1
+CANDIDATE, STABLE, NEITHER = 0, 1, -1
 CLASSES = tuple(AnswerClass)
 OK, ERROR, TIMEOUT, THROTTLED, CLIENT = range(5)
 SERVED = (OK, ERROR, TIMEOUT)
@@ -59,13 +59,15 @@ class Ledger:
         ledger = cls(samples.block_s, limits_ms)
         arms = {candidate: CANDIDATE} if stable is None else {stable: STABLE, candidate: CANDIDATE}
         cells = samples.cells
-        if not {cell.deployment for cell in cells} <= arms.keys():
+        whose = np.fromiter([arms.get(cell.deployment, NEITHER) for cell in cells], np.int64)
+        if (whose == NEITHER).any():
             cells = tuple(cell for cell in cells if cell.deployment in arms)
+            whose = whose[whose != NEITHER]
         starts = [cell.start for cell in cells]
         at = {start: start.timestamp() for start in set(starts)}
         ledger.add(
             np.fromiter([at[start] for start in starts], np.float64),
-            np.fromiter([arms[cell.deployment] for cell in cells], np.int64),
+            whose,
             np.fromiter([_CODE[cell.answer] for cell in cells], np.int64),
             np.fromiter([cell.duration_ms for cell in cells], np.int64),
             np.fromiter([cell.n for cell in cells], np.int64),
