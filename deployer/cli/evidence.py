@@ -58,7 +58,7 @@ def report(
 
 @app.command(epilog="Example: deployer explain digits")
 def explain(of: Run, json: Json = False, debug: Debug = False) -> None:
-    """Recompute every verdict of a rollout from its evidence. Exit 0: all match, 10: not, 11: evidence is missing."""
+    """Recompute every verdict of a rollout from its evidence. Exit 0: all match, 10: not, 11: it cannot be known."""
 
     def body() -> ExitCode:
         from deployer.report.output import Output

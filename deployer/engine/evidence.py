@@ -11,7 +11,7 @@ from typing import Any, cast
 from deployer.engine.keeping import deployer_version, specification
 from deployer.engine.status import replay_of
 from deployer.errors import ExitCode, IllegalTransitionError, StoreError, UsageError
-from deployer.gate.record import Record
+from deployer.gate.record import RULE, Record
 from deployer.gate.verdict import Verdict
 from deployer.ports.evidence import Case, Look, Match, Told
 from deployer.ports.store import Entry, Journal
@@ -136,6 +136,8 @@ def _judged_again(record: Record) -> tuple[Match, Verdict | None, str]:
     if _same(asdict(again), asdict(record.verdict)):
         return Match.SAME, None, "the last digits are this machine's"
     why = f"this deployer answers {again.result.value}: {again.text}"
+    if record.rule != RULE:
+        return Match.OTHER_RULE, again, f"rule {record.rule} of the gate judged it; by its rule {RULE} {why}"
     return Match.OTHER, again, why
 
 

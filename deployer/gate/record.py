@@ -26,6 +26,8 @@ from deployer.manifest.schema import (
 )
 
 VERSION = 1
+RULE = 2
+"""Number of the gate's rule: raised when the same samples get another verdict, or the same one in other words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,14 @@ class Record:
     gate: Gate
     moment: Moment
     verdict: Verdict
+    rule: int = RULE
+    """Of the gate that gave the verdict."""
 
     def to_json(self) -> str:
         """Write it down; numbers keep every digit."""
         document = {
             "version": VERSION,
+            "rule": self.rule,
             "samples": samples_to_data(self.samples),
             "slo": self.slo.model_dump(mode="json"),
             "gate": self.gate.model_dump(mode="json"),
@@ -67,6 +72,7 @@ class Record:
             _gate(document["gate"]),
             _moments().validate_python(document["moment"]),
             _verdicts().validate_python(document["verdict"]),
+            document.get("rule", 1),  # not recorded at first
         )
 
     def recompute(self) -> Verdict:

@@ -37,6 +37,8 @@ class Match(StrEnum):
     """The evidence is what the journal says it was; it was not judged again."""
     OTHER = "other"
     """The evidence is what it was, and gives another verdict: deployer judges differently today."""
+    OTHER_RULE = "other rule"
+    """As OTHER, of a gate whose rule was another one: only the deployer that wrote it can confirm it."""
     CHANGED = "changed"
     """The evidence is not what the journal says it was: it proves nothing."""
     MISSING = "missing"

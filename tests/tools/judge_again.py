@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from golden.report.kept import FAILED, FOLDER, PROMOTED  # noqa: E402
 
-from deployer.gate.record import Record  # noqa: E402
+from deployer.gate.record import RULE, Record  # noqa: E402
 from deployer.ports.store import Entry  # noqa: E402
 from deployer.rollout.events import Judged, from_record, to_record  # noqa: E402
 from deployer.stores.file import FileJournal  # noqa: E402
@@ -37,9 +37,11 @@ def judge_again(name: str, old: Path, new: Path) -> None:
         if isinstance(judged, Judged) and content is not None:
             record = Record.from_json(content.decode())
             verdict = record.recompute()
+            if verdict.text != record.verdict.text and record.rule == RULE:
+                sys.exit(f"{name}: rule {RULE} judges otherwise now: raise RULE in deployer/gate/record.py")
             if verdict.result is not judged.verdict.result:
                 sys.exit(f"{name}: {judged.verdict.result.value} becomes {verdict.result.value}: run it again")
-            renewed = replace(record, verdict=verdict).to_json().encode()
+            renewed = replace(record, verdict=verdict, rule=RULE).to_json().encode()
             digest = hashlib.sha256(renewed).hexdigest()
             after.keep(name, digest, renewed)
             event |= to_record(Judged(verdict, digest))

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict  # pydantic asks for it before Python 3.
 
 from deployer.report.published import json_schema, strict
 
-MatchWord = Literal["same", "whole", "other", "changed", "missing", "unreadable", "not kept"]
+MatchWord = Literal["same", "whole", "other", "other rule", "changed", "missing", "unreadable", "not kept"]
 
 
 @strict
@@ -219,6 +219,7 @@ class Proof(TypedDict):
     same: int
     whole: int
     other: int
+    other_rule: int
     changed: int
     missing: int
     unreadable: int

@@ -186,6 +186,7 @@ def _proof(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         "same": "give the same verdict when recomputed",
         "whole": "have their evidence whole (explain recomputes them too)",
         "other": "give ANOTHER verdict",
+        "other_rule": "were judged by another rule of the gate (the deployer that wrote them confirms them)",
         "changed": "have evidence that was CHANGED",
         "missing": "have evidence that is MISSING",
         "unreadable": "have evidence of another version of deployer",

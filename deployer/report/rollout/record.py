@@ -64,12 +64,13 @@ def proof(case: Case) -> dict[str, Any]:
 
 
 def proven(record: Mapping[str, Any]) -> ExitCode:
-    """Say what ``explain`` exits with: 0 all verdicts match, 10 one does not, 11 evidence or the end is missing."""
+    """Say what ``explain`` exits with: 0 all verdicts match, 10 one does not, 11 it cannot be known."""
     counts = record["proof"]
     if counts["other"] or counts["changed"]:
         return ExitCode.GATE_FAILED
     has_end = record["exit_code"] is not None  # a chain of hashes cannot tell that its last lines are gone
-    return ExitCode.OK if has_end and not counts["missing"] and not counts["unreadable"] else ExitCode.INCONCLUSIVE
+    unknown = counts["missing"] + counts["unreadable"] + counts["other_rule"]
+    return ExitCode.OK if has_end and not unknown else ExitCode.INCONCLUSIVE
 
 
 def headline_of(final: Rollout) -> str:

@@ -14,6 +14,7 @@ MARKS = {
     "same": "matches",
     "whole": "whole",
     "other": "DIFFERS",
+    "other_rule": "OTHER RULE",
     "changed": "CHANGED",
     "missing": "MISSING",
     "unreadable": "UNREADABLE",

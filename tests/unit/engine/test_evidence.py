@@ -13,6 +13,7 @@ import pytest
 from golden.report.kept import FAILED, PROMOTED, as_here, case, copied, rewritten
 
 from deployer.errors import ExitCode, StoreError, UsageError
+from deployer.gate.record import RULE
 from deployer.ports.evidence import Case, Look, Match
 from deployer.stores.file import FileJournal, JournalChangedError
 
@@ -105,11 +106,11 @@ def test_a_verdict_that_was_changed_in_journal_and_chain_alike_does_not_fit_its_
     assert found.looks[0].why == "its verdict is not the one in the journal"
 
 
-def judged_otherwise(folder: Path, change: Callable[[Any], Any]) -> Look:
+def judged_otherwise(folder: Path, change: Callable[[Any], Any], **more: Any) -> Look:
     """Change the verdict of the look that decided, in its evidence and in the journal, and read the rollout again."""
     decided = next(look for look in case(FAILED).looks if look.decided).evidence or ""
     record = json.loads(FileJournal(folder).kept(FAILED, decided) or b"")
-    changed = json.dumps(record | {"verdict": change(record["verdict"])}, separators=(",", ":")).encode()
+    changed = json.dumps(record | {"verdict": change(record["verdict"]), **more}, separators=(",", ":")).encode()
     name = hashlib.sha256(changed).hexdigest()
     FileJournal(folder).keep(FAILED, name, changed)
 
@@ -127,6 +128,12 @@ def test_evidence_that_gives_another_verdict_today_says_which(tmp_path: Path) ->
     assert look.recomputed is not None
     assert look.recomputed.result.value == "fail"
     assert look.why.startswith("this deployer answers fail: ")
+
+
+def test_a_verdict_by_another_rule_of_the_gate_is_nobodys_fault(tmp_path: Path) -> None:
+    look = judged_otherwise(copied(tmp_path), lambda verdict: verdict | {"result": "pass"}, rule=1)
+    assert look.match is Match.OTHER_RULE
+    assert look.why.startswith(f"rule 1 of the gate judged it; by its rule {RULE} this deployer answers fail: ")
 
 
 @pytest.mark.parametrize(("by", "match"), [(1e-9, Match.SAME), (1e-4, Match.OTHER)])

@@ -4,7 +4,7 @@ import pytest
 from unit.gate.worlds import GATE, SLO, gate, moment, pair, samples, slo
 
 from deployer.gate.judge import judge
-from deployer.gate.record import Record, samples_from_data, samples_to_data
+from deployer.gate.record import RULE, Record, samples_from_data, samples_to_data
 from deployer.manifest.schema import Gate
 
 
@@ -27,6 +27,12 @@ def test_evidence_recomputes_to_the_same_verdict(kept):
     assert (read.slo, read.gate, read.moment, read.verdict) == (kept.slo, kept.gate, kept.moment, kept.verdict)
     assert read.recompute() == kept.verdict
     assert read.to_json() == kept.to_json()
+
+
+def test_a_record_of_before_rules_had_numbers_is_of_the_first():
+    document = json.loads(record(pair(5), 5).to_json())
+    assert document.pop("rule") == RULE
+    assert Record.from_json(json.dumps(document)).rule == 1
 
 
 def test_unknown_completeness_is_kept_as_unknown():

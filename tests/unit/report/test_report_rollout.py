@@ -128,12 +128,19 @@ def test_junit_fails_for_a_rollout_that_was_not_promoted_and_for_the_look_that_d
     assert passed.find(".//failure") is None
 
 
-def test_explain_exits_0_when_all_match_10_when_one_does_not_and_11_when_evidence_is_missing() -> None:
+def test_explain_exits_0_when_all_match_10_when_one_does_not_and_11_when_it_cannot_be_known() -> None:
     found_before = RECORDS[FAILED]
     assert [
         int(proven({**found_before, "proof": {**found_before["proof"], **found}}))
-        for found in ({}, {"other": 1}, {"changed": 1, "missing": 1}, {"missing": 1}, {"unreadable": 1})
-    ] == [0, 10, 10, 11, 11]
+        for found in (
+            {},
+            {"other": 1},
+            {"changed": 1, "missing": 1},
+            {"missing": 1},
+            {"unreadable": 1},
+            {"other_rule": 1},
+        )
+    ] == [0, 10, 10, 11, 11, 11]
 
 
 def test_a_page_shows_a_bounded_number_of_looks_and_always_those_that_decided() -> None:
