@@ -92,8 +92,12 @@ class Forecast:
 class Inspector(Protocol):
     """Knows what must be true of one endpoint's surroundings."""
 
-    def questions(self) -> Sequence[Question]:
-        """List what is to be found out; no I/O."""
+    def questions(self, *, to_plan: bool = False) -> Sequence[Question]:
+        """List what is to be found out; no I/O.
+
+        Args:
+            to_plan: nothing is going to be changed: an identity that may only read is enough.
+        """
         ...
 
     def price(self) -> Price | None:

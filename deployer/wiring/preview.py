@@ -34,7 +34,7 @@ def preview(reached: Reached) -> Preview:
     if reached.type is PlatformType.LOCAL:
         way = under_way(job, endpoint)
         return Preview(found, job.rps, powers, under_way=way, watched_s=watched_s, warnings=warnings)
-    checks = reached.checks()
+    checks = reached.checks(to_plan=True)
     outlook = _outlook(reached, job, endpoint, found) if isinstance(found, Plan) else None
     failed = any(check.state is CheckState.FAIL for check in checks)
     code = ExitCode.REFUSED if failed else ExitCode.OK

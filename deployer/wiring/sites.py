@@ -81,9 +81,13 @@ class Reached:
             raise UsageError("this needs a manifest", hint="Give the manifest file instead of the endpoint's name.")
         return self.spec
 
-    def checks(self) -> tuple[Check, ...]:
-        """Inspect the surroundings. Changes nothing; never raises for one check."""
-        return inspect(self.inspector.questions() if self.inspector else (), self.site.clock)
+    def checks(self, *, to_plan: bool = False) -> tuple[Check, ...]:
+        """Inspect the surroundings. Changes nothing; never raises for one check.
+
+        Args:
+            to_plan: for a plan alone, for which an identity that may only read is enough.
+        """
+        return inspect(self.inspector.questions(to_plan=to_plan) if self.inspector else (), self.site.clock)
 
     def job(self, note: Callable[[str], None] = lambda _: None) -> Job:
         """Make the manifest ready for the engine; on Azure its surroundings are checked before anything is touched.

@@ -28,6 +28,9 @@ from deployer.ports.telemetry import Telemetry
 from deployer.rollout.plan import steps_of
 
 ROLE = "manifests/azure/deployer-role.json"
+READS_ONLY = "this identity may only read, which is enough for a plan; the one that rolls out needs to write"
+FOR_WHO_ROLLS_OUT = f"Assign the role {ROLE} to the identity that rolls out, and not to this one."
+"""A plan of a pull request runs what its author wrote: nobody is told to give it the right to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,13 @@ class AzureInspector:
         self._facts = around.facts
         self._token: Once[None] = Once(self._get_token)
 
-    def questions(self) -> Sequence[Question]:
+    def questions(self, *, to_plan: bool = False) -> Sequence[Question]:
         """List the checks; the first ones say most when everything fails."""
         spec, facts, around = self._spec, self._facts, self._around
         asked: list[tuple[str, Callable[[], Sequence[Check]]]] = [
             ("workspace", self._workspace),
             ("clock", self._clock),
-            ("rights", self._rights),
+            ("rights", partial(self._rights, to_plan=to_plan)),
             ("endpoint", self._endpoint),
             ("stable", self._stable),
             ("names", lambda: capacity.names(spec, facts)),
@@ -144,21 +147,24 @@ class AzureInspector:
             return [Check(name, CheckState.FAIL, f"{text}: the gate would be blind", fix)]
         return [Check(name, CheckState.WARN, f"{text}: telemetry is read by Azure's", fix)]
 
-    def _rights(self) -> Sequence[Check]:
+    def _rights(self, *, to_plan: bool) -> Sequence[Check]:
         rights = needed_rights(self._situation())
-        checks: list[Check] = []
-        granted = 0
+        lost: list[Right] = []
+        granted: list[Right] = []
         for scope in Scope:
             wanted = [right for right in rights if right.scope is scope]
             places = self._places(scope) if wanted else []
             missing = {
                 right: None for place in places for right in missing_rights(wanted, self._facts.permissions(place))
             }
-            granted += len(wanted) - len(missing) if places else 0
-            checks += [_missing(right) for right in missing]
-        if not checks:
-            return [Check("rights", CheckState.OK, f"all {granted} that are needed")]
-        return checks
+            lost += missing
+            granted += [right for right in wanted if places and right not in missing]
+        if not lost:
+            return [Check("rights", CheckState.OK, f"all {len(granted)} that are needed")]
+        if to_plan and not any(right.changes for right in granted):
+            seen = [_missing(right) for right in lost if not right.changes]
+            return [Check("rights", CheckState.WARN, READS_ONLY, FOR_WHO_ROLLS_OUT), *seen]
+        return [_missing(right, to_plan=to_plan) for right in lost]
 
     def _situation(self) -> Situation:
         deployments = [each for each in (self._spec.deployment, self._spec.baseline) if each is not None]
@@ -251,9 +257,12 @@ def _is_named(environment: object) -> bool:
     return isinstance(environment, str) and not environment.startswith("azureml://registries/")
 
 
-def _missing(right: Right) -> Check:
-    state = CheckState.FAIL if right.blocks else CheckState.WARN
+def _missing(right: Right, *, to_plan: bool = False) -> Check:
+    """A plan changes nothing: it goes on without the rights to, and says that a rollout would not."""
     text = f"{right.action} is missing on the {right.scope.value}: {right.without}"
+    if to_plan and right.changes:
+        return Check("rights", CheckState.WARN, text, FOR_WHO_ROLLS_OUT)
+    state = CheckState.FAIL if right.blocks else CheckState.WARN
     return Check("rights", state, text, f"Assign the role {ROLE} on the {right.scope.value} to this identity.")
 
 

@@ -31,8 +31,8 @@ class LocalInspector:
         self._client = LocalClient(endpoint, home)
         self._home = home
 
-    def questions(self) -> Sequence[Question]:
-        """List the checks."""
+    def questions(self, *, to_plan: bool = False) -> Sequence[Question]:
+        """List the checks; here who may plan may also roll out."""
         return (
             Question("system", self._system),
             Question("parts", self._parts),

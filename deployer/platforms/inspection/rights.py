@@ -65,6 +65,11 @@ class Right:
     """A rollout without it would fail; else it only sees less."""
     needed: Callable[[Situation], bool] = lambda _: True
 
+    @property
+    def changes(self) -> bool:
+        """It changes something, or hands out a key that can: nobody who only looks should have it."""
+        return not self.action.endswith("/read")
+
 
 def _uploads(situation: Situation) -> bool:
     return situation.local_code or situation.local_model or situation.local_environment

@@ -212,6 +212,30 @@ def test_a_rollout_is_refused_before_anything_is_touched(stage: Stage) -> None:
     assert writes(stage) == []
 
 
+def test_who_may_only_read_may_plan_and_is_told_that_a_rollout_takes_more(stage: Stage) -> None:
+    """The built-in role Reader, as pull requests get it."""
+    stage.azure.settings.enforce_rights = True
+    stage.azure.inventory.grant("*/read")
+    done = call("plan", stage.manifest())
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert re.search(r"^warn +rights +this identity may only read", done.stdout, re.MULTILINE)
+    assert "to this identity" not in re.sub(r"\s+", " ", done.stdout), "nobody is told to let a pull request write"
+    assert doctor(stage)[0] == 5
+    refused = call("rollout", stage.manifest(), "--yes")
+    assert refused.exit_code == 5
+    assert "onlineEndpoints/write is missing on the workspace" in refused.stderr
+    assert writes(stage) == []
+
+
+def test_a_plan_names_each_right_that_is_missing_and_fails_for_those_it_reads_with(stage: Stage) -> None:
+    lost = ("onlineEndpoints/write", "metrics/read")
+    stage.azure.inventory.grant(*(each for each in role()["Actions"] if not each.endswith(lost)))
+    done = call("plan", stage.manifest(), "--json")
+    found = {one["text"].partition(" ")[0]: one for one in json.loads(done.stdout)["checks"] if one["name"] == "rights"}
+    assert {name.rpartition("/")[2]: one["state"] for name, one in found.items()} == {"write": "warn", "read": "fail"}
+    assert done.exit_code == 5
+
+
 def test_a_plan_on_metrics_says_that_they_never_pass(stage: Stage) -> None:
     done = call("plan", stage.manifest(gate__telemetry={"source": "metrics"}))
     assert "can never pass" in done.stdout
