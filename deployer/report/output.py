@@ -18,6 +18,7 @@ from deployer.manifest.problems import InvalidManifestError, Problem
 from deployer.manifest.secrecy import record_without_secrets
 from deployer.report.ci import Ci, Place, outputs_of, recognise
 from deployer.report.groups import Groups
+from deployer.report.harmless import without_commands
 from deployer.report.listeners import Lines, LiveTree, Many, Quiet
 from deployer.report.problems import sentence
 from deployer.report.words import plain
@@ -76,7 +77,8 @@ class Output:
             canvas = Console(file=io.StringIO(), width=max(WIDTH, self.console.width), highlight=False, emoji=False)
             with canvas.capture() as capture:
                 canvas.print(drawn)
-            self._stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+            lines = without_commands(capture.get()).removesuffix("\n").split("\n")  # it was wrapped after ``plain``
+            self._stdout.write("".join(f"{line.rstrip()}\n" for line in lines))
         self._finish()
 
     def error(self, error: DeployerError) -> None:

@@ -23,6 +23,8 @@ TEXTS = {
     "markdown": "# h\n\n[x](javascript:alert(1)) ![x](https://evil.example/p.png) **b** `c` | d | <b>e</b> ~~f~~",
     "markdown breakout": "`` ` ```\n```\n<details>\n\n- [ ] @octocat #1 https://evil.example www.evil.example\n| a |\n|--|",
     "github": "ok\n::set-output name=x::y\n  ::error::gone\n::add-mask::a\n::stop-commands::t\r::warning::w",
+    "wrapped": "a" * 96 + " x ::add-mask::production " + "b " * 40 + "::error::gone",
+    "lines of some": "image failed\u2028::add-mask::production\u2029##[error]x",
     "azure pipelines": "##vso[task.setvariable variable=x]y ##[error]z\n##VSO[task.complete result=Failed;]",
     "terminal": "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x1b]8;;https://evil.example\x07link\x1b]8;;\x07 \x9b2J \b\b\r\x0b\x0c",
     "direction": "abc\u202egnp.exe\u202c \u2066x\u2069 \u200f\u200e\u061c",
@@ -39,15 +41,22 @@ MEGABYTES = [
     pytest.param(text, id=name, marks=() if name == "long html" else pytest.mark.slow) for name, text in LONG.items()
 ]
 
+STEERING = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Categories of characters that no output has: controls, and what some readers take for the end of a line."""
 _RUNNER = re.compile(r"^\s*::[a-z-]+[ :]|##(vso)?\[", re.IGNORECASE | re.MULTILINE)
+
+
+def steers_no_terminal(text: str) -> None:
+    """Whoever sees ``text`` sees text."""
+    controls = {c for c in set(text) if c != "\n" and unicodedata.category(c) in STEERING}
+    assert not controls, f"control characters {sorted(map(hex, map(ord, controls)))}"
+    text.encode()
 
 
 def steers_nothing(text: str) -> None:
     """Neither a terminal nor a runner that reads ``text`` as a log does anything."""
-    controls = {c for c in set(text) if c != "\n" and unicodedata.category(c)[0] == "C"}
-    assert not controls, f"control characters {sorted(map(hex, map(ord, controls)))}"
+    steers_no_terminal(text)
     assert not _RUNNER.search(text), _RUNNER.search(text)
-    text.encode()
 
 
 class _Elements(HTMLParser):

@@ -136,7 +136,6 @@ TEXTS: dict[str, Callable[[str], str]] = {
     "local status": local,
     "status": statuses,
     "status --watch in a log": followed,
-    "a live terminal": live,
 }
 
 
@@ -146,9 +145,14 @@ def test_no_text_steers_a_terminal_or_a_runner(way: str, text: str) -> None:
     corpus.steers_nothing(TEXTS[way](text))
 
 
-@pytest.mark.parametrize("way", TEXTS)
-def test_what_is_planted_does_come_out(way: str) -> None:
-    assert "plantedword" in TEXTS[way]("plantedword")
+@HOSTILE
+def test_no_text_steers_a_live_terminal(text: str) -> None:
+    corpus.steers_no_terminal(live(text))
+
+
+@pytest.mark.parametrize("show", [*TEXTS.values(), live], ids=[*TEXTS, "a live terminal"])
+def test_what_is_planted_does_come_out(show: Callable[[str], str]) -> None:
+    assert "plantedword" in show("plantedword")
 
 
 DOCUMENTS: dict[str, Callable[[str], str]] = {

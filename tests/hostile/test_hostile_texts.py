@@ -147,7 +147,6 @@ TEXT_OUTPUTS: dict[str, Callable[[str], str]] = {
     "doctor": summary,
     "doctor, drawn": lambda text: drawn(checks_drawing(checks(text))),
     "lines": lines,
-    "tree": tree_of,
     "validate": lambda text: render(problems(text), "text"),
 }
 
@@ -156,6 +155,11 @@ TEXT_OUTPUTS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("name", TEXT_OUTPUTS)
 def test_no_text_steers_a_terminal_or_a_runner(name: str, text: str) -> None:
     corpus.steers_nothing(TEXT_OUTPUTS[name](text))
+
+
+@HOSTILE
+def test_no_text_steers_a_terminal_that_shows_the_tree(text: str) -> None:
+    corpus.steers_no_terminal(tree_of(text))
 
 
 JSON_OUTPUTS: dict[str, Callable[[str], str]] = {
