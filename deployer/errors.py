@@ -107,3 +107,8 @@ class TelemetryError(DeployerError):
 
 class IllegalTransitionError(DeployerError):
     """An event arrived in a phase that does not know it. Always a bug."""
+
+
+def how_to_install(extra: str) -> str:
+    """Next step where ``extra`` is missing. From a checkout: on the public index another project has this name."""
+    return f"Where deployer was installed from, run `python -m pip install -e '.[{extra}]'`."

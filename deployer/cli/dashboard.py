@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from deployer.cli.base import Debug, Json, Where, app, reaching, run
-from deployer.errors import ExitCode, UsageError
+from deployer.errors import ExitCode, UsageError, how_to_install
 
 
 @app.command(epilog="Example: deployer dashboard --open")
@@ -39,9 +39,7 @@ def dashboard(
         except ModuleNotFoundError as exc:
             if (exc.name or "").split(".")[0] not in ("starlette", "uvicorn", "anyio"):
                 raise
-            raise UsageError(
-                f"the dashboard needs {exc.name}", hint="Install it: pip install 'deployer[dashboard]'"
-            ) from exc
+            raise UsageError(f"the dashboard needs {exc.name}", hint=how_to_install("dashboard")) from exc
         out = Output(as_json=json)
 
         made = prepare(targets or [], where, host=host, port=port, exposed=expose)

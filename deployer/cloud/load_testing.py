@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from deployer.cloud.answers import refused, unanswered, without_identity
 from deployer.cloud.arm import within
-from deployer.errors import PlatformError, UsageError
+from deployer.errors import PlatformError, UsageError, how_to_install
 
 CALL_TIMEOUT_S = 60.0
 """Token, connection, answer and the SDK's own repetitions together."""
@@ -124,7 +124,7 @@ class _Sdk:
 
 
 def _sdk() -> _Sdk:
-    hint = "Install the preview SDK: `pip install deployer[azure-load-testing]`."
+    hint = how_to_install("azure-load-testing")
     try:
         sdk = _Sdk()
     except ImportError as exc:

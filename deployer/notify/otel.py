@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from deployer.engine.site import Site
+from deployer.errors import how_to_install
 from deployer.notify.traces import Ids, Observer
 
 OTLP, AZURE = "OTEL_EXPORTER_OTLP_ENDPOINT", "APPLICATIONINSIGHTS_CONNECTION_STRING"
@@ -49,7 +50,7 @@ def observing(
         tracers = TracerProvider(resource=resource, id_generator=ids, sampler=ALWAYS_ON, shutdown_on_exit=False)
         return Exported(tracers, ids, _exporters(env, tracers), site, platform, note)
     except ImportError:
-        note(f"{OTLP} is set, and OpenTelemetry is not installed: pip install 'deployer[otel]'")
+        note(f"{OTLP} is set, and OpenTelemetry is not installed. {how_to_install('otel')}")
         return None
     except Exception as exc:  # noqa: BLE001 - a connection string, or a value of OTEL_*, that the SDK cannot read
         note(f"nothing is exported to OpenTelemetry: {type(exc).__name__} in {OTLP}*, another OTEL_* or {AZURE}")

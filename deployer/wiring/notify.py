@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployer.errors import ManifestError, StoreError
+from deployer.errors import ManifestError, StoreError, how_to_install
 from deployer.manifest.notify import Webhook
 from deployer.notify.late import Late, Watched
 from deployer.notify.notifier import Notifier
@@ -58,7 +58,7 @@ def _observer(reached: Reached, shown: Quiet, env: Mapping[str, str]) -> Observe
     try:
         from deployer.notify.otel import observing  # noqa: PLC0415 - slow to import, and mostly not asked for
     except ImportError:
-        shown.on_note("OpenTelemetry is asked for by the environment and not installed: pip install 'deployer[otel]'")
+        shown.on_note(f"OpenTelemetry is asked for by the environment and not installed. {how_to_install('otel')}")
         return None
     except Exception as exc:  # noqa: BLE001 - nobody who only listens may stop a rollback
         shown.on_note(f"nothing is exported to OpenTelemetry: {type(exc).__name__} while it was imported")

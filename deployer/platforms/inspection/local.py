@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deployer.errors import how_to_install
 from deployer.local.client import LocalClient
 from deployer.ports.inspection import Check, CheckState, Price, Question
 
@@ -57,7 +58,7 @@ class LocalInspector:
             missing = [name for name in modules if importlib.util.find_spec(name) is None]
             if missing:
                 text = f"{', '.join(missing)} is not installed"
-                checks.append(Check(part, CheckState.FAIL, text, "Run `pip install 'deployer[local]'`."))
+                checks.append(Check(part, CheckState.FAIL, text, how_to_install("local")))
             else:
                 checks.append(Check(part, CheckState.OK, f"{', '.join(modules)} can be imported"))
         return checks

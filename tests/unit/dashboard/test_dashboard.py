@@ -482,4 +482,4 @@ def test_without_the_extra_the_command_says_how_to_get_it(monkeypatch: pytest.Mo
     done = CliRunner().invoke(app, ["dashboard", "--port", "0"])
     assert done.exit_code == 2
     assert "the dashboard needs uvicorn" in done.stderr
-    assert "pip install 'deployer[dashboard]'" in done.stderr
+    assert "pip install -e '.[dashboard]'" in done.stderr

@@ -92,7 +92,7 @@ def test_a_collector_without_the_extra_is_a_note(monkeypatch: pytest.MonkeyPatch
     with told(heard, reached, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}):
         pass
     (note,) = heard.notes
-    assert note.endswith("pip install 'deployer[otel]'")
+    assert note.endswith("run `python -m pip install -e '.[otel]'`.")
 
 
 def test_no_call_of_the_platform_waits_for_opentelemetry(monkeypatch: pytest.MonkeyPatch) -> None:
