@@ -14,7 +14,11 @@ from deployer.cli.base import Debug, Json, app, run
 from deployer.errors import ExitCode
 
 Run = Annotated[
-    str, typer.Argument(metavar="RUN", help="Id of a rollout, or the beginning of one; or an endpoint: its latest.")
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Id of a rollout, or the beginning of one; an endpoint: its latest; or the path of a journal or its folder.",
+    ),
 ]
 
 

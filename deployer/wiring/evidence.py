@@ -1,7 +1,8 @@
-"""Find a past rollout among all journals of this machine, by its id, the beginning of one, or its endpoint."""
+"""Find a past rollout: among all journals of this machine, or where another machine's journal was brought to."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from deployer.rollout.ending import Ended
 from deployer.stores.file import FileJournal, JournalChangedError
 from deployer.wiring.sites import home
 
+JOURNAL = "journal"
+"""Folder of all journals, below which their paths say whose they are."""
+UNKNOWN = "unknown"
+"""Platform of a journal whose folders do not say it."""
 MOST = 8
 """Candidates that an ambiguous name lists."""
 
@@ -42,7 +47,7 @@ class Found:
 
 def journals() -> list[Found]:
     """Every journal of this machine, oldest first."""
-    root = home() / "journal"
+    root = home() / JOURNAL
     found: list[Found] = []
     for path in root.rglob("*.jsonl"):
         parts = path.parent.relative_to(root).parts
@@ -53,8 +58,40 @@ def journals() -> list[Found]:
     return sorted(found, key=lambda each: each.id)
 
 
+def brought(path: Path) -> Found:
+    """The rollout of a journal that was brought here, as a CI run's artifact: its file, or a folder that holds it.
+
+    Raises:
+        UsageError: it is no journal, or the folder holds none, or more than one.
+    """
+    if path.is_file():
+        if path.suffix != ".jsonl":
+            raise UsageError(f"{path} is no journal", hint="A journal ends in .jsonl; its evidence lies beside it.")
+        return _brought(path)
+    held = [_brought(each) for each in sorted(path.rglob("*.jsonl"))]
+    rollouts = [each for each in held if each.is_rollout] or held
+    if len(rollouts) == 1:
+        return rollouts[0]
+    if not rollouts:
+        raise UsageError(f"{path} holds no journal", hint="Give the folder that a CI run's artifact was unpacked to.")
+    names = ", ".join(str(each.path) for each in rollouts[-MOST:])
+    raise UsageError(f"{path} holds {len(rollouts)} rollouts", hint=f"Say which: {names}.")
+
+
+def _brought(path: Path) -> Found:
+    """Whose it is, as far as the folders above it still say so."""
+    *parts, endpoint = path.absolute().parent.parts
+    if JOURNAL not in parts:
+        return Found(path, UNKNOWN, "", endpoint)
+    last = len(parts) - parts[::-1].index(JOURNAL)
+    platform, *place = parts[last:] or [UNKNOWN]
+    return Found(path, platform, "/".join(place), endpoint)
+
+
 def find(run: str) -> Found:
     """The rollout that ``run`` names: its id, the beginning of one, an endpoint (its latest), or ``latest`` of all.
+
+    What is none of them may be a path: of a journal, or of a folder that holds one (``brought``).
 
     Raises:
         UsageError: none, or more than one.
@@ -69,6 +106,8 @@ def find(run: str) -> Found:
         candidates = [each for each in known if each.is_rollout][-1:]
     if len(candidates) == 1:
         return candidates[0]
+    if not candidates and os.path.exists(run):  # noqa: PTH110 - what is too long for a path is no path, and no error
+        return brought(Path(run))
     if not candidates:
         latest = ", ".join(each.id for each in known[-MOST:]) or "none: this machine has no journal"
         raise UsageError(

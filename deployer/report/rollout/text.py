@@ -39,7 +39,9 @@ def markdown_of(record: Mapping[str, Any]) -> str:
         lines += ["", f"Would have changed the last verdict: {escaped(last['would_change'])}."]
     who = ", ".join(escaped(actor["name"]) for actor in record["actors"])
     report, explain = (code(f"deployer {verb} {rollout['rollout_id']}") for verb in ("report", "explain"))
-    more = f"{report} makes the whole page, {explain} recomputes every verdict; on another machine, of the journal's path."
+    more = (
+        f"{report} makes the whole page, {explain} recomputes every verdict; on another machine, of the journal's path."
+    )
     lines += ["", f"By {who}. {more}"]
     return bounded("\n".join(lines) + "\n")
 
