@@ -17,7 +17,7 @@ Run = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="Id of a rollout, or the beginning of one; an endpoint: its latest; or the path of a journal or its folder.",
+        help="Id of a rollout, or its beginning; an endpoint: its latest; or the path of a journal or its folder.",
     ),
 ]
 
