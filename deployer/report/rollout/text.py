@@ -42,7 +42,7 @@ def markdown_of(record: Mapping[str, Any]) -> str:
     more = (
         f"{report} makes the whole page, {explain} recomputes every verdict; on another machine, of the journal's path."
     )
-    lines += ["", f"By {who}. {more}; on another machine, of the journal's path."]
+    lines += ["", f"By {who}. {more}"]
     return bounded("\n".join(lines) + "\n")
 
 
