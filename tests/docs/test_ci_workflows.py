@@ -110,6 +110,28 @@ def test_a_pull_request_from_a_fork_gets_validation_only() -> None:
     assert steps["Plan"]["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
 
 
+KEEPING = [(name, job) for name in ("rollout", "rollback", "recover") for job in jobs(name)]
+
+
+@pytest.mark.parametrize(("name", "job"), KEEPING)
+def test_whatever_moves_traffic_keeps_its_journal_however_it_ends(name: str, job: str) -> None:
+    naming, keeping = jobs(name)[job]["steps"][-2:]
+    assert (naming["if"], keeping["if"]) == ("always()", "always()")
+    assert "steps.name.outputs.id" in keeping["with"]["name"], "one run may use a workflow more than once"
+    assert keeping["with"]["if-no-files-found"] == "ignore", "a command that is refused keeps nothing"
+    kept = [f"${{{{ runner.temp }}}}/deployer-home/{each}" for each in ("journal", "reports")]
+    assert keeping["with"]["path"].splitlines() == kept
+
+
+def test_a_template_of_azure_keeps_the_journal_of_the_same_commands() -> None:
+    (keeps,) = (each for each in read(TEMPLATES["steps"])["steps"] if len(each) == 1 and "bash" not in each)
+    (when, (collect, publish)) = next(iter(keeps.items()))
+    assert set(re.findall(r"'(\w+)'", when)) == {name for name, _ in KEEPING}
+    assert collect["condition"] == "always()"
+    assert publish["condition"].startswith("and(always(), ")
+    assert "$(System.JobId)" in publish["artifact"], "one run may use a template more than once"
+
+
 def test_the_action_passes_on_every_output_that_is_documented() -> None:
     for name, output in read(ACTION)["outputs"].items():
         assert output["value"] == f"${{{{ steps.run.outputs.{name} }}}}"
@@ -315,6 +337,40 @@ def test_the_signal_of_a_cancelled_job_reaches_deployer_itself(runner: Runner) -
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 12
     process.communicate()
+
+
+def test_what_the_action_keeps_is_below_the_folder_that_is_uploaded(runner: Runner) -> None:
+    runner.install('#!/bin/sh\necho "$DEPLOYER_HOME"\n')
+    said = runner.run(step("Run"), inputs__command="rollout", inputs__target="digits")
+    assert said.stdout.strip() == os.environ["DEPLOYER_HOME"], "whoever sets it is obeyed"
+    del runner.env["DEPLOYER_HOME"]
+    said = runner.run(step("Run"), inputs__command="rollout", inputs__target="digits")
+    assert said.stdout.strip() == f"{runner.temp}/deployer-home"
+
+
+@pytest.mark.parametrize(("name", "job"), KEEPING)
+def test_no_two_artifacts_have_the_same_name(runner: Runner, name: str, job: str) -> None:
+    for _ in range(2):
+        assert runner.run(step_of(name, job, "Name the evidence")).returncode == 0
+    first, second = runner.output.read_text().split()
+    assert re.fullmatch(r"id=[0-9a-f]{8}", first)
+    assert first != second
+
+
+def test_azure_publishes_what_there_is_and_nothing_where_there_is_nothing(runner: Runner) -> None:
+    keeps = next(each for each in read(TEMPLATES["steps"])["steps"] if len(each) == 1 and "bash" not in each)
+    collect = {"run": next(iter(keeps.values()))[0]["bash"]}
+    runner.env["AGENT_TEMPDIRECTORY"] = str(runner.temp)
+    assert runner.run(collect).stdout == ""
+    journal = runner.temp / "deployer-home" / "journal" / "managed" / "ml-prod" / "digits"
+    journal.mkdir(parents=True)
+    (journal / "1.jsonl").write_text("{}\n")
+    (runner.temp / "deployer-home" / "detached").mkdir()
+    done = runner.run(collect)
+    assert done.stdout == f"##vso[task.setvariable variable=DEPLOYER_EVIDENCE]{runner.temp}/deployer-evidence\n"
+    kept = [path.relative_to(runner.temp / "deployer-evidence") for path in runner.temp.glob("deployer-evidence/**/*")]
+    assert {path.parts[0] for path in kept} == {"journal"}
+    assert Path("journal/managed/ml-prod/digits/1.jsonl") in kept
 
 
 PYTHON = """#!/bin/bash
