@@ -20,6 +20,7 @@ WORKFLOWS = {name: ROOT / f".github/workflows/{name}.yml" for name in ("plan", "
 ACTION = ROOT / ".github/actions/deployer/action.yml"
 TEMPLATES = {path.stem: path for path in sorted((ROOT / ".github/azure-pipelines").glob("*.yml"))}
 EXAMPLES = {name: ROOT / f"manifests/{name}/deploy.yml" for name in ("github", "azure-pipelines")}
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 
 
@@ -149,6 +150,19 @@ def test_the_example_of_github_gives_each_workflow_what_it_takes() -> None:
         needed = {right for each in jobs(name[1]).values() for right in each["permissions"].items()}
         assert needed <= set(job["permissions"].items())
     assert called == set(WORKFLOWS)
+
+
+def test_what_brings_traffic_back_waits_for_no_reviewer() -> None:
+    called = read(EXAMPLES["github"])["jobs"]
+    block = next(each for each in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "rollout.yml@" in each)
+    for rollout in (called["rollout"], yaml.safe_load(block)["jobs"]["rollout"]):
+        assert (rollout["with"]["environment"], rollout["with"]["recover-environment"]) == ("production", "recovery")
+    azure = {
+        Path(call["template"].partition("@")[0]).stem: call for call in _templates(read(EXAMPLES["azure-pipelines"]))
+    }
+    assert azure["rollout"]["parameters"]["recoverEnvironment"] == "recovery"
+    for name in ("rollback", "recover"):
+        assert called[name]["with"]["environment"] == azure[name]["parameters"]["environment"] == "recovery"
 
 
 def _takes(path: Path) -> tuple[set[str], set[str]]:
