@@ -33,7 +33,7 @@ def add_arguments(parser: LocustArgumentParser) -> None:
     add("rps", 1.0, "requests a second", type=float)
     add("shape", "constant", HELP)
     add("payload", "", "file with the request's body, .jsonl with one a line, or .schema.json to draw them from")
-    add("in-flight", 256, "most requests at once", type=whole)
+    add("in-flight", 256, "most requests at once, of each process", type=whole)
     add("timeout", 60.0, "longest silence, in seconds", type=float)
     add("lanes", 0, "users that share the rate; default: as many as --users", type=int)
     add(

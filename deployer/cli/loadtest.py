@@ -54,7 +54,9 @@ def loadtest(
     payload: Annotated[
         Path | None, typer.Option("--payload", help="Body of the request, or .jsonl with one a line.")
     ] = None,
-    in_flight: Annotated[int, typer.Option("--in-flight", min=1, max=65536, help="Most requests at once.")] = 256,
+    in_flight: Annotated[
+        int, typer.Option("--in-flight", min=1, max=65536, help="Most requests at once, of each process.")
+    ] = 256,
     timeout: Annotated[str, typer.Option("--timeout", help="Longest wait for an answer.")] = "60s",
     processes: Annotated[int, typer.Option("--processes", min=1, max=64, help="Processes that share the rate.")] = 1,
     seed: Annotated[int | None, typer.Option("--seed", help="Repeats the arrivals.")] = None,
@@ -125,7 +127,7 @@ def loadtest(
             ran = wired.run(
                 reached,
                 wired.tester_of(reached, sender),
-                engine.value,
+                sender,
                 asked,
                 progress.show,
                 progress.note,

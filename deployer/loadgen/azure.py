@@ -25,12 +25,11 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from deployer.errors import PlatformError, TransientError, UsageError
-from deployer.loadgen.locust import find_locustfile
+from deployer.loadgen.locust import DEPLOYMENT_HEADER, find_locustfile, other_headers
 from deployer.loadtest.figures import SOME_FAILURE, Figures, Health, Load, Window
 from deployer.ports.clock import Clock
 from deployer.ports.platform import ScoringTarget
 
-DEPLOYMENT_HEADER = "azureml-model-deployment"
 BEARER = "Bearer "
 KEY_VARIABLE = "DEPLOYER_LOAD_KEY"
 TOTAL = "Total"
@@ -254,7 +253,7 @@ def _check(target: ScoringTarget, load: Load, *, keep_requests: bool) -> None:
         raise UsageError(
             f"Azure Load Testing does not send a key to {parts.scheme}://{parts.hostname}", hint="Use --engine local."
         )
-    if set(target.headers) - {"Authorization", DEPLOYMENT_HEADER}:
+    if other_headers(target):
         raise UsageError("Azure Load Testing sends no other headers than the key", hint="Use --engine local.")
     if keep_requests or load.processes != 1 or not math.isfinite(load.seconds):
         raise UsageError(

@@ -2,7 +2,7 @@
 
 The master listens on one address, 127.0.0.1 unless told otherwise: Locust's protocol is neither encrypted nor
 authenticated, and whoever reaches the port can join and gets the payload. Keys never travel by it: a worker on another
-host takes its own from its environment::
+host takes its own from its environment (every other option, the deployment too, comes from the master)::
 
     DEPLOYER_LOAD_KEY=... locust -f loadtests/scoring.py --worker --master-host MASTER --master-port 5557
 """
@@ -17,9 +17,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.errors import PlatformError
+from deployer.errors import PlatformError, UsageError
 from deployer.loadgen.local import START_S, arguments_of
-from deployer.loadgen.locust import HEADLESS, SecretFile, find_locustfile, start_locust
+from deployer.loadgen.locust import HEADLESS, SecretFile, find_locustfile, other_headers, start_locust
 from deployer.loadgen.process import LocustTest
 from deployer.loadtest.figures import Load
 from deployer.manifest.quantities import format_duration
@@ -50,7 +50,15 @@ class DistributedLoad:
         """Start ``load``; see ``ports.loadgen.LoadTester``.
 
         A worker that is lost takes its share of the rate with it: the test goes on, and is partial.
+
+        Raises:
+            UsageError: the target wants headers that workers on other hosts are not given.
         """
+        if self._foreign and other_headers(target):
+            raise UsageError(
+                "workers on other hosts send no other headers than the key and the deployment",
+                hint="Leave --bind out: workers on this machine send them all.",
+            )
         port = self.port or _free_port(self.bind)
         with (
             tempfile.TemporaryDirectory(prefix="deployer-load-") as folder,

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.loadgen.locust import HEADLESS, SecretFile, find_locustfile, start_locust
+from deployer.loadgen.locust import DEPLOYMENT_HEADER, HEADLESS, SecretFile, find_locustfile, start_locust
 from deployer.loadgen.process import LocustTest
 from deployer.loadgen.replay import recorded_times
 from deployer.loadtest.figures import Load
@@ -47,6 +47,9 @@ class LocalLoad:
 def arguments_of(load: Load, target: ScoringTarget, payload: Path, folder: Path, *, users: int) -> list[str]:
     """Say ``load`` in the locustfile's options; every request goes to ``folder``.
 
+    The deployment is among them: workers on other hosts get options from the master, and cannot read the file with
+    the headers. Without it their load would go to whoever has users' traffic.
+
     Raises:
         PlatformError: recorded arrivals cannot be read.
     """
@@ -66,6 +69,7 @@ def arguments_of(load: Load, target: ScoringTarget, payload: Path, folder: Path,
         "--lanes": str(users),
         "--users": str(users),
         "--spawn-rate": str(users),
+        **({"--deployment": deployment} if (deployment := target.headers.get(DEPLOYMENT_HEADER)) else {}),
         **({"--seed": str(load.seed)} if load.seed is not None else {}),
         **({"--replay": str(recorded_times(Path(load.replay), folder))} if load.replay else {}),
     }

@@ -30,6 +30,9 @@ from deployer.errors import PlatformError
 from deployer.ports.loadgen import LoadStats
 from deployer.ports.platform import ScoringTarget
 
+DEPLOYMENT_HEADER = "azureml-model-deployment"
+"""Names the one deployment that is to answer; an option of the locustfile (``--deployment``), for it is no secret."""
+
 STOP_S = 5.0
 """From SIGTERM to SIGKILL. The locustfile lets requests in flight end for 2 s."""
 
@@ -197,6 +200,11 @@ def find_locustfile() -> Path:
         f"the load generator's locustfile is neither {checkout} nor among the installed files of deployer",
         hint="Install deployer again, or run it from its checkout.",
     )
+
+
+def other_headers(target: ScoringTarget) -> set[str]:
+    """Name the headers that a generator elsewhere is not given: it has the key and the deployment, nothing else."""
+    return set(target.headers) - {"Authorization", DEPLOYMENT_HEADER}
 
 
 class SecretFile:

@@ -136,6 +136,10 @@ class Engine:
     """Host of the Load Testing resource's data plane."""
     key_vault_secret: str | None = None
 
+    def senders(self, load: Load) -> int:
+        """Processes that send; each keeps up to ``load.in_flight`` requests in flight by itself."""
+        return self.workers if self.name == "distributed" else load.processes
+
 
 def tester_of(reached: Reached, engine: Engine) -> LoadTester:
     """Make the engine that sends.
@@ -175,10 +179,10 @@ def interruptible(reached: Reached) -> Reached:
     return replace(reached, signals=signals, site=replace(reached.site, signal=signals))
 
 
-def warnings(reached: Reached, asked: Asked, engine: str) -> list[str]:
+def warnings(reached: Reached, asked: Asked, engine: Engine) -> list[str]:
     """What is known before: targets that this run cannot prove, and limits of the services that it will meet."""
     load, found = asked.load, list(unprovable(asked.load, reached.the_spec.manifest.slo))
-    if engine == "azure-load-testing":
+    if engine.name == "azure-load-testing":
         from deployer.loadgen.azure import COARSE  # noqa: PLC0415 - adapters: when they are wired
 
         found.append(f"{COARSE}. The load begins minutes after the start, from one engine")
@@ -189,7 +193,7 @@ def warnings(reached: Reached, asked: Asked, engine: str) -> list[str]:
         found.append(
             f"{peak:g} requests/s are over the {ENDPOINT_RPS:g} that an endpoint admits by default: expect 429"
         )
-    connections = max(load.in_flight, load.concurrency) * load.processes
+    connections = max(load.in_flight, load.concurrency) * engine.senders(load)
     if connections > ENDPOINT_CONNECTIONS:
         found.append(
             f"up to {connections} connections may be open, over the {ENDPOINT_CONNECTIONS} that an endpoint admits by "
@@ -212,7 +216,7 @@ def _largest_body(payload: Path) -> int:
 def run(
     reached: Reached,
     tester: LoadTester,
-    engine: str,
+    engine: Engine,
     asked: Asked,
     show: Callable[[Figures], None],
     note: Callable[[str], None],
@@ -240,7 +244,7 @@ def run(
         endpoint=site.endpoint,
         platform=reached.platform,
         deployment=asked.deployment,
-        engine=engine,
+        engine=engine.name,
         payload=asked.payload.name,
         payload_sha256=hashlib.sha256(asked.payload.read_bytes()).hexdigest(),
         figures=figures,

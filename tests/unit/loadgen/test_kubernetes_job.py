@@ -78,7 +78,9 @@ def test_the_commands_of_the_job_send_the_load(tmp_path: Path) -> None:
             environment = {**os.environ, **variables}
             return subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
 
-        master = start(*command("master", f"--master-bind-port={port}", "--rps=30", "--warm-up=1"))
+        master = start(
+            *command("master", f"--master-bind-port={port}", "--rps=30", "--warm-up=1", "--deployment=green")
+        )
         workers = [
             start(*command("worker", f"--master-port={port}"), DEPLOYER_LOAD_KEY=f"key-of-{n}") for n in range(2)
         ]
@@ -88,4 +90,5 @@ def test_the_commands_of_the_job_send_the_load(tmp_path: Path) -> None:
     assert summary["sent"] == summary["answered"] == len(server.asked)
     assert sum(summary["histogram_ms"].values()) == len(server.asked)
     assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer key-of-0", "Bearer key-of-1"}
+    assert {asked.headers.get("azureml-model-deployment") for asked in server.asked} == {"green"}, "by the master"
     assert {asked.body for asked in server.asked} == {b'{"data": [1]}'}

@@ -72,10 +72,10 @@ def test_one_deployment_is_loaded_over_https_and_nothing_is_changed(stage: Stage
     assert stage.azure.endpoint("digits").keys[0] not in Path(record["report"]).read_text()
 
 
-def test_limits_of_the_service_are_named_before(stage: Stage) -> None:
-    done = call(
-        "loadtest", stage.manifest(), "--rps", "600", "--in-flight", "900", "--for", "10s", "--processes", "2", "--yes"
-    )
+@pytest.mark.parametrize("workers", [None, "8"])
+def test_limits_of_the_service_are_named_before(stage: Stage, workers: str | None) -> None:
+    senders = ("--engine", "distributed", "--workers", workers) if workers else ("--processes", "2")
+    done = call("loadtest", stage.manifest(), "--rps", "600", "--in-flight", "900", "--for", "10s", *senders, "--yes")
     assert done.exit_code == 2  # there is no endpoint: nothing was sent
     assert "600 requests/s are over the 500 that an endpoint admits by default: expect 429" in done.output
-    assert "up to 1800 connections may be open, over the 500" in done.output
+    assert f"up to {900 * int(workers or 2)} connections may be open, over the 500" in done.output

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deployer.errors import PlatformError
+from deployer.errors import PlatformError, UsageError
 from deployer.loadgen import process
 from deployer.loadgen.distributed import DistributedLoad
 from deployer.loadgen.local import LocalLoad, arguments_of
@@ -83,6 +83,48 @@ def test_every_shape_is_said_in_words_that_the_locustfile_takes(payload: Path, t
     said = arguments_of(load, target(NOBODY), payload, tmp_path, users=1)
     given = dict(zip(said[::2], said[1::2], strict=True))
     assert parse_shape(given["--shape"], float(given["--rps"]))[0].rps == (10 if shape.startswith("stages") else 7)
+
+
+@pytest.mark.parametrize("headers", [{}, {"azureml-model-deployment": "green"}])
+def test_the_deployment_is_an_option_for_workers_that_see_no_headers(
+    payload: Path, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    aimed = replace(target(NOBODY), headers={**target(NOBODY).headers, **headers})
+    said = arguments_of(poisson(5), aimed, payload, tmp_path, users=1)
+    given = dict(zip(said[::2], said[1::2], strict=True))
+    assert given.get("--deployment") == headers.get("azureml-model-deployment")
+    assert KEY not in " ".join(said)
+
+
+def test_workers_of_other_hosts_load_the_deployment_alone_that_was_asked_for(payload: Path) -> None:
+    with serving(OK) as server:
+        aimed = replace(target(server.url), headers={"azureml-model-deployment": "green"})
+        with DistributedLoad(workers=1, local_workers=0).start(aimed, poisson(2), payload) as running:
+            invited = (running.progress().phase or "").partition("start each with DEPLOYER_LOAD_KEY=... locust ")[2]
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "locust", *invited.split()],
+                cwd=Path(__file__).parents[3],
+                env={**os.environ, "DEPLOYER_LOAD_KEY": KEY},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                assert running.figures().partial is None
+            finally:
+                worker.kill()
+                worker.wait()
+    assert server.asked
+    assert {asked.headers.get("azureml-model-deployment") for asked in server.asked} == {"green"}
+    assert {asked.headers["authorization"] for asked in server.asked} == {f"Bearer {KEY}"}
+
+
+def test_headers_that_workers_of_other_hosts_are_not_given_are_refused(payload: Path) -> None:
+    aimed = replace(target(NOBODY), headers={**target(NOBODY).headers, "x-tenant": "a"})
+    with (
+        pytest.raises(UsageError, match="no other headers than the key and the deployment"),
+        DistributedLoad(workers=1, local_workers=0).start(aimed, poisson(5), payload),
+    ):
+        pytest.fail("it started")
 
 
 def test_two_processes_are_merged_request_by_request_and_the_warm_up_is_kept_apart(payload: Path) -> None:
