@@ -5,7 +5,8 @@ Three sources, the first that is there:
 - ``DEPLOYER_LOAD_HEADERS_FD``: an open file without a name, written by the process that started this one. It is read
   again every second, so its writer can put a new token into it (``packed`` says how).
 - ``DEPLOYER_LOAD_KEY``: the endpoint's key, taken out of the environment at once. The kernel still shows the first
-  environment of a process to its own user and to root.
+  environment of a process to its own user and to root. Space around it is left out: a secret that was made from a
+  file or a pipe ends in a line feed.
 - ``--entra``: a Microsoft Entra token by ``azure-identity``, renewed five minutes before it ends.
 """
 
@@ -39,20 +40,21 @@ class Credentials:
         """Read them.
 
         Raises:
-            ValueError: they would travel unencrypted to another machine, or there is no token.
+            ValueError: they would travel unencrypted to another machine, no header may hold them, or there is no
+                token.
         """
         self.headers: dict[str, str] = {}
         self._url = url
         self._in_clear = in_clear
-        descriptor, key = environ.get("DEPLOYER_LOAD_HEADERS_FD"), environ.pop("DEPLOYER_LOAD_KEY", None)
+        descriptor, key = environ.get("DEPLOYER_LOAD_HEADERS_FD"), environ.pop("DEPLOYER_LOAD_KEY", "").strip()
         self._descriptor = int(descriptor) if descriptor is not None else None
         self._entra: Any = None
         self._ends_at = 0.0
         if self._descriptor is not None:
             if not self._read():
                 raise ValueError("the file of headers is not whole")
-        elif key is not None:
-            self.headers = {"Authorization": f"Bearer {key}"}
+        elif key:
+            self.headers = _sendable({"Authorization": f"Bearer {key}"})
         elif entra:
             self._entra = _entra_credential()
             self._fetch()
@@ -60,13 +62,13 @@ class Credentials:
 
     def renew(self) -> str | None:
         """Take what is new; call it about once a second. Returns why a token could not be renewed, without secrets."""
-        if self._descriptor is not None:
-            self._read()
-        elif self._entra is not None and time.time() > self._ends_at - RENEW_S:
-            try:
+        try:
+            if self._descriptor is not None:
+                self._read()
+            elif self._entra is not None and time.time() > self._ends_at - RENEW_S:
                 self._fetch()
-            except ValueError as exc:
-                return str(exc)
+        except ValueError as exc:
+            return str(exc)
         return None
 
     def _read(self) -> bool:
@@ -74,7 +76,7 @@ class Credentials:
         found = unpacked(os.pread(self._descriptor or 0, MOST_BYTES, 0))
         if found is None:
             return False
-        self.headers, self._in_clear = found
+        self.headers, self._in_clear = _sendable(found[0]), found[1]
         return True
 
     def _fetch(self) -> None:
@@ -84,7 +86,8 @@ class Credentials:
             raise ValueError(
                 f"no Microsoft Entra token: {type(exc).__name__}; sign in, for example by az login"
             ) from exc
-        self.headers, self._ends_at = {"Authorization": f"Bearer {token.token}"}, float(token.expires_on)
+        self.headers = _sendable({"Authorization": f"Bearer {token.token}"})
+        self._ends_at = float(token.expires_on)
 
     def _check(self) -> None:
         parts = urlsplit(self._url)
@@ -92,6 +95,18 @@ class Credentials:
             raise ValueError(
                 f"{parts.scheme}://{parts.hostname} is not encrypted: the key is not sent there; use https"
             )
+
+
+def _sendable(headers: dict[str, str]) -> dict[str, str]:
+    """Refuse here what the HTTP client would refuse at each request, in an error that quotes the secret.
+
+    Raises:
+        ValueError: a value holds anything but printable ASCII; it is not quoted.
+    """
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"the value of {name} holds a control character, or one that is not ASCII: not sent")
+    return headers
 
 
 def packed(headers: dict[str, str], *, in_clear: bool = False) -> bytes:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,27 @@ def test_a_key_is_taken_out_of_the_environment() -> None:
     environ = {"DEPLOYER_LOAD_KEY": KEY}
     assert Credentials(environ, HTTPS).headers == {"Authorization": f"Bearer {KEY}"}
     assert not environ
+
+
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {} ", "\n{}"])
+def test_the_line_end_of_a_file_that_became_a_secret_is_no_part_of_the_key(around: str) -> None:
+    assert Credentials({"DEPLOYER_LOAD_KEY": around.format(KEY)}, HTTPS).headers == {"Authorization": f"Bearer {KEY}"}
+    assert Credentials({"DEPLOYER_LOAD_KEY": "\n"}, HTTPS).headers == {}
+
+
+@pytest.mark.parametrize("within", ["\n", "\r\nX-Other: 1", "\x00", "\x7f", "\u2028", "é"])
+def test_what_no_header_may_hold_is_refused_without_being_quoted(within: str) -> None:
+    with pytest.raises(ValueError, match="the value of Authorization holds a control character") as refused:
+        Credentials({"DEPLOYER_LOAD_KEY": f"{KEY}{within}{KEY}"}, HTTPS)
+    assert KEY not in "".join(traceback.format_exception(refused.value))
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(packed({"Authorization": "good"}))
+        credentials = Credentials({"DEPLOYER_LOAD_HEADERS_FD": str(file.fileno())}, HTTPS)
+        os.pwrite(file.fileno(), packed({"Authorization": KEY + within}), 0)
+        trouble = credentials.renew()
+    assert credentials.headers == {"Authorization": "good"}
+    assert trouble is not None
+    assert KEY not in trouble
 
 
 def test_the_locustfile_reads_what_deployer_writes() -> None:

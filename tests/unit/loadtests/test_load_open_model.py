@@ -96,7 +96,7 @@ def test_a_generator_that_was_frozen_counts_its_own_delay_and_distrusts_itself(p
 
 def test_one_line_a_second_and_a_summary_at_the_end_without_the_key(payload: Path, tmp_path: Path) -> None:
     page, shape = tmp_path / "page.html", "stages:2.5s@30"
-    variables = {"DEPLOYER_LOAD_SEED": "1", "DEPLOYER_LOAD_KEY": "canary-secret-7f3a"}
+    variables = {"DEPLOYER_LOAD_SEED": "1", "DEPLOYER_LOAD_KEY": "canary-secret-7f3a\n"}
     with serving(OK) as server:
         *lines, summary = run(server, payload, "--shape", shape, "--html", str(page), **variables)
     assert "canary" not in page.read_text()
