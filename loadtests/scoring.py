@@ -125,7 +125,7 @@ class OpenModelUser(FastHttpUser):
                 status = status_of(response)
                 response.request_meta["response_time"] = latency_ms
         except gevent.GreenletExit:
-            self.load.recorder.add(due_s, 0.0, UNFINISHED)
+            self.load.recorder.add(due_s, (time.perf_counter() - intended) * 1000, UNFINISHED)
             raise
         else:
             self.load.recorder.add(due_s, latency_ms, status)

@@ -15,7 +15,7 @@ ENTRY = np.dtype([("arrival_s", "<f8"), ("latency_ms", "<f4"), ("status", "<i2")
 """As ``loadtests/records.py`` packs them: 14 bytes."""
 
 UNFINISHED = -2
-"""In flight when the load was ended early: neither an answer nor a failure."""
+"""In flight when the load was ended early, for as long as its latency says: neither an answer nor a failure."""
 
 
 @dataclass(slots=True)
@@ -24,6 +24,7 @@ class _Second:
     statuses: Counter[int] = field(default_factory=Counter[int])
     latencies_ms: Counter[float] = field(default_factory=Counter[float])
     good_latencies_ms: Counter[float] = field(default_factory=Counter[float])
+    waiting_ms: Counter[float] = field(default_factory=Counter[float])
 
 
 class Tally:
@@ -49,6 +50,7 @@ class Tally:
             second.sent += 1
             self.requests += 1
             if status == UNFINISHED:
+                second.waiting_ms[round(latency_ms, 1)] += 1
                 continue
             second.statuses[status] += 1
             self.over_cap += status == OVER_CAP
@@ -73,6 +75,7 @@ class Tally:
                 statuses=dict(second.statuses),
                 latencies_ms=dict(second.latencies_ms),
                 good_latencies_ms=dict(second.good_latencies_ms),
+                waiting_ms=dict(second.waiting_ms),
             )
             for number in range(min(self._seconds, default=0), last + 1)
             for second in [self._seconds.get(number, _Second())]

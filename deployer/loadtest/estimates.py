@@ -8,7 +8,8 @@ Modeling and Analysis, 5th ed. 2015, 9.5.3), for every length of batch that leav
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,23 +67,27 @@ class Spread:
 
 
 class Latencies:
-    """Latencies of the measured windows: of good answers, and failed requests as later than anything."""
+    """Latencies of the measured windows: of good answers, and failed requests as later than anything.
+
+    What still waited when the run was ended is later than anything, too, and for certain than what it had waited.
+    """
 
     def __init__(self, windows: Sequence[Window], stages: Sequence[int] = ()) -> None:
         """Take in windows and, where the rate changes as asked, the stage that each belongs to."""
         self._stages = stages
         self._window_s = float(np.median([window.seconds for window in windows])) if windows else 1.0
         self._good = [Ranked(window.good_latencies_ms) for window in windows]
-        self._by_window = np.array(
-            [good.n + _failed(window) for good, window in zip(self._good, windows, strict=True)], np.float64
+        waiting = [sum(window.waiting_ms.values()) for window in windows]
+        failed = [_failed(window) for window in windows]
+        self._by_window = np.array([good.n for good in self._good], np.float64) + np.array(waiting) + np.array(failed)
+        self._ranked = Ranked(merged(window.good_latencies_ms for window in windows))
+        self._at_least = Ranked(
+            merged(each for window in windows for each in (window.good_latencies_ms, window.waiting_ms))
         )
-        whole: dict[float, int] = {}
-        for window in windows:
-            for latency_ms, n in window.good_latencies_ms.items():
-                whole[latency_ms] = whole.get(latency_ms, 0) + n
-        self._ranked = Ranked(whole)
+        self.waiting = sum(waiting)
+        """Requests that still waited for their answer when the run was ended."""
         self.n = int(self._by_window.sum())
-        """Requests that count: good answers, and failed requests."""
+        """Requests that count: good answers, failed requests, and those that still waited."""
 
     @property
     def longest_ms(self) -> float:
@@ -103,7 +108,7 @@ class Latencies:
         most = _largest(lambda bad: is_at_most(bad / share, self.n / share, above), self.n)
         least = _largest(lambda bad: not is_above(bad / share, self.n / share, above), self.n)
         high = math.inf if most is None else self._ranked.at_rank(self.n - most)
-        low = 0.0 if least is None or least >= self.n else self._ranked.at_rank(self.n - least)
+        low = 0.0 if least is None or least >= self.n else self._at_least.at_rank(self.n - least)
         return Estimate(value, min(low, value), max(high, value))
 
     def at(self, level: float) -> float:
@@ -132,8 +137,19 @@ class Latencies:
         return self._by_window - np.array([good.upto(limit_ms) for good in self._good], np.float64)
 
 
+def merged(counts: Iterable[Mapping[float, int]]) -> Counter[float]:
+    """Counts of values, added up."""
+    whole = Counter[float]()
+    for each in counts:
+        whole.update(each)
+    return whole
+
+
 def failed_share(windows: Sequence[Window], stages: Sequence[int] = ()) -> tuple[Estimate, int, Spread]:
-    """Share of requests that failed, of those that were not themselves wrong; their number; how they cluster."""
+    """Share of requests that failed, of those that were not themselves wrong; their number; how they cluster.
+
+    What still waited when the run was ended may yet have failed: the upper bound takes it that all of it did.
+    """
     kinds = [kinds_of(window.statuses) for window in windows]
     bad = np.array([sum(each[kind] for kind in FAILED) for each in kinds], np.float64)
     n = np.array([each.total() - each[Kind.REJECTED] for each in kinds], np.float64)
@@ -142,9 +158,10 @@ def failed_share(windows: Sequence[Window], stages: Sequence[int] = ()) -> tuple
     total = float(n.sum())
     if not total:
         return UNKNOWN, 0, clustered
-    effective_bad, effective_n = float(bad.sum()) / clustered.inflation, total / clustered.inflation
-    share = float(bad.sum()) / total
-    low, high = lower_share(effective_bad, effective_n), upper_share(effective_bad, effective_n)
+    waiting = sum(sum(window.waiting_ms.values()) for window in windows)
+    share, less = float(bad.sum()) / total, clustered.inflation
+    low = lower_share(float(bad.sum()) / less, total / less)
+    high = upper_share((float(bad.sum()) + waiting) / less, (total + waiting) / less)
     return Estimate(share, min(low, share), max(high, share)), round(total), clustered
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -63,6 +63,8 @@ class Window:
     """Answers of any status by time from the intended arrival to the last byte, in steps of 0.1 ms."""
     good_latencies_ms: Mapping[float, int]
     """The same of 2xx answers."""
+    waiting_ms: Mapping[float, int] = field(default_factory=dict[float, int])
+    """Requests without an answer yet when the load was ended early, by how long they had waited."""
 
 
 @dataclass(frozen=True, slots=True)

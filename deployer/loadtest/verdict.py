@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from deployer.loadtest.estimates import Estimate, Latencies, failed_share
+from deployer.loadtest.estimates import Estimate, Latencies, failed_share, merged
 from deployer.loadtest.figures import Figures, Load, Window
 from deployer.loadtest.kinds import FAILED, WORDS, Kind, kinds_of
 from deployer.loadtest.proof import requests_to_prove
+from deployer.loadtest.ranks import Ranked
 from deployer.loadtest.shapes import stage_numbers
 from deployer.manifest.quantities import format_duration, format_share
 from deployer.manifest.schema import Slo
@@ -58,14 +59,20 @@ class Verdict:
 
 
 def measured(figures: Figures) -> tuple[Window, ...]:
-    """Windows after the warm-up; of a run that ended early, those in which requests came."""
+    """Windows after the warm-up; of a run that ended early, those whose requests were not cut off."""
     windows = tuple(window for window in figures.windows if not window.is_warm_up and window.seconds > 0)
     return windows if figures.partial is None else _without_tail(windows)
 
 
 def _without_tail(windows: tuple[Window, ...]) -> tuple[Window, ...]:
-    """Without the last second, whose requests were cut off."""
-    last = max((number for number, window in enumerate(windows) if window.statuses), default=-1)
+    """Without the last second, and what had waited no longer for its answer than nearly all do.
+
+    Requests that had waited longer stay: to leave them out would hide the very stall that made somebody end the test.
+    """
+    usual_ms = Ranked(merged(window.good_latencies_ms for window in windows)).at(0.95)
+    came = [number for number, window in enumerate(windows) if window.statuses or window.waiting_ms]
+    cut = [number for number, window in enumerate(windows) if any(ms <= usual_ms for ms in window.waiting_ms)]
+    last = min([*came[-1:], *cut], default=-1)
     return windows[: max(last, 1)] if last >= 0 else ()
 
 
@@ -85,7 +92,9 @@ def judge(figures: Figures, slo: Slo) -> Verdict:
         wrong = kinds[Kind.REJECTED]
         text = f"{wrong:,} of {total:,} requests were rejected as wrong: this says nothing of the endpoint"
         return Verdict(Result.INCONCLUSIVE, f"{text}. {WORDS[Kind.REJECTED][1]}")
-    verdict = _whole(tuple(_findings(windows, slo, stages_of(figures.load, windows))), figures.partial)
+    found = _findings(windows, slo, stages_of(figures.load, windows))
+    found = [_ours(finding, figures.health.lag_p99_ms) for finding in found]
+    verdict = _whole(tuple(found), figures.partial)
     most = REJECTED_PASS if slo.error_rate is None else slo.error_rate
     return _doubt(verdict, kinds[Kind.REJECTED], total) if kinds[Kind.REJECTED] > most * total else verdict
 
@@ -143,7 +152,8 @@ def _latency(latencies: Latencies, metric: str, limit_ms: float, rps: float) -> 
     level = LEVELS[metric]
     value = latencies.quantile(level)
     result = _result(value, limit_ms)
-    seen = f"{metric} is {ms(value.value)}{': too many requests failed' if math.isinf(value.value) else ''}"
+    why = ": too many requests failed" + (" or still waited for an answer" if latencies.waiting else "")
+    seen = f"{metric} is {ms(value.value)}{why if math.isinf(value.value) else ''}"
     allowed = f"at most {ms(limit_ms)}"
     if result is Result.PASSED:
         return Finding(metric, result, limit_ms, value, f"{seen}, shown to be at most {ms(value.high)} ({allowed})")
@@ -157,12 +167,23 @@ def _latency(latencies: Latencies, metric: str, limit_ms: float, rps: float) -> 
     return Finding(metric, result, limit_ms, value, text, needed)
 
 
+def _ours(finding: Finding, lag_ms: float) -> Finding:
+    """Blame nobody for a miss that our own lateness may explain: a latency begins when its request was due."""
+    is_ours = finding.metric != ERROR_RATE and finding.value.low <= finding.limit + lag_ms
+    if finding.result is not Result.MISSED or not is_ours:
+        return finding
+    text = f"{finding.text}; but requests were sent up to {ms(lag_ms)} late (p99). {TOO_SLOW}"
+    return replace(finding, result=Result.INCONCLUSIVE, text=text)
+
+
 def _errors(windows: Sequence[Window], allowed: float, rps: float, stages: Sequence[int]) -> Finding:
     value, n, clustered = failed_share(windows, stages)
     result = _result(value, allowed)
     bad = round(value.value * n)
+    waiting = sum(sum(window.waiting_ms.values()) for window in windows)
     seen = f"{bad:,} of {n:,} requests failed" if bad else f"none of {n:,} requests failed"
     seen += _causes(windows) if bad else ""
+    seen += f", {waiting:,} more still waited for an answer" if waiting else ""
     limit = f"at most {format_share(allowed)}"
     if result is Result.MISSED:
         text = f"{seen}: shown to be at least {percent(value.low)} ({limit})"

@@ -230,6 +230,7 @@ def run(
         UsageError: a report's name has an unknown end; nothing was sent.
     """
     site, spec = reached.site, reached.the_spec
+    where = spec.manifest.platform
     for path in reports:
         _format_of(path)
     said = warnings(reached, asked, engine)
@@ -246,13 +247,15 @@ def run(
         deployment=asked.deployment,
         engine=engine.name,
         payload=asked.payload.name,
-        payload_sha256=hashlib.sha256(asked.payload.read_bytes()).hexdigest(),
+        payload_sha256=_sha256(asked.payload),
         figures=figures,
         verdict=judge(figures, spec.manifest.slo),
         interrupted=site.signal() is not None and figures.partial is not None,
         traffic=aimed.traffic,
         actor=site.actor,
         warnings=said,
+        place="/".join(filter(None, (where.subscription_id, where.resource_group, where.workspace))),
+        replay_sha256=_sha256(Path(asked.load.replay)) if asked.load.replay else None,
     )
     results = LoadTestResults(home().joinpath("loadtests", *_folder(reached)))
     record = record_of(outcome, results.previous(outcome.test))
@@ -262,6 +265,10 @@ def run(
     for path in pages:
         write_whole(path, _format_of(path)(record), mode=SHARED if path in reports else PRIVATE, hint=NO_ROOM)
     return Ran(outcome.exit_code, record)
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _folder(reached: Reached) -> tuple[str, ...]:

@@ -49,9 +49,11 @@ class Test(TypedDict):
 
 @strict
 class ShapedTest(Test, total=False):
-    """The same, of a load whose rate changes."""
+    """The same, of a load whose rate changes, of recorded arrivals, and of an endpoint in a workspace."""
 
     seconds: float
+    replay_sha256: str
+    place: str
 
 
 @strict
@@ -86,6 +88,7 @@ class Requests(TypedDict):
 
     sent: int
     ended: int
+    waiting: int
     failed: int
     warm_up: int
     per_second: float

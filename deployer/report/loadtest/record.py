@@ -50,6 +50,10 @@ class Outcome:
     actor: str = ""
     warnings: Sequence[str] = ()
     """What was said before it began."""
+    place: str = ""
+    """Subscription, resource group and workspace: another one may have an endpoint of this name."""
+    replay_sha256: str | None = None
+    """Of the recorded arrivals; None: none were replayed."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -66,6 +70,10 @@ class Outcome:
         asked = {key: load[key] for key in _SAME}
         if load["shape"] not in ("constant", "soak"):
             asked["seconds"] = load["seconds"]
+        if self.replay_sha256 is not None:
+            asked |= {"seconds": load["seconds"], "replay_sha256": self.replay_sha256}
+        if self.place:
+            asked["place"] = self.place
         where: dict[str, Any] = {"endpoint": self.endpoint, "platform": self.platform, "deployment": self.deployment}
         where["coarse"] = self.figures.coarse is not None
         return {**where, "payload_sha256": self.payload_sha256, **asked}
@@ -144,6 +152,7 @@ def _requests(figures: Figures, windows: Sequence[Window]) -> dict[str, Any]:
     return {
         "sent": sent,
         "ended": kinds.total(),
+        "waiting": sum(sum(window.waiting_ms.values()) for window in windows),
         "failed": sum(kinds[kind] for kind in FAILED),
         "warm_up": sum(window.sent for window in figures.windows if window.is_warm_up),
         "per_second": round(sent / seconds, 3) if seconds else 0.0,

@@ -72,7 +72,10 @@ def generator_words(record: Mapping[str, Any]) -> str:
 
 def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     requests = record["requests"]
-    counts = f"{requests['ended']:,} measured, {requests['failed']:,} failed; {requests['warm_up']:,} to warm up"
+    waiting = requests.get("waiting", 0)  # not recorded at first
+    counts = f"{requests['ended']:,} measured, {requests['failed']:,} failed"
+    counts += f", {waiting:,} still waited" if waiting else ""
+    counts += f"; {requests['warm_up']:,} to warm up"
     found = [("requests", counts)]
     shown = [quantile_words(name, value) for name, value in record["latency_ms"].items() if value["lower"] is not None]
     found.append(("latency", ", ".join(shown) or "no request was answered well"))

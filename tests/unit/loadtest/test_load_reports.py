@@ -77,6 +77,7 @@ def test_the_record_holds_what_was_measured_and_what_is_shown() -> None:
     assert made["requests"] | {"by_kind": 0} == {
         "sent": 3000,
         "ended": 3000,
+        "waiting": 0,
         "failed": 0,
         "warm_up": 5,
         "per_second": 50.0,
@@ -289,3 +290,13 @@ def test_only_whole_runs_with_the_same_load_are_compared_with(tmp_path: Path) ->
     assert found["id"] == "1"
     assert results.previous(outcome(run(GOOD), payload_sha256="1" * 64).test) is None
     assert results.previous(outcome(replace(run(GOOD), coarse="no histogram")).test) is None
+    assert results.previous(outcome(run(GOOD), place="sub/group/ws").test) is None
+
+
+def test_recorded_arrivals_are_compared_with_the_same_recording_alone(tmp_path: Path) -> None:
+    results = LoadTestResults(tmp_path / "digits")
+    night = outcome(run(GOOD, arrivals="replay"), replay_sha256="a" * 64)
+    results.keep("1", record(night.figures, id="1", replay_sha256="a" * 64, place="sub/group/ws"))
+    results.keep("2", record(night.figures, id="2", replay_sha256="a" * 64))
+    assert (results.previous(night.test) or {})["id"] == "2"
+    assert results.previous(replace(night, replay_sha256="b" * 64).test) is None

@@ -118,6 +118,36 @@ def test_the_second_that_was_cut_off_is_not_measured() -> None:
     assert measured(run((), partial="x")) == ()
 
 
+def test_a_stall_that_made_somebody_end_the_test_is_in_its_figures() -> None:
+    frozen = [window(start_s=60.0 + n, waiting={1000.0 * (20 - n): 10}) for n in range(20)]
+    verdict = judge(run((*steady(60, {16.0: 10}), *frozen), partial="interrupted by SIGINT"), slo("1%", p95="100ms"))
+    assert verdict.result is Result.MISSED
+    p95, errors = verdict.findings
+    assert p95.text.startswith("p95 is longer than anything measured: too many requests failed or still waited")
+    assert 3000 < p95.value.low < 12_000
+    assert math.isinf(p95.value.high)
+    assert errors.result is Result.INCONCLUSIVE
+    assert errors.text.startswith(
+        "none of 600 requests failed, 190 more still waited for an answer: shown to be at most 2"
+    )
+
+
+def test_requests_that_were_only_cut_off_are_not_measured() -> None:
+    ended = (window({1500.0: 3}, start_s=60.0, waiting={700.0: 7}), window(start_s=61.0, waiting={300.0: 10}))
+    windows = measured(run((*steady(60, {1500.0: 10}), *ended), partial="interrupted by SIGINT"))
+    assert (len(windows), sum(sum(each.waiting_ms.values()) for each in windows)) == (60, 0)
+
+
+@pytest.mark.parametrize(("lag_ms", "result"), [(0.4, Result.MISSED), (5.0, Result.INCONCLUSIVE)])
+def test_a_miss_that_our_own_lateness_may_explain_blames_nobody(lag_ms: float, result: Result) -> None:
+    late = Health(lag_p99_ms=lag_ms, cpu_pct=20.0)
+    verdict = judge(run(steady(60, {23.0: 50}), health=late), slo(p95="20ms"))
+    assert verdict.result is result
+    assert ("but requests were sent up to 5 ms late (p99). Lower the rate" in verdict.text) == (lag_ms > 3)
+    assert judge(run(steady(60, {19.0: 50}), health=late), slo(p95="20ms")).result is Result.PASSED
+    assert judge(run(steady(60, {9.0: 50}, {500: 20}), health=late), slo("1%")).result is Result.MISSED
+
+
 def test_the_warm_up_is_kept_apart() -> None:
     slow = tuple(window({5000.0: 50}, is_warm_up=True) for _ in range(10))
     assert judge(run((*slow, *steady(60, {100.0: 50}))), slo(p95="300ms")).result is Result.PASSED

@@ -21,11 +21,14 @@ def window(
     *,
     start_s: float = 0.0,
     is_warm_up: bool = False,
+    waiting: Mapping[float, int] | None = None,
 ) -> Window:
-    """One second: good answers by latency, and others by status (none of them has a latency)."""
+    """One second: good answers by latency, others by status (none of them has a latency), and what still waited."""
     good, other = dict(good or {}), dict(other or {})
     statuses = Counter({200: sum(good.values())} if good else {}) + Counter(other)
-    return Window(start_s, 1.0, is_warm_up, statuses.total(), statuses, good, good)
+    waiting = dict(waiting or {})
+    sent = statuses.total() + sum(waiting.values())
+    return Window(start_s, 1.0, is_warm_up, sent, statuses, good, good, waiting)
 
 
 def steady(
