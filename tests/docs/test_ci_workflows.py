@@ -56,10 +56,21 @@ def test_no_script_holds_an_expression(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*ALL, *EXAMPLES])
-def test_no_secret_is_asked_for(name: str) -> None:
+def test_no_secret_is_asked_for_but_what_a_manifest_names(name: str) -> None:
     text = (ALL | EXAMPLES)[name].read_text(encoding="utf-8")
-    assert "secrets." not in text
+    assert set(re.findall(r"secrets\.\S+", text)) == ({"secrets.env"} if name in WORKFLOWS else set())
     assert "client-secret" not in text.lower()
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_only_deployer_is_given_the_secret_and_always_the_optional_parts(name: str) -> None:
+    call = read(WORKFLOWS[name])[True]["workflow_call"]
+    assert (call["secrets"]["env"]["required"], call["inputs"]["extras"]["default"]) == (False, "")
+    for step in (step for job in jobs(name).values() for step in job["steps"]):
+        ours = step.get("uses") == "$/.github/actions/deployer"
+        assert ("secrets." in json.dumps(step)) is ours
+        assert not ours or step["with"]["env"] == "${{ secrets.env }}"
+        assert not ours or step["with"]["extras"] == "${{ inputs.extras }}"
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -186,6 +197,8 @@ def test_every_template_is_given_what_it_takes(path: Path) -> None:
     for call in _templates(read(path)):
         takes, needs = _takes(TEMPLATES[Path(call["template"].partition("@")[0]).stem])
         assert set(call["parameters"]) <= takes
+        if path.parent.name == "azure-pipelines" and path in TEMPLATES.values():
+            assert all(call["parameters"][name] == f"${{{{ parameters.{name} }}}}" for name in ("env", "extras"))
         assert needs <= set(call["parameters"])
 
 
@@ -340,6 +353,51 @@ def test_the_action_runs_no_other_command(runner: Runner, command: str) -> None:
     assert "<" not in done.stdout
 
 
+NAMED = {
+    "SLACK_URL": "https:" + "//hooks.example/a=b%20c",
+    "COMMAND": "local",
+    "TARGET": "other",
+    "EMPTY": "",
+    "YES": "true",
+}
+TAKEN = ["PATH", "LD_PRELOAD", "GITHUB_OUTPUT", "ACTIONS_ID_TOKEN_REQUEST_URL", "RUNNER_TEMP", "NODE_OPTIONS", "ENV"]
+TAKEN += ["PYTHONPATH", "PYTHON", "BASH_ENV", "BASH", "AGENT_TEMPDIRECTORY", "SYSTEM_ACCESSTOKEN", "DEPLOYER_HOME"]
+TAKEN += ["slack_url", "A-B", "A B", "1A", "", "A$(touch owned)", "BASH_FUNC_x%%"]
+TELL = f"#!{sys.executable}\nimport json, os, sys\nprint(json.dumps([sys.argv[1:], dict(os.environ)]))\n"
+
+
+def test_what_a_manifest_names_reaches_deployer_alone_and_is_masked(runner: Runner) -> None:
+    runner.install(TELL)
+    lines = "".join(f"{name}={value}\r\n" for name, value in NAMED.items())
+    done = runner.run(step("Run"), inputs__command="rollout", inputs__target="digits", inputs__env=f"# ours\n\n{lines}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    *masks, told = done.stdout.splitlines()
+    arguments, environment = json.loads(told)
+    assert arguments == ["rollout", "--", "digits"], "none of them changes what is run"
+    assert {name: environment.get(name) for name in NAMED} == NAMED
+    assert "GIVEN" not in environment
+    assert masks == [f"::add-mask::{NAMED['SLACK_URL'].replace('%', '%25')}"], "`true` in the log is no secret"
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_the_action_sets_no_variable_that_steers_the_runner(runner: Runner, name: str) -> None:
+    runner.install(SAY)
+    secret = "hush" + "hush"
+    done = runner.run(
+        step("Run"), inputs__command="rollout", inputs__target="digits", inputs__env=f"A=1\n{name}={secret}"
+    )
+    assert (done.returncode, runner.output.read_text()) == (2, "exit_code=2\n")
+    assert "::error title=deployer::env: line 2 is not NAME=value" in done.stdout
+    assert secret not in done.stdout + done.stderr
+    assert "<" not in done.stdout
+
+
+def test_a_line_without_a_value_is_refused_without_being_shown(runner: Runner) -> None:
+    runner.install(SAY)
+    done = runner.run(step("Run"), inputs__command="rollout", inputs__target="digits", inputs__env="HUSHHUSH")
+    assert (done.returncode, "HUSHHUSH" in done.stdout) == (2, False)
+
+
 def test_the_signal_of_a_cancelled_job_reaches_deployer_itself(runner: Runner) -> None:
     runner.install(
         f"#!{sys.executable}\nimport signal, sys\n"
@@ -418,6 +476,19 @@ def test_the_action_says_that_python_is_too_old(runner: Runner) -> None:
     assert "Python 3.11 or later is needed" in done.stdout
 
 
+@pytest.mark.parametrize(("extras", "wanted"), [("", ""), ("otel,azure-load-testing", "[otel,azure-load-testing]")])
+def test_azure_installs_the_optional_parts_that_it_is_told(runner: Runner, extras: str, wanted: str) -> None:
+    runner.put("python3", PYTHON)
+    runner.env |= {"CALLS": str(runner.temp / "calls"), "AGENT_TEMPDIRECTORY": str(runner.temp)}
+    (runner.temp / "deployer").symlink_to(ROOT)
+    runner.env["BUILD_SOURCESDIRECTORY"] = str(runner.temp)
+    install = next(each for each in read(TEMPLATES["steps"])["steps"] if each.get("displayName") == "Install deployer")
+    script = {"run": install["bash"], "env": install["env"]}
+    assert runner.run(script, parameters__extras=extras).returncode == 0
+    assert (runner.temp / "calls").read_text().strip().endswith(f" {runner.temp}/deployer{wanted}")
+    assert runner.run(script, parameters__extras="x];evil").returncode == 1
+
+
 @pytest.mark.parametrize("extras", ["local];evil", "a b", "../x"])
 def test_the_action_installs_nothing_else_by_its_extras(runner: Runner, extras: str) -> None:
     runner.put("python3", PYTHON)
@@ -479,24 +550,48 @@ def test_the_options_of_a_rollback_are_two_lines_each_whatever_a_person_types(ru
     assert runner.outputs() == {"arguments": "--to\nblue\n--reason\nslow --force end-1  $(touch owned)"}
 
 
-@pytest.mark.parametrize(("code", "wanted"), [("0", 0), ("20", 0), ("10", 10), ("30", 30)])
-def test_the_azure_template_runs_the_command_and_accepts_what_it_is_told(
-    runner: Runner, code: str, wanted: int
-) -> None:
+def run_on_azure(runner: Runner, program: str, given: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the template's task with ``program`` for deployer, its parameter ``env`` as the service writes it out."""
     task = next(each for each in read(TEMPLATES["steps"])["steps"] if each.get("task"))
     venv = runner.temp / "deployer-venv" / "bin"
     venv.mkdir(parents=True)
-    (venv / "deployer").write_text(f"{SAY}exit {code}\n")
+    (venv / "deployer").write_text(program)
     (venv / "deployer").chmod(0o755)
     runner.put("az", "#!/bin/sh\necho 00000000-0000-0000-0000-000000000000\n")
     runner.env["AGENT_TEMPDIRECTORY"] = str(runner.temp)
-    env = {name: text for name, text in task["env"].items() if "System.AccessToken" not in text}
-    done = runner.run(
-        {"run": task["inputs"]["inlineScript"], "env": env},
+    env = {name: text for name, text in task["env"].items() if isinstance(text, str) and "$(" not in text}
+    assert task["env"]["${{ each pair in parameters.env }}"] == {
+        "${{ format('GIVEN_{0}', pair.key) }}": "${{ pair.value }}"
+    }
+    return runner.run(
+        {"run": task["inputs"]["inlineScript"], "env": env | {f"GIVEN_{name}": given[name] for name in given}},
         parameters__command="rollout",
         parameters__target="deploy/rollout.yaml",
         parameters__accept="0 20",
         parameters__reason="a $(touch owned)",
     )
+
+
+def test_azure_gives_deployer_what_a_manifest_names(runner: Runner) -> None:
+    named = NAMED | {"ACCEPT": "1", "LINES_TWO": "a\nb"}
+    done = run_on_azure(runner, TELL, named)
+    assert done.returncode == 0, done.stdout + done.stderr
+    arguments, environment = json.loads(done.stdout)
+    assert arguments == ["rollout", "--yes", "--reason", "a $(touch owned)", "--", "deploy/rollout.yaml"]
+    assert {name: environment.get(name) for name in named} == named
+    assert not [name for name in environment if name.startswith("GIVEN_")]
+
+
+@pytest.mark.parametrize("name", [name for name in TAKEN if name])
+def test_azure_sets_no_variable_that_steers_the_agent(runner: Runner, name: str) -> None:
+    done = run_on_azure(runner, SAY, {"A": "1", name: "hush" + "hush"})
+    assert (done.returncode, "<" in done.stdout, "hushhush" in done.stdout + done.stderr) == (2, False, False)
+
+
+@pytest.mark.parametrize(("code", "wanted"), [("0", 0), ("20", 0), ("10", 10), ("30", 30)])
+def test_the_azure_template_runs_the_command_and_accepts_what_it_is_told(
+    runner: Runner, code: str, wanted: int
+) -> None:
+    done = run_on_azure(runner, f"{SAY}exit {code}\n", {})
     assert done.returncode == wanted, done.stderr
     assert done.stdout == "<rollout>\n<--yes>\n<--reason>\n<a $(touch owned)>\n<-->\n<deploy/rollout.yaml>\n"
