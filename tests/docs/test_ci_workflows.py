@@ -116,10 +116,16 @@ def test_whatever_ends_a_rollout_is_followed_by_a_recovery() -> None:
     assert (template["deployment"], template["dependsOn"]) == ("recover", "rollout")
 
 
-def test_a_pull_request_from_a_fork_gets_validation_only() -> None:
+def test_a_pull_request_from_a_fork_or_of_dependabot_gets_validation_only() -> None:
+    """Neither gets a token for Azure, nor one that may write a comment."""
     steps = {step.get("name"): step for step in jobs("plan")["plan"]["steps"]}
+    trusted = (
+        "github.event.pull_request.head.repo.full_name == github.repository "
+        "&& github.event.pull_request.user.login != 'dependabot[bot]'"
+    )
     assert "if" not in steps["Validate"]
-    assert steps["Plan"]["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
+    assert steps["Plan"]["if"] == trusted
+    assert jobs("plan")["comment"]["if"] == f"!cancelled() && {trusted}"
 
 
 KEEPING = [(name, job) for name in ("rollout", "rollback", "recover") for job in jobs(name)]
@@ -227,6 +233,8 @@ class Runner:
             "GITHUB_OUTPUT": str(self.output),
             "GITHUB_STEP_SUMMARY": str(self.summary),
             "GITHUB_REPOSITORY": "ann/shop",
+            "GITHUB_RUN_ID": "5",
+            "GITHUB_SERVER_URL": "https://host",
             "RUNNER_TEMP": str(self.temp),
         }
 
@@ -526,18 +534,39 @@ def test_the_plan_is_one_comment_that_is_updated(runner: Runner) -> None:
     kept.write_text(json.dumps([{"id": 1, "user": {"type": "User"}, "body": "<!-- deployer plan x -->"}]))
     comment = step_of("plan", "comment", "Write the comment, or update it")
     hostile = "a --> <b>$(touch owned)`x`.yaml"
-    for manifest, plan in (("a.yaml", "one"), ("a.yaml", "two $(id) `id` @x\n"), (hostile, "three")):
+    for manifest, plan in (("a.yaml", "one"), ("a.yaml", "two $(id) `id` @x\n"), (hostile, "three"), ("b/c.yaml", "")):
         done = runner.run(
             comment,
             github__event__pull_request__number="7",
+            github__event__pull_request__head__sha="0123456789abcdef",
             inputs__manifest=manifest,
             needs__plan__outputs__plan=plan,
+            needs__plan__result="success" if plan else "failure",
         )
         assert done.returncode == 0, done.stderr
-    _, first, second = json.loads(kept.read_text())
+    _, first, second, third = json.loads(kept.read_text())
     assert "two $(id) `id` @x" in first["body"]
     assert "three" in second["body"]
-    assert all(re.match(r"<!-- deployer plan [0-9a-f]{16} -->\n", each["body"]) for each in (first, second))
+    assert (
+        "### ❌ no plan: `b/c.yaml`\n\nIt ended as failure: [the log](https://host/ann/shop/actions/runs/5)"
+        in third["body"]
+    )
+    for each in (first, second, third):
+        assert re.match(r"<!-- deployer plan [0-9a-f]{16} -->\n", each["body"])
+        assert each["body"].endswith("\n\nOf commit 0123456, by [this run](https://host/ann/shop/actions/runs/5).\n")
+
+
+def test_a_plan_that_failed_replaces_the_earlier_one(runner: Runner) -> None:
+    runner.put("gh", GH)
+    runner.env["COMMENTS"] = str(runner.temp / "comments.json")
+    comment = step_of("plan", "comment", "Write the comment, or update it")
+    hostile = "a`](x) <b>.yaml"
+    for plan in ("one", ""):
+        values = {"inputs__manifest": hostile, "needs__plan__outputs__plan": plan, "needs__plan__result": "failure"}
+        assert runner.run(comment, github__event__pull_request__number="7", **values).returncode == 0
+    (only,) = json.loads((runner.temp / "comments.json").read_text())
+    assert "one" not in only["body"]
+    assert "no plan: `a???x???b?.yaml`\n" in only["body"]
 
 
 def test_the_options_of_a_rollback_are_two_lines_each_whatever_a_person_types(runner: Runner) -> None:
