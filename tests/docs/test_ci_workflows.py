@@ -208,6 +208,14 @@ def test_every_template_is_given_what_it_takes(path: Path) -> None:
         assert needs <= set(call["parameters"])
 
 
+def test_the_example_of_azure_pipelines_says_what_plans_in_azure_repos() -> None:
+    """Source: learn.microsoft.com/azure/devops/pipelines/repos/azure-repos-git, PR triggers; read 2026-11-26."""
+    (line,) = (line for line in EXAMPLES["azure-pipelines"].read_text().split("\n") if line.startswith("pr:"))
+    assert "in Azure Repos nothing reads it" in line
+    assert "Build validation" in line
+    assert "branch policy *Build validation*" in " ".join(README.split())
+
+
 def test_the_example_of_azure_pipelines_uses_all_four_templates() -> None:
     used = {Path(call["template"].partition("@")[0]).stem for call in _templates(read(EXAMPLES["azure-pipelines"]))}
     assert used == set(TEMPLATES) - {"steps"} == set(WORKFLOWS)
