@@ -28,9 +28,18 @@ def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted |
     position = min(marks.position, len(plan.steps) - 1)
     weight_pct = endpoint.traffic.get(marks.candidate, 0)
     mirror_pct = endpoint.mirror.get(marks.candidate, 0)
-    prepared = marks.phase is not Phase.PREPARING and (bool(endpoint.traffic) or not marks.stable)
+    # Past the first step the stable had its traffic, whoever took it away since; before that, only its traffic tells.
+    begun = marks.position > 0 or bool(endpoint.traffic) or not marks.stable
+    prepared = marks.phase is not Phase.PREPARING and begun
     why = "found on the endpoint without its journal"
-    return Adopted(plan, marks.phase, position, weight_pct, mirror_pct, why, prepared)
+    judged = _is_written(plan.steps[position], plan, endpoint)
+    return Adopted(plan, marks.phase, position, weight_pct, mirror_pct, why, prepared, judged)
+
+
+def _is_written(step: Step, plan: Plan, endpoint: Endpoint) -> bool:
+    """Whether traffic is what ``step`` is judged with."""
+    split = (dict(endpoint.traffic), dict(endpoint.mirror))
+    return step.is_gated and split == (plan.traffic(step.weight_pct), plan.mirror(step.mirror_pct))
 
 
 def before_it(endpoint: Endpoint, marks: Marks) -> Endpoint:

@@ -35,6 +35,7 @@ from deployer.rollout.events import (
     Shifted,
     Smoked,
     Started,
+    UnreadyNoticed,
     Warmed,
 )
 from deployer.rollout.model import Outcome, Plan, Rollout, Step, StepKind
@@ -117,6 +118,8 @@ def event_words(state: Rollout, event: Event, verdict: Verdict | None = None) ->
             return "ignored", text
         case DriftNoticed(traffic):
             return "drift", "traffic is ours again" if traffic is None else f"traffic is {in_words(traffic)}?"
+        case UnreadyNoticed(text):
+            return "unready", text or f"{plan.candidate} is whole again"
         case GaveUp(outcome, reason):
             repeats = verdict is not None and reason == verdict.text
             said = f"; back to {in_words(plan.restore)}" if repeats else f": {brief(reason, verdict)}"

@@ -10,15 +10,13 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from deployer.gate.verdict import Result, Verdict
-from deployer.manifest.schema import OnFail, OnInconclusive, Retire
+from deployer.manifest.schema import OnFail, OnInconclusive
 from deployer.rollout.actions import (
     Action,
     Delete,
     Judge,
     MatchScaling,
     Record,
-    ReleaseScaling,
-    RetireStable,
     SetWeight,
     Smoke,
     StartStable,
@@ -27,9 +25,10 @@ from deployer.rollout.actions import (
     WarmUp,
 )
 from deployer.rollout.endpoint import DeploymentState, in_words
-from deployer.rollout.events import Advanced, Deployed, DriftNoticed, Paused, Prepared, RequestIgnored, Resumed, Retired
+from deployer.rollout.events import Advanced, Deployed, DriftNoticed, Paused, Prepared, RequestIgnored, Resumed
 from deployer.rollout.model import Observed, Outcome, Phase, Request, RequestKind, Rollout, StepKind
 from deployer.rollout.readiness import await_capacity, await_ready, find, give_up, is_ready
+from deployer.rollout.retiring import retire
 from deployer.rollout.way_back import clean, revert
 
 
@@ -48,8 +47,13 @@ def decide(state: Rollout, observed: Observed, now: datetime) -> Action:
 
 
 def _interruption(state: Rollout, observed: Observed, now: datetime) -> Action | None:
-    if state.phase is Phase.RETIRING:  # after the last PASS nothing but a person sends traffic back
-        return _request(state, observed) or _lost_endpoint(state, observed) or _drift(state, observed, now)
+    if state.phase is Phase.RETIRING:  # after the last PASS only a person, or a candidate that is dead, sends it back
+        return (
+            _request(state, observed)
+            or _lost_endpoint(state, observed)
+            or _broken_candidate(state, observed)
+            or _drift(state, observed, now)
+        )
     return (
         _signal(observed)
         or _request(state, observed)
@@ -193,7 +197,7 @@ def _forward(state: Rollout, observed: Observed, now: datetime) -> Action:
         case Phase.HOLDING:
             return _hold(state, now)
         case Phase.RETIRING:
-            return _retire(state, observed)
+            return retire(state, observed, now)
         case _:  # PAUSED; final phases and the way back never come here
             return Stop()
 
@@ -290,17 +294,3 @@ def _hold(state: Rollout, now: datetime) -> Action:
     if not state.shifts or state.plan.skip_gate is not None:  # nothing to judge yet
         return Wait(until, "holding")
     return _look_or_wait(state, now)
-
-
-def _retire(state: Rollout, observed: Observed) -> Action:
-    plan = state.plan
-    stable = find(observed.endpoint, plan.stable)
-    if plan.stable is None or stable is None:
-        return Record(Retired("nothing to retire"))
-    if state.held:  # it, or at least the candidate, goes on without us
-        return ReleaseScaling(plan.stable)
-    if plan.retire is Retire.KEEP:
-        return Record(Retired(f"{plan.stable} is kept at 0%, as planned"))
-    if stable.digest is None:
-        return Record(Retired(f"{plan.stable} was not made by deployer and is left alone", (plan.stable,)))
-    return RetireStable(plan.stable)

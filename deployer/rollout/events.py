@@ -39,6 +39,8 @@ class Adopted:
     reason: str
     prepared: bool = True
     """The stable had its traffic."""
+    judged: bool = False
+    """Traffic is already what the current step wants: a pause did not come before the write, but while it was judged."""
     type: Literal["adopted"] = "adopted"
 
 
@@ -175,6 +177,14 @@ class DriftNoticed:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadyNoticed:
+    """The candidate is not whole, so the stable does not go yet; None: it is again."""
+
+    text: str | None
+    type: Literal["unready_noticed"] = "unready_noticed"
+
+
+@dataclass(frozen=True, slots=True)
 class GaveUp:
     """The way back begins."""
 
@@ -243,6 +253,7 @@ Event = (
     | Resumed
     | RequestIgnored
     | DriftNoticed
+    | UnreadyNoticed
     | GaveUp
     | RevertFailed
     | Reverted

@@ -40,6 +40,7 @@ from deployer.rollout.events import (
     Shifted,
     Smoked,
     Started,
+    UnreadyNoticed,
     Warmed,
 )
 from deployer.rollout.model import FINAL, WAY_BACK, Outcome, Phase, Rollout, StepKind
@@ -78,6 +79,7 @@ TRANSITIONS: Mapping[Phase, Mapping[str, frozenset[Phase]]] = {
         "gave_up": frozenset({Phase.REVERTING}),
     },
     Phase.RETIRING: {
+        "unready_noticed": frozenset({Phase.RETIRING}),
         "scaling_released": frozenset({Phase.RETIRING}),
         "retired": frozenset({Phase.PROMOTED}),
         "gave_up": frozenset({Phase.REVERTING}),
@@ -132,17 +134,24 @@ def begin(event: Event, at: datetime) -> Rollout:
                 shifts=(Shift(at, event.weight_pct),) if shown else (),
                 reason=event.reason,
                 outcome=Outcome.ABORTED if phase in WAY_BACK else None,
-                paused_in=_interrupted(state) if phase is Phase.PAUSED else None,
+                paused_in=_interrupted(state, judged=event.judged) if phase is Phase.PAUSED else None,
                 held=plan.autoscaling and phase not in (Phase.PREPARING, Phase.DEPLOYING),
             )
         case _:
             raise IllegalTransitionError(f"a journal cannot begin with {event.type}", hint="Report this as a bug.")
 
 
-def _interrupted(state: Rollout) -> Phase | None:
-    """The phase that a pause without its journal goes on with: the current step from its beginning."""
+def _interrupted(state: Rollout, *, judged: bool) -> Phase | None:
+    """The phase that a pause without its journal goes on with: the current step from its write, or its judging."""
     phase = phase_of(state, state.position)
+    if phase is Phase.SHIFTING and judged:
+        return _judging(state)
     return None if phase is Phase.PAUSED else phase
+
+
+def _judging(state: Rollout) -> Phase:
+    """The phase in which the current step is judged, once its traffic is written."""
+    return Phase.BAKING if state.step.kind is StepKind.BAKE else Phase.JUDGING
 
 
 def evolve(state: Rollout, event: Event, at: datetime) -> Rollout:
@@ -189,9 +198,9 @@ def _apply(state: Rollout, event: Event, at: datetime) -> Rollout:  # noqa: C901
         case Scaled(name, instances):
             return _scaled(state, name, instances)
         case Shifted(weight_pct, mirror_pct):
-            phase = Phase.BAKING if state.step.kind is StepKind.BAKE else Phase.JUDGING
             shifts = (*state.shifts, Shift(at, weight_pct))
-            return replace(state, weight_pct=weight_pct, mirror_pct=mirror_pct, shifts=shifts).enter(phase, at)
+            shifted = replace(state, weight_pct=weight_pct, mirror_pct=mirror_pct, shifts=shifts)
+            return shifted.enter(_judging(state), at)
         case Judged(verdict):
             return replace(state, verdict=verdict, looks=state.looks + 1)
         case Advanced(_, to):
@@ -203,6 +212,8 @@ def _apply(state: Rollout, event: Event, at: datetime) -> Rollout:  # noqa: C901
             return unpaused.enter(state.paused_in, at) if state.paused_in else _next(unpaused, at)
         case DriftNoticed(traffic):
             return replace(state, drift=traffic, drift_at=None if traffic is None else at)
+        case UnreadyNoticed(text):
+            return replace(state, unready_at=None if text is None else at)
         case GaveUp(outcome, reason):
             return _give_up(state, outcome, reason, at)
         case RevertFailed(error):

@@ -185,6 +185,8 @@ class Rollout:
     reason: str = ""
     drift: Traffic | None = None
     drift_at: datetime | None = None
+    unready_at: datetime | None = None
+    """Since when the candidate is known not to be whole, now that the stable is to be retired; None: it is."""
     paused_in: Phase | None = None
     paused_s: float = 0.0
     revert_attempts: int = 0

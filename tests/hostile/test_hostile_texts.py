@@ -43,6 +43,7 @@ from deployer.rollout.events import (
     Reverted,
     RevertFailed,
     Smoked,
+    UnreadyNoticed,
     Warmed,
 )
 from deployer.rollout.model import Outcome, Phase
@@ -81,6 +82,7 @@ def events(text: str) -> list[Event]:
         Cleaned(text),
         Cleaned(logs),
         Retired(text),
+        UnreadyNoticed(text),
         GotStuck(text),
     ]
 

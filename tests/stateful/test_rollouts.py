@@ -156,6 +156,38 @@ def test_a_pause_exits_20_and_promote_from_another_process_finishes(world: World
     assert world.live_digest() == "new"
 
 
+@pytest.mark.parametrize("strategy", ["canary", "blue_green"])
+@pytest.mark.parametrize("journal", ["at hand", "elsewhere"])
+def test_promote_of_an_undecided_step_moves_on_one_step_from_every_machine(
+    world: World, journal: str, strategy: str
+) -> None:
+    """A hosted CI runner never has the journal: the step must not be judged, and paused, again and again."""
+    canary = {"canary": {"steps": [20, 50], "each": {"min": "2s", "max": "10s"}, "bake": "3s"}}
+    mirror = {"blue_green": {"mirror": "20%", "mirror_for": "5s", "bake": "3s"}}
+    world.strategy = {**(canary if strategy == "canary" else mirror), "on_inconclusive": "pause"}
+    world.rps = 1
+    done = world.roll_out()
+    split: list[dict[str, int]] = []
+    while done.exit_code is ExitCode.PAUSED:
+        assert len(split) < 4, f"it never ends: {split}"
+        split.append(world.traffic())
+        if journal == "elsewhere":
+            forget_journal(world)
+        done = world.ask(RequestKind.PROMOTE)
+    steps = [{"green": 20, "blue": 80}, {"green": 50, "blue": 50}] if strategy == "canary" else [{"blue": 100}]
+    assert (done.exit_code, split) == (ExitCode.OK, [*steps, {"green": 100}])
+    assert world.traffic() == {"green": 100}
+
+
+def test_resume_from_another_machine_judges_the_step_again(world: World) -> None:
+    world.strategy = {**world.strategy, "on_fail": "freeze"}
+    world.candidate = Behaviour(error_share=0.5)
+    world.roll_out()
+    forget_journal(world)
+    assert world.ask(RequestKind.RESUME).exit_code is ExitCode.PAUSED
+    assert world.traffic() == {"green": 20, "blue": 80}
+
+
 def test_promote_without_a_manifest_is_noted_and_the_next_run_goes_on(world: World) -> None:
     world.strategy = {"canary": {"steps": [20, {"pause": {}}, 50], "each": {"min": "5s", "max": "40s"}, "bake": "10s"}}
     world.roll_out()

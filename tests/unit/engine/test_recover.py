@@ -56,6 +56,25 @@ def test_a_rollout_that_nobody_runs_is_brought_back_and_verified(world: World) -
     assert "nobody ran the rollout any more" in done.ended.text
 
 
+@pytest.mark.parametrize("with_manifest", [False, True])
+@pytest.mark.parametrize("ask", ["recover", "abort"])
+@pytest.mark.parametrize("journal", ["at hand", "elsewhere"])
+def test_traffic_that_another_tool_took_away_comes_back(
+    world: World, journal: str, ask: str, with_manifest: bool
+) -> None:
+    """An outage with a dead runner: the stable had its traffic, so this is no rollout that never began."""
+    run_by(world, dead())
+    world.platform.edit_traffic({})
+    if journal == "elsewhere":
+        for path in (world.home / "journal").glob("*.jsonl"):
+            path.unlink()
+    if ask == "recover":
+        assert world.recover(with_manifest=with_manifest).ended.exit_code is ExitCode.ABORTED
+    else:
+        assert world.ask(RequestKind.ABORT, with_manifest=with_manifest).exit_code is ExitCode.OK
+    assert world.traffic() == {"blue": 100}
+
+
 def test_it_works_from_another_machine_without_a_journal_or_a_manifest(world: World) -> None:
     run_by(world, dead())
     for path in (world.home / "journal").glob("*.jsonl"):

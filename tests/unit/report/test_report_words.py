@@ -16,6 +16,7 @@ from told import (
     PASS,
     PHASES,
     PROMOTED,
+    RETIRING,
     REVERTING,
     ROLLED_BACK,
     STUCK,
@@ -47,6 +48,7 @@ from deployer.rollout.events import (
     ScalingReleased,
     Shifted,
     Smoked,
+    UnreadyNoticed,
     Warmed,
 )
 from deployer.rollout.machine import begin
@@ -120,6 +122,7 @@ def test_what_is_scaled_is_said_as_it_was_done(event: Event) -> None:
 def test_every_event_has_words() -> None:
     told = {type(event) for events in PHASES.values() for _, event, _ in tell(*events)}
     others = {Adopted, Paused, Resumed, RequestIgnored, DriftNoticed, Scaled, ScalingMatched, ScalingReleased}
+    others.add(UnreadyNoticed)
     assert told | others == set(get_args(Event))
     for events in PHASES.values():
         for state, event, _ in tell(*events):
@@ -137,6 +140,8 @@ def test_every_event_has_words() -> None:
         ((*JUDGING, RequestIgnored("resume by ann: it is not paused")), "ignored", "resume by ann: it is not paused"),
         ((*JUDGING, DriftNoticed({"blue": 100})), "drift", "traffic is blue 100%?"),
         ((*JUDGING, DriftNoticed({"blue": 100}), DriftNoticed(None)), "drift", "traffic is ours again"),
+        ((*RETIRING, UnreadyNoticed("green has 0 of 1")), "unready", "green has 0 of 1"),
+        ((*RETIRING, UnreadyNoticed("green has 0 of 1"), UnreadyNoticed(None)), "unready", "green is whole again"),
         (REVERTING, "rollback", "attempt 1 failed: busy (wait)"),
         (STUCK, "STUCK", "traffic is blue 80%, green 20%, not blue 100%"),
         (PROMOTED, "retire", "blue deleted"),

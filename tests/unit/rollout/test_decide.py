@@ -15,6 +15,7 @@ from deployer.rollout.actions import (
     Deploy,
     Judge,
     Recreate,
+    ReleaseScaling,
     Restore,
     RetireStable,
     SetWeight,
@@ -24,7 +25,7 @@ from deployer.rollout.actions import (
     Wait,
     WarmUp,
 )
-from deployer.rollout.endpoint import DeploymentState
+from deployer.rollout.endpoint import Deployment, DeploymentState
 from deployer.rollout.events import (
     Advanced,
     Cleaned,
@@ -41,8 +42,10 @@ from deployer.rollout.events import (
     Retired,
     Reverted,
     RevertFailed,
+    ScalingReleased,
     Shifted,
     Smoked,
+    UnreadyNoticed,
     Warmed,
 )
 from deployer.rollout.model import Outcome, Phase, RequestKind, Rollout, Step, StepKind
@@ -481,6 +484,60 @@ def test_a_failing_clean_up_after_the_last_pass_never_sends_traffic_back() -> No
     book = passed(judging(100)).records(Advanced).expect(RetireStable("blue"))
     book.then(Retired("could not retire blue: busy", ("blue",)))
     assert (book.state.phase, book.state.weight_pct) == (Phase.PROMOTED, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("failed: exit 3", deployment("green", "new", DeploymentState.FAILED, message="exit 3")),
+        ("deleted", deployment("green", "new", DeploymentState.DELETING)),
+        ("deleted", deployment("pink", "other")),
+        ("replaced", deployment("green", "other")),
+    ],
+)
+@pytest.mark.parametrize("retire", list(Retire))
+def test_a_candidate_that_broke_after_its_last_pass_gives_its_traffic_back(
+    name: str, seen: Deployment, retire: Retire
+) -> None:
+    book = passed(judging(100, retire=retire)).records(Advanced)
+    book.sees(endpoint({"green": 100}, deployment("blue", "old"), seen)).records(GaveUp).expect(Restore)
+    assert book.state.outcome is Outcome.PLATFORM
+    assert name in book.state.reason
+
+
+def retiring_with(candidate: Deployment, **over: object) -> Playbook:
+    book = passed(judging(100, **over)).records(Advanced)
+    return book.sees(endpoint({"green": 100}, deployment("blue", "old"), candidate))
+
+
+@pytest.mark.parametrize(
+    "dead",
+    [
+        deployment("green", "new", DeploymentState.CREATING, message="crash loop"),
+        deployment("green", "new", instances_ready=0, instances_wanted=0, message="crash loop"),
+    ],
+    ids=["not ready", "scaled to 0"],
+)
+def test_a_candidate_that_answers_nobody_is_waited_for_before_the_stable_takes_its_traffic(dead: Deployment) -> None:
+    book = retiring_with(dead).records(UnreadyNoticed).expect(Wait).after(19).expect(Wait).after(1).records(GaveUp)
+    book.expect(Restore)
+    assert (book.state.outcome, "(crash loop)" in book.state.reason) == (Outcome.PLATFORM, True)
+
+
+def test_a_candidate_that_is_whole_again_in_time_is_promoted() -> None:
+    book = retiring_with(deployment("green", "new", DeploymentState.CREATING)).records(UnreadyNoticed).after(10)
+    book.sees(both({"green": 100})).records(UnreadyNoticed).expect(RetireStable("blue"))
+    assert book.state.unready_at is None
+
+
+def test_a_candidate_that_answers_with_some_instances_keeps_its_traffic_and_the_stable_stays() -> None:
+    half = deployment("green", "new", DeploymentState.DEGRADED, instances_wanted=2)
+    book = retiring_with(half)
+    book.state = replace(book.state, held=True)
+    book.records(UnreadyNoticed).expect(Wait).after(30).expect(ReleaseScaling("blue")).then(ScalingReleased("released"))
+    book.records(Retired)
+    assert book.state.phase is Phase.PROMOTED
+    assert book.state.warnings == ("green has 1 of 2 instances ready: blue is kept whole, at 0%",)
 
 
 def test_while_retiring_only_an_operator_is_listened_to() -> None:

@@ -109,9 +109,12 @@ def test_an_adopted_rollout_begins_where_the_tags_say() -> None:
     state = begin(Adopted(plan(), Phase.SHIFTING, 2, 20, 0, "found"), T0)
     assert (state.phase, state.weight_pct, state.prepared, len(state.shifts)) == (Phase.SHIFTING, 20, True, 1)
     paused = begin(Adopted(plan(), Phase.PAUSED, 2, 20, 0, "found"), T0)
-    assert paused.paused_in is Phase.SHIFTING
+    assert paused.paused_in is Phase.SHIFTING  # as every journal of an earlier deployer goes on
+    assert begin(Adopted(plan(), Phase.PAUSED, 2, 20, 0, "found", judged=True), T0).paused_in is Phase.JUDGING
+    assert begin(Adopted(plan(), Phase.PAUSED, 4, 100, 0, "found", judged=True), T0).paused_in is Phase.BAKING
     waiting = plan({"canary": {"steps": [20, {"pause": {}}], "bake": "10s"}})
-    assert begin(Adopted(waiting, Phase.PAUSED, 3, 20, 0, "found"), T0).paused_in is None
+    for judged in (False, True):
+        assert begin(Adopted(waiting, Phase.PAUSED, 3, 20, 0, "found", judged=judged), T0).paused_in is None
     back = begin(Adopted(plan(), Phase.REVERTING, 2, 0, 0, "found"), T0)
     assert (back.outcome, back.shifts) == (Outcome.ABORTED, ())
 

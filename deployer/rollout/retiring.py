@@ -1,0 +1,62 @@
+"""The end of the way forward: the stable goes, and only while the new version is there to answer in its place."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from deployer.manifest.schema import Retire
+from deployer.rollout.actions import Action, Record, ReleaseScaling, RetireStable, Wait
+from deployer.rollout.endpoint import Deployment
+from deployer.rollout.events import Retired, UnreadyNoticed
+from deployer.rollout.model import Observed, Outcome, Rollout
+from deployer.rollout.readiness import find, give_up, is_ready
+
+
+def retire(state: Rollout, observed: Observed, now: datetime) -> Action:
+    """Choose what becomes of the stable, which is the way back until a look has seen the candidate whole."""
+    plan = state.plan
+    stable, candidate = find(observed.endpoint, plan.stable), find(observed.endpoint, plan.candidate)
+    waiting = _await_whole(state, candidate, now)
+    if waiting is not None:
+        return waiting
+    if plan.stable is None or stable is None:
+        return Record(Retired("nothing to retire"))
+    if state.held:  # it, or at least the candidate, goes on without us
+        return ReleaseScaling(plan.stable)
+    if candidate is not None and not _is_whole(candidate):
+        return Record(Retired(f"{_instances(candidate)}: {plan.stable} is kept whole, at 0%", (plan.stable,)))
+    if plan.retire is Retire.KEEP:
+        return Record(Retired(f"{plan.stable} is kept at 0%, as planned"))
+    if stable.digest is None:
+        return Record(Retired(f"{plan.stable} was not made by deployer and is left alone", (plan.stable,)))
+    return RetireStable(plan.stable)
+
+
+def _await_whole(state: Rollout, candidate: Deployment | None, now: datetime) -> Action | None:
+    """Wait for a candidate that lost instances since its last PASS; None: it has them, or answers without them.
+
+    One that answers nobody for as long as the way back may take has the stable take its traffic: going back is then no
+    later than waiting. One that answers with some instances keeps its traffic, and the stable beside it.
+    """
+    plan, is_whole = state.plan, candidate is not None and _is_whole(candidate)
+    if candidate is None or (is_whole and state.unready_at is None):
+        return None
+    if is_whole:
+        return Record(UnreadyNoticed(None))
+    if state.unready_at is None:
+        return Record(UnreadyNoticed(_instances(candidate)))
+    answers = candidate.instances_ready > 0
+    if now < state.unready_at + timedelta(seconds=plan.deploy_s if answers else plan.reserve_s):
+        return Wait(now + timedelta(seconds=plan.poll_s), _instances(candidate))
+    if answers:
+        return None
+    return give_up(Outcome.PLATFORM, f"deployment {candidate.name} answers nobody any more: {_instances(candidate)}")
+
+
+def _is_whole(candidate: Deployment) -> bool:
+    return is_ready(candidate) and candidate.instances_ready > 0
+
+
+def _instances(candidate: Deployment) -> str:
+    said = f" ({candidate.message})" if candidate.message else ""
+    return f"{candidate.name} has {candidate.instances_ready} of {candidate.instances_wanted} instances ready{said}"

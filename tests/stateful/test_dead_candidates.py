@@ -1,0 +1,87 @@
+"""A new version that dies after its last pass: the old one is still there, and takes its traffic back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from test_recoveries import phase, with_stable
+from world import Behaviour, Killed, World
+
+from deployer.errors import ExitCode
+from deployer.rollout.model import Phase
+
+DEATHS: dict[str, Callable[[World, str], None]] = {
+    "failed": lambda world, name: world.platform.fail(name, "crash loop"),
+    "scaled to 0": lambda world, name: world.platform.edit_scale(name, 0),
+    "removed": lambda world, name: world.platform.remove(name),
+}
+
+
+def retiring(world: World, act: Callable[[], None]) -> None:
+    """Do ``act`` once, as soon as the tags say that the stable is about to go."""
+    acted: list[bool] = []
+
+    def strike(call: str) -> None:
+        world.check_alive()
+        if call == "set_tags" and phase(world) is Phase.RETIRING and not acted:
+            acted.append(True)
+            act()
+
+    world.platform.after = strike
+
+
+def digests(world: World) -> set[str | None]:
+    view = world.platform.peek()
+    return {each.digest for each in view.deployments.values()} if view else set()
+
+
+@pytest.mark.parametrize("journal", ["at hand", "elsewhere"])
+@pytest.mark.parametrize("death", DEATHS)
+def test_recover_does_not_retire_the_stable_of_a_dead_candidate(death: str, journal: str) -> None:
+    world = with_stable(Behaviour())
+    retiring(world, world.kill)
+    with pytest.raises(Killed):
+        world.roll_out()
+    world.platform.after = lambda _: None
+    DEATHS[death](world, "blue")
+    if journal == "elsewhere":
+        for path in (world.home / "journal").glob("*.jsonl"):
+            path.unlink()
+    done = world.recover().ended
+    assert (done.exit_code, world.live_digest()) == (ExitCode.PLATFORM, "base"), done.text
+    assert digests(world) == {"base"}
+
+
+@pytest.mark.parametrize("retire", ["delete", "scale_down", "keep"])
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_candidate_that_dies_while_the_stable_is_about_to_go_is_not_promoted(death: str, retire: str) -> None:
+    world = with_stable(Behaviour())
+    world.strategy = {**world.strategy, "retire": retire}
+    retiring(world, lambda: DEATHS[death](world, "blue"))
+    done = world.roll_out()
+    assert (done.exit_code, world.live_digest()) == (ExitCode.PLATFORM, "base"), done.text
+
+
+def test_a_candidate_that_is_back_in_time_is_promoted() -> None:
+    world = with_stable(Behaviour())
+
+    def blink() -> None:
+        world.platform.edit_scale("blue", 0)
+        world.at[(world.clock.now() - world.started).total_seconds() + 5] = lambda w: w.platform.edit_scale("blue", 1)
+
+    retiring(world, blink)
+    assert world.roll_out().exit_code is ExitCode.OK
+    assert digests(world) == {"new"}
+
+
+def test_where_neither_version_answers_a_human_is_called_and_nothing_is_removed() -> None:
+    world = with_stable(Behaviour())
+
+    def both_die() -> None:
+        world.platform.fail("blue", "crash loop")
+        world.platform.fail("green", "node lost")
+
+    retiring(world, both_die)
+    assert world.roll_out().exit_code is ExitCode.STUCK
+    assert digests(world) == {"base", "new"}
