@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -75,6 +79,48 @@ def test_the_manifest_of_the_readme_is_valid() -> None:
 def test_every_file_that_the_readme_names_exists() -> None:
     for name in re.findall(r"[`(]((?:manifests|\.github|\.ci|deployer|tests)/[\w./-]+)[`)]", README.read_text()):
         assert (ROOT / name).exists(), name
+
+
+AZ = f"""#!{sys.executable}
+import json, os, sys
+with open(os.environ["CALLS"], "a") as file:
+    file.write(json.dumps(sys.argv[1:]) + "\\n")
+calls = open(os.environ["CALLS"]).read().count('["ad", "app", "create"')
+print({{"account show": "11111111-1111-1111-1111-111111111111", "ad app": f"app-{{calls}}", "ad sp": f"sp-{{calls}}"}}.get(
+    " ".join(sys.argv[1:3]), ""
+))
+"""
+
+
+def test_the_commands_that_make_identities_trust_each_environment_of_the_readme(tmp_path: Path) -> None:
+    """``az`` itself stays outside: what it would be told is looked at."""
+    (block,) = re.findall(r"^```sh\n(.*?)```", README.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "az").write_text(AZ)
+    (tmp_path / "az").chmod(0o755)
+    (tmp_path / "manifests").symlink_to(ROOT / "manifests")
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(tmp_path / "calls")}
+    subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=tmp_path, env=env, check=True, capture_output=True)
+    calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+
+    role = json.loads((tmp_path / "role.json").read_text())
+    assert role["AssignableScopes"] == ["/subscriptions/11111111-1111-1111-1111-111111111111"]
+    assigned = [_options(call) for call in calls if call[:3] == ["role", "assignment", "create"]]
+    assert [(each["role"], each["assignee-object-id"]) for each in assigned] == [
+        (role["Name"], "sp-1"),
+        ("Reader", "sp-2"),
+    ]
+    made = [_options(call) for call in calls if call[:3] == ["ad", "app", "federated-credential"]]
+    trusted = [(each["id"], json.loads(each["parameters"])) for each in made]
+    assert all(re.fullmatch(r"[\w-]{3,120}", credential["name"]) for _, credential in trusted)
+    subjects = {credential["subject"].removeprefix("repo:OWNER/REPO:environment:"): app for app, credential in trusted}
+    assert subjects == {"production": "app-1", "recovery": "app-1", "production-plan": "app-2"}
+    workflow = next(b for b in re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL) if "plan.yml@" in b)
+    named = set(re.findall(r"environment: ([\w-]+)", workflow))
+    assert named == set(subjects), "each environment has its own credential"
+
+
+def _options(call: list[str]) -> dict[str, str]:
+    return {name.removeprefix("--"): value for name, value in pairwise(call) if name.startswith("--")}
 
 
 def test_the_two_commands_are_one_line_each() -> None:
