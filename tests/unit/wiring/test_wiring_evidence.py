@@ -42,6 +42,7 @@ def test_a_name_that_nobody_has_lists_the_latest(run: str) -> None:
     with pytest.raises(UsageError, match="is known here") as refused:
         evidence.find(run)
     assert FAILED in refused.value.hint
+    assert "Of a CI run name its artifact's folder" in refused.value.hint
 
 
 def test_a_rollback_by_hand_is_not_the_latest_rollout(folder: Path) -> None:
