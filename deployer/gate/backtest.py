@@ -89,6 +89,8 @@ class Replay:
     lags: LagMeter = field(default_factory=LagMeter)
     looks: int = 0
     passed: Verdict | None = None
+    blind: tuple[int, str] = (0, "")
+    """Looks at which nothing could be said, and why at the last of them."""
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +102,8 @@ class Replay:
         self.lags.seen += arrivals.lags
         self.looks += 1
         verdict = self._judge(arrivals.now_s, careful=False, prove=self.passed is None)
+        if verdict.result is Result.BLIND:
+            self.blind = self.blind[0] + 1, verdict.text
         old = arrivals.now_s - self.shifts[0].at.timestamp() >= self.least_s
         if verdict.result is Result.PASS and old:
             careful = self._judge(arrivals.now_s, careful=True, explain=True)
@@ -118,7 +122,9 @@ class Replay:
         if not self.ledger.starts.size:
             return None
         verdict = self._judge(float(self.ledger.starts[-1]) + self.cell_s, careful=False, explain=True, settled=True)
-        return replace(verdict, text=_undecided(verdict))
+        blind, why = self.blind
+        unseen = f"; at {blind} of {self.looks} looks the gate was blind: {why}" if blind else ""
+        return replace(verdict, result=Result.INCONCLUSIVE, text=_undecided(verdict) + unseen)
 
     def _judge(
         self, now_s: float, *, careful: bool, explain: bool = False, prove: bool = True, settled: bool = False
@@ -151,6 +157,8 @@ def _undecided(verdict: Verdict) -> str:
     other = [reason for reason in verdict.reasons if reason.result is not Result.PASS and not reason.threshold]
     so_far = f"after {verdict.candidate.requests} requests of the candidate"
     text = f"the recording ends undecided {so_far}"
+    if verdict.result in (Result.PASS, Result.FAIL):
+        return f"{text}; by all that had been answered by then, were it known at once, it would {verdict.result.value}"
     if unproven:
         text += f"; not proven by then: {', '.join(_named(reason) for reason in unproven)}"
         needed = [reason.needed for reason in unproven]

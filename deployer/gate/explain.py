@@ -11,6 +11,7 @@ from deployer.gate.blocks import Blocks
 from deployer.gate.estimates import latency_ratio, odds_ratio, quantile_ms, quantile_ratio, share_interval
 from deployer.gate.evidence import (
     BREAKER_SHARE,
+    HARMLESS_MS,
     QUANTILES,
     Evidence,
     is_latency_comparison,
@@ -22,7 +23,7 @@ from deployer.gate.evidence import (
     warm_arms,
 )
 from deployer.gate.ledger import CANDIDATE, STABLE
-from deployer.gate.passing import Proof
+from deployer.gate.passing import SAFE_MS, Proof
 from deployer.gate.verdict import Reason, Result
 from deployer.manifest.schema import Gate, Slo
 
@@ -111,22 +112,33 @@ def _proven(case: Case, proof: Proof, interval: Interval, words: str) -> Reason:
     requests = int(case.blocks.n[:, CANDIDATE].sum())
     needed = None if done else _needed(case, proof, requests, target)
     limit = proof.bound
-    bound = f"{proof.bound:.3g}x the stable"
-    if proof.rule == "slo" and proof.metric == "error_rate":
-        bound = f"{proof.bound:.3g}".rstrip("0").rstrip(".") if proof.bound >= 1 else f"{_percent(proof.bound)}"
+    claim = f"below {_times(case, proof.metric, proof.bound, SAFE_MS)}"
+    if proof.metric == "error_rate":
+        is_share = proof.rule == "slo" and proof.bound < 1
+        claim = f"below {_percent(proof.bound) if is_share else f'{proof.bound:.3g}'}"
+        claim += "x the stable" if proof.rule == "compare" else ""
     elif proof.rule == "slo":
         limit = dict(named_targets(case.slo))[proof.metric]
-        bound = f"{_percent(proof.bound)} slower than {limit:g} ms"
+        claim = f"that at most {_percent(proof.bound)} are above {limit:g} ms"
     if done:
-        text = f"{words}: proven below {bound}"
+        text = f"{words}: proven {claim}"
     else:
         more = f", about {needed} requests of the candidate needed, {requests} so far" if needed else ""
-        text = f"{words}: not yet proven below {bound}{more}"
+        text = f"{words}: not yet proven {claim}{more}"
         if needed is None:
             text += " (at what was seen so far, more requests alone would not prove it)"
     result = Result.PASS if done else Result.INCONCLUSIVE
     e_value = float(np.exp(proof.log_e))
     return Reason(proof.metric, proof.rule, result, *interval, limit, text, needed, e_value, case.pass_at)
+
+
+def _times(case: Case, metric: str, factor: float, least_ms: float) -> str:
+    """A factor of the stable's latency, or what is more where the stable is fast: so many milliseconds beyond it."""
+    used = case.blocks.warm & case.blocks.paired
+    stable, _, _ = quantile_ms(case.blocks.fine[STABLE][used].sum(axis=0), QUANTILES.get(metric, 0.5))
+    if stable is not None and (factor - 1) * stable < least_ms:
+        return f"{least_ms:g} ms more than the stable"
+    return f"{factor:.3g}x the stable"
 
 
 def _needed(case: Case, proof: Proof, requests: int, target: float) -> int | None:
@@ -203,4 +215,5 @@ def _border(case: Case, metric: str, rule: str) -> tuple[float | None, str]:
         limit = case.gate.compare.error_rate.tolerate
         return limit, f"more errors than the stable in the same moments; up to {limit:.3g}x is tolerated"
     limit = tolerated(case.gate, metric)
-    return limit, f"slower than the stable in the same moments; up to {limit:.3g}x is tolerated"
+    up_to = _times(case, metric, limit, HARMLESS_MS)
+    return limit, f"slower than the stable in the same moments; up to {up_to} is tolerated"

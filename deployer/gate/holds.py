@@ -10,13 +10,24 @@ import numpy as np
 from deployer.gate import betting, blindness
 from deployer.gate.blocks import Blocks, least_s, seconds
 from deployer.gate.contrast import odds
-from deployer.gate.evidence import ERROR_TILTS, ERROR_WOBBLE, QUANTILES, Evidence, named_targets, observed_only
+from deployer.gate.evidence import (
+    ERROR_TILTS,
+    ERROR_WOBBLE,
+    QUANTILES,
+    Evidence,
+    named_targets,
+    observed_only,
+    over_limit,
+)
 from deployer.gate.explain import note
 from deployer.gate.ledger import CANDIDATE, STABLE, Ledger
 from deployer.gate.permutation import Floats, Ints
 from deployer.gate.verdict import Moment, Reason
 from deployer.manifest.schema import Gate, Slo
 
+REFUSED, UNWANTED, MOST = 0.05, 0.5, 0.9
+"""Share of 429 (without a target for errors) and of other 4xx that holds a rollout where no stable answers beside it;
+the most that may be usual."""
 SPLIT_BLOCKS = 30
 """So many blocks at one weight before the split itself is judged."""
 _MEDIAN = 0.4549
@@ -28,7 +39,8 @@ def found_holds(
 ) -> Iterator[Reason]:
     """Every reason not to promote yet, the one to be said first in front."""
     yield from _incidents(blocks, found, slo, gate)
-    yield from _refused(blocks, gate)
+    refused = {reason.metric: reason for reason in (*_refused_much(blocks, slo, gate), *_refused_more(blocks, gate))}
+    yield from refused.values()
     yield from _sticky(blocks, moment)
     rows = ledger.rows(moment.step_started_at.timestamp(), until.timestamp())
     recent = int(ledger.served(CANDIDATE)[rows].sum())
@@ -66,7 +78,7 @@ def _stable_breaks(blocks: Blocks, metric: str, slo: Slo) -> bool:
     return bool(late > (1 - QUANTILES[metric]) * timed)
 
 
-def _refused(blocks: Blocks, gate: Gate) -> Iterator[Reason]:
+def _refused_more(blocks: Blocks, gate: Gate) -> Iterator[Reason]:
     """Answers that are not the model's (429, other 4xx), if the candidate gives more of them than the stable."""
     every: Ints = blocks.n + blocks.throttled + blocks.client
     paired = blocks.paired
@@ -81,6 +93,23 @@ def _refused(blocks: Blocks, gate: Gate) -> Iterator[Reason]:
         if log_e >= -np.log(gate.false_rollback):
             mine, other = int(bad[:, CANDIDATE].sum()), int(bad[:, STABLE].sum())
             yield note(metric, f"the candidate {words} ({mine} answers, stable {other})")
+
+
+def _refused_much(blocks: Blocks, slo: Slo, gate: Gate) -> Iterator[Reason]:
+    """The same where no stable answers beside it: more than callers, or the endpoint's own limit, were used to."""
+    every: Ints = blocks.n + blocks.throttled + blocks.client
+    beside, alone = blocks.paired, ~blocks.paired
+    caps = betting.caps(blocks.length_s[alone], least_s(gate), gate.false_rollback)
+    for metric, bad, least, words in (
+        ("throttled", blocks.throttled, slo.error_rate or REFUSED, "were throttled (429): too few instances"),
+        ("client", blocks.client, UNWANTED, "were answered 4xx, and no stable shows whose fault it is"),
+    ):
+        usual = float(bad[beside].sum()) / max(int(every[beside].sum()), 1)
+        n, refused = every[alone, CANDIDATE], bad[alone, CANDIDATE]
+        over = over_limit(n, refused, min(max(least, 2 * usual), MOST), ERROR_TILTS, ERROR_WOBBLE)
+        log_e = float(betting.from_any_start(betting.temper(over.log_e, over.variance, over.h2, caps)))
+        if log_e >= -np.log(gate.false_rollback):
+            yield note(metric, f"{int(refused.sum())} of {int(n.sum())} requests of the candidate {words}")
 
 
 def _sticky(blocks: Blocks, moment: Moment) -> Iterator[Reason]:

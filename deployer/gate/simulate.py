@@ -17,6 +17,7 @@ from deployer.gate.backtest import LAG_BINS, Arrivals, Replay, backtest
 from deployer.gate.blocks import fetch_block_s
 from deployer.gate.evidence import named_targets
 from deployer.gate.ledger import CANDIDATE, ERROR, OK, utc
+from deployer.gate.passing import SAFE_MS
 from deployer.gate.verdict import Result, Shift
 from deployer.manifest.schema import Gate, Slo
 
@@ -71,12 +72,13 @@ def scenarios(world: World) -> tuple[Scenario, ...]:
     """What a candidate may be like, by the manifest's own margins."""
     limit = world.slo.error_rate or 0.01
     compare = world.gate.compare.latency
+    worse = max(compare.rule_out, 1 + SAFE_MS / world.base_ms)  # what a PASS rules out
     return (
         Scenario("identical", bad=False),
         Scenario(f"{100 * (compare.tolerate - 1) / 2:.3g}% slower", bad=False, factor=1 + (compare.tolerate - 1) / 2),
         Scenario("incident on both", bad=False, shared=True),
-        Scenario(f"{100 * (compare.rule_out - 1):.3g}% slower", bad=True, factor=compare.rule_out),
-        Scenario(f"{100 * (2 * compare.rule_out - 2):.3g}% slower", bad=True, factor=2 * compare.rule_out - 1),
+        Scenario(f"{100 * (worse - 1):.3g}% slower", bad=True, factor=worse),
+        Scenario(f"{100 * (2 * worse - 2):.3g}% slower", bad=True, factor=2 * worse - 1),
         Scenario(f"{100 * min(2 * limit, 1):.3g}% errors", bad=True, error_rate=min(2 * limit, 1.0)),
         Scenario(f"{100 * min(5 * limit, 1):.3g}% errors", bad=True, error_rate=min(5 * limit, 1.0)),
         Scenario("100% errors", bad=True, error_rate=1.0),

@@ -245,7 +245,8 @@ class Gate(Model):
     )
     look: Annotated[Seconds, Field(ge=0.2, le=600)] = Field(default=10.0, description="how often the gate looks")
     warm_up: Seconds = Field(
-        default=60.0, description="left out of every judgement after a deployment first gets traffic"
+        default=60.0,
+        description="of this time after a deployment first gets traffic, latencies (not errors) are left out",
     )
     false_rollback: Annotated[Share, Field(gt=0, le=0.5)] = Field(
         default=0.01,

@@ -19,7 +19,7 @@ from deployer.errors import UsageError
 from deployer.gate.backtest import LAG_BINS, Arrivals, Outcome, Replay, backtest
 from deployer.gate.blocks import fetch_block_s
 from deployer.gate.evidence import named_targets
-from deployer.gate.histogram import LINEAR_MS, RATIO
+from deployer.gate.histogram import LINEAR_MS, MAX_MS, RATIO
 from deployer.gate.ledger import CANDIDATE, STABLE, class_codes, utc
 from deployer.gate.permutation import Ints
 from deployer.gate.samples import classify
@@ -31,6 +31,11 @@ COLUMNS = ("timestamp", "ingested_at", "deployment", "duration_ms", "status")
 MEMORY = "1GB"
 _BATCH = 200_000
 _TRAILING = 1000
+"""Looks without anything new, after which nothing can change: what was late has come, or will be seen when it does."""
+_SHIFTS = 100
+"""More changes of weight than this were made by nobody: they are shares that were seen."""
+_BESIDE = 0.05
+"""A stable that gave more than this share of the answers had traffic."""
 
 
 class Trace:
@@ -76,12 +81,13 @@ class Trace:
                     f"{name}: no column {', '.join(missing)}",
                     hint=f"Write one row a request with {', '.join(COLUMNS)}.",
                 )
-            weight = "CAST(weight AS DOUBLE)" if "weight" in rows.columns else "NULL"
+            weight = "nullif(CAST(weight AS DOUBLE), 'NaN')" if "weight" in rows.columns else "NULL"
             rows.create_view("file")
             self._db.execute(
                 f"""CREATE VIEW trace AS SELECT epoch(CAST(timestamp AS TIMESTAMPTZ)) AS answered_s,
                 epoch(CAST(ingested_at AS TIMESTAMPTZ)) AS seen_s, CAST(deployment AS VARCHAR) AS deployment,
-                CAST(duration_ms AS DOUBLE) AS ms, CAST(status AS INTEGER) AS status, {weight} AS weight FROM file"""  # noqa: S608  # column names are fixed
+                CASE CAST(duration_ms AS DOUBLE) WHEN 'inf' THEN {MAX_MS} ELSE CAST(duration_ms AS DOUBLE) END AS ms,
+                CAST(status AS INTEGER) AS status, {weight} AS weight FROM file"""  # noqa: S608  # column names are fixed
             )
             self._check(stable, candidate)
         except duckdb.Error as exc:
@@ -91,20 +97,32 @@ class Trace:
             ) from exc
 
     def _check(self, stable: str, candidate: str) -> None:
-        bad, names = self._db.execute(
+        bad, odd, names = self._db.execute(
             "SELECT count(*) FILTER (answered_s + seen_s + status + ms IS NULL OR deployment IS NULL "
-            "OR isnan(ms) OR ms < 0), list(DISTINCT deployment) FROM trace"
+            "OR isnan(ms) OR ms < 0), min(weight) FILTER (weight NOT BETWEEN 0 AND 100), "
+            "list(DISTINCT deployment) FROM trace"
         ).fetchall()[0]
         if bad:
             raise UsageError(
                 f"{self.path}: {bad} rows lack a value or have a negative duration", hint="Remove or repair these rows."
             )
+        if odd is not None:
+            raise UsageError(
+                f"{self.path}: a weight is {odd:g}",
+                hint="Write weights in whole percent, 0 to 100, or leave the column out.",
+            )
         absent = [name for name in (stable, candidate) if name not in (names or [])]
-        if absent:
+        if absent and names != [candidate]:
             raise UsageError(
                 f"{self.path}: no rows of {', '.join(absent)}; it holds {', '.join(sorted(names or [])) or 'nothing'}",
                 hint="Name the deployments as the file does, with --stable and --candidate.",
             )
+
+    @property
+    def has_stable(self) -> bool:
+        """Whether anything but the candidate answered."""
+        stable, _ = self._arms
+        return bool(self._db.execute("SELECT count(*) FROM trace WHERE deployment = ?", [stable]).fetchall()[0][0])
 
     def shifts(self, candidate: str) -> tuple[tuple[Shift, ...], bool]:
         """Weight changes from the first exposure on, and whether they are recorded (else only the first is known)."""
@@ -117,10 +135,19 @@ class Trace:
             now = round(weight)
             if (found or now > 0) and (not found or found[-1].weight_pct != now):
                 found.append(Shift(utc(first), now))
-        if found:
+        if self._are_set(found):
             return tuple(found), True
         first = self._db.execute("SELECT min(answered_s) FROM trace WHERE deployment = ?", [candidate]).fetchall()[0][0]
         return (Shift(utc(first), 50),), False
+
+    def _are_set(self, shifts: list[Shift]) -> bool:
+        """Whether recorded weights can be those that somebody set: few changes, and no stable traffic at 100 %."""
+        stable, candidate = self._arms
+        mine, other = self._db.execute(
+            "SELECT count(*) FILTER (deployment = ?), count(*) FILTER (deployment = ?) FROM trace WHERE weight > 99.5",
+            [candidate, stable],
+        ).fetchall()[0]
+        return 0 < len(shifts) <= _SHIFTS and other <= _BESIDE * (mine + other)
 
     def arrivals(self, since_s: float, every_s: float, cell_s: float, slo: Slo) -> Iterator[Arrivals]:
         """Counts by look, oldest first; a look at which nothing new was visible is there too."""
@@ -138,7 +165,9 @@ class Trace:
         names = [*self._arms, *self._arms]
         late = _by_look(self._batches(lags, names), ("arm", "lag", "n"))
         coming = next(late, None)
-        for at, columns in _filled(_by_look(self._batches(groups, names), ("cell", "arm", "status", "ms", "n"))):
+        most = min(int(LAG_BINS / every_s) + 2, _TRAILING)
+        found = _by_look(self._batches(groups, names), ("cell", "arm", "status", "ms", "n"))
+        for at, columns in _filled(found, most):
             seen = np.zeros((2, LAG_BINS), np.int64)
             if coming is not None and coming[0] == at:
                 np.add.at(seen, (coming[1]["arm"].astype(np.int64), coming[1]["lag"]), coming[1]["n"])
@@ -174,11 +203,11 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _filled(groups: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Add the looks at which nothing new was visible."""
+def _filled(groups: Iterator[tuple[int, dict[str, Any]]], most: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Add the looks at which nothing new was visible: the first ``most`` of a silence, the others are like them."""
     last = 0
     for look, columns in groups:
-        for quiet in range(last + 1, look):
+        for quiet in range(last + 1, min(look, last + 1 + most)):
             yield quiet, {}
         yield look, columns
         last = look
@@ -212,7 +241,7 @@ def replay_trace(
     """
     with Trace(path, stable=stable, candidate=candidate) as trace:
         shifts, known = trace.shifts(candidate)
-        replay = Replay(slo, gate, fetch_block_s(gate), shifts, least_s, weights_known=known)
+        replay = Replay(slo, gate, fetch_block_s(gate), shifts, least_s, stable=trace.has_stable, weights_known=known)
         since_s = shifts[0].at.timestamp()
 
         def looks() -> Iterator[Arrivals]:

@@ -95,6 +95,13 @@ def test_a_recording_that_is_held_with_every_proof_there_says_so():
     assert "of the 5000 requests" in found.verdict.text
 
 
+def test_a_recording_at_which_the_gate_was_blind_says_why():
+    found = played(Scenario("good", bad=False), world={"lag_s": (900.0, 901.0), "every_s": 10.0})
+    assert found.result is found.verdict.result is Result.INCONCLUSIVE
+    assert "were it known at once, it would pass; at " in found.verdict.text
+    assert " looks the gate was blind: " in found.verdict.text
+
+
 def test_an_empty_recording_is_inconclusive():
     assert backtest(iter(()), replay()).document() == {
         "verdict": "inconclusive",
@@ -191,10 +198,12 @@ def test_a_given_settle_is_used_as_it_is():
 
 
 def test_simulated_candidates_are_judged_by_the_manifests_own_margins():
-    names = [scenario.name for scenario in scenarios(world())]
+    names = [scenario.name for scenario in scenarios(world(slo=slo(latency={"p95": "200ms"}, error_rate="5%")))]
     assert names == [
         "identical", "2.5% slower", "incident on both", "25% slower", "50% slower", "10% errors", "25% errors", "100% errors",
     ]  # fmt: skip
+    fast = world(slo=slo(latency={"p50": "10.666667ms"}))
+    assert [scenario.name for scenario in scenarios(fast)][3:5] == ["50% slower", "100% slower"], "4 ms of 8 are safe"
 
 
 def test_a_simulation_says_how_often_the_gate_errs_and_draws_it():

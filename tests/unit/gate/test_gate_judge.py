@@ -266,6 +266,36 @@ def test_answers_that_are_not_the_models_hold_a_pass_without_blaming_it(kind, me
     assert look(pair(40, error=0.3, answer=kind, stable={"error": 0.3, "answer": kind}), 40).result is Result.PASS
 
 
+@pytest.mark.parametrize(("kind", "metric"), [(THROTTLED, "throttled"), (CLIENT, "client")])
+def test_where_no_stable_answers_most_requests_refused_hold_a_pass(kind, metric):
+    shifts = (Shift(T0, 50), Shift(after(30), 100))
+
+    def bake(share, before=0.0):
+        beside = pair(30, weight=50, error=before, answer=kind, stable={"error": before, "answer": kind})
+        alone = traffic("candidate", 40, 60, first=30, error=share, answer=kind)
+        return look((*beside, *alone), 90, weight=100, shifts=shifts, step=30)
+
+    refused = bake(0.8)
+    assert refused.result is Result.INCONCLUSIVE
+    assert named(refused, metric)
+    assert "requests of the candidate were" in refused.text
+    assert bake(0.02).result is Result.PASS
+    assert bake(0.3, before=0.3).result is Result.PASS, "as many as before"
+    first = look(traffic("candidate", 40, 60, error=0.8, answer=kind), 60, weight=100, stable=None)
+    assert named(first, metric)
+
+
+def test_a_bound_in_milliseconds_is_told_as_one():
+    quick = look(pair(60, ms=4.0, stable={"ms": 3.0}), 60)
+    assert "proven below 4 ms more than the stable" in quick.text
+    slow = look(pair(60, ms=60.0, stable={"ms": 60.0}), 60)
+    assert "x the stable" in slow.text
+    assert "ms more than the stable" not in slow.text
+    worse = look(pair(60, ms=30.0, stable={"ms": 3.0}), 60)
+    assert worse.result is Result.FAIL
+    assert "up to 2 ms more than the stable is tolerated" in worse.text
+
+
 @pytest.mark.parametrize(
     ("only", "cells"),
     [

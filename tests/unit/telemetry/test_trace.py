@@ -9,6 +9,7 @@ from unit.gate.worlds import gate, slo
 
 from deployer.errors import UsageError
 from deployer.gate.ledger import CANDIDATE, STABLE, Ledger
+from deployer.gate.verdict import Result
 from deployer.telemetry.trace import Trace, replay_trace, run_backtest, run_simulation
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
@@ -114,6 +115,59 @@ def test_without_weights_the_first_answer_of_the_candidate_is_the_beginning(save
     assert not known
     first = data["at"][data["deployment"] == "green"].min()
     assert shifts[0].at.timestamp() == pytest.approx(EPOCH + first, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [lambda at: np.full(at.size, 100.0), lambda at: 19.0 + np.floor(at) % 3, lambda at: np.full(at.size, np.nan)],
+    ids=["a full stable beside it", "another one each second", "none"],
+)
+def test_weights_that_nobody_set_are_not_believed(save, weight):
+    data = rows(120.0)
+    slow = dict(
+        data, duration_ms=np.where(data["deployment"] == "green", 4 * data["duration_ms"] + 20, data["duration_ms"])
+    )
+    assert backtested(save(slow, weight=weight(data["at"])))["verdict"] == "fail"
+    assert backtested(save(data, weight=weight(data["at"])))["verdict"] != "fail"
+
+
+@pytest.mark.parametrize("weight", [150.0, -1.0, "20%"])
+def test_a_weight_that_is_none_is_refused(save, weight):
+    data = rows(5.0)
+    path = save(data, weight=pa.array([weight] * data["at"].size))
+    with pytest.raises(UsageError, match=r"a weight is|cannot be read"):
+        backtested(path)
+
+
+def test_a_time_out_may_last_for_ever(save):
+    data = rows()
+    hung = data["deployment"] == "green"
+    data = dict(data, status=np.where(hung, 504, 200), duration_ms=np.where(hung, np.inf, data["duration_ms"]))
+    assert backtested(save(data))["verdict"] == "fail"
+
+
+def test_a_silence_of_days_takes_no_time(save):
+    early, late = rows(10.0, 1.0, share=1.0), rows(120.0, first=30 * 86400.0)
+    both = {name: np.concatenate([early[name], late[name]]) for name in late}
+    path = save(both)
+    with Trace(path, **NAMES) as trace:
+        shifts, _ = trace.shifts("green")
+        looks = sum(1 for _ in trace.arrivals(shifts[0].at.timestamp(), 10.0, 1.0, SLO))
+    assert looks < 800
+
+
+def test_a_first_deployment_has_no_stable_to_compare_with(save):
+    found = backtested(save(rows(240.0, share=1.0)))
+    assert (found["verdict"], found["stable_requests"]) == ("pass", 0)
+    broken = backtested(save(rows(60.0, share=1.0, error=0.5)))
+    assert broken["verdict"] == "fail"
+
+
+def test_a_recording_that_nobody_could_have_judged_in_time_says_why(save):
+    late = replay_trace(SLO, GATE, save(rows(120.0, lag_s=1800.0)), **NAMES, every_s=5.0)
+    assert late.result is late.verdict.result is Result.INCONCLUSIVE
+    assert "it would pass" in late.verdict.text
+    assert "looks the gate was blind: " in late.verdict.text
 
 
 def test_counts_are_those_of_the_file(save):
