@@ -112,7 +112,8 @@ def find(run: str) -> Found:
         latest = ", ".join(each.id for each in known[-MOST:]) or "none: this machine has no journal"
         raise UsageError(
             f"no rollout {run} is known here",
-            hint=f"`deployer history ENDPOINT` lists them; the latest here: {latest}. Of a CI run name its artifact's folder.",
+            hint=f"`deployer history ENDPOINT` lists them; the latest here: {latest}. "
+            "Of a CI run name its artifact's folder.",
         )
     names = ", ".join(f"{each.id} ({each.platform}/{each.endpoint})" for each in candidates[-MOST:])
     raise UsageError(f"{run} is {len(candidates)} rollouts", hint=f"Say which: {names}.")
