@@ -8,7 +8,7 @@ from datetime import timedelta
 from deployer.engine.lease import SETTLE_POLLS, Lease, LostLeaseError
 from deployer.engine.operations import Site
 from deployer.engine.rollback_ready import check, look, make_ready, observe
-from deployer.engine.rollback_target import Target, is_idle, target_of
+from deployer.engine.rollback_target import Target, is_idle, standing, target_of
 from deployer.engine.runner import Listener
 from deployer.errors import (
     ConflictError,
@@ -96,7 +96,7 @@ def _shift_back(
     site: Site, lease: Lease, listener: Listener, before: Endpoint, target: Target, *, reason: str, force: bool
 ) -> Ended:
     name, needed = target.name, _instances(before, target)
-    found = before.deployments.get(name)
+    found = standing(before, name)
     is_there = found is not None and target.is_met_by(found) and found.instances_wanted > 0
     if found is None or not is_there or (found.instances_ready < 1 and not force):
         _take(lease, listener)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import timedelta
 
-from deployer.engine.rollback_target import Target
+from deployer.engine.rollback_target import Target, standing
 from deployer.engine.runner import UNREACHABLE_S, Listener
 from deployer.engine.site import Site, no_endpoint
-from deployer.errors import NotReadyError, TransientError, UsageError
+from deployer.errors import NotFoundError, NotReadyError, TransientError, UsageError
 from deployer.ports.platform import Deployment, DeploymentState, Endpoint
 from deployer.rollout.plan import DEPLOY_PATIENCE
 
@@ -48,7 +48,7 @@ def check(site: Site, endpoint: Endpoint, target: Target, *, force: bool) -> Non
         UsageError: there is no such version.
         NotReadyError: it exists and has failed.
     """
-    found = endpoint.deployments.get(target.name)
+    found = standing(endpoint, target.name)
     if found is None and not target.digest:
         known = ", ".join(sorted(endpoint.deployments)) or "none"
         raise UsageError(
@@ -79,16 +79,19 @@ def make_ready(site: Site, listener: Listener, target: Target, needed: int, *, f
     """See that the target is there, in its version, with an instance that answers.
 
     Raises:
+        NotFoundError: it was deleted meanwhile.
         NotReadyError: it will not be, or not in time.
     """
     name = target.name
-    found = observe(site).deployments.get(name)
+    endpoint = observe(site)
+    found = standing(endpoint, name)
     if found is not None and not target.is_met_by(found):
         listener.on_note(f"{name} holds another version: removing it")
         site.platform.delete_deployment(name)
         found = None
     if found is None:
-        listener.on_note(f"{name} is gone: making it again from its record")
+        gone = "is being deleted" if name in endpoint.deployments else "is gone"
+        listener.on_note(f"{name} {gone}: making it again from its record")
         site.platform.recreate_deployment(name, target.digest)
     if found is not None and found.instances_wanted == 0:
         listener.on_note(f"{name} is scaled to 0: starting {needed} instance{'s' * (needed > 1)}")
@@ -101,6 +104,7 @@ def _await_ready(site: Site, listener: Listener, name: str) -> None:
     """Wait until ``name`` has an instance that answers.
 
     Raises:
+        NotFoundError: it was deleted meanwhile, or is being deleted.
         NotReadyError: it will not, or not in time.
     """
     capabilities = site.platform.capabilities
@@ -118,6 +122,11 @@ def _await_ready(site: Site, listener: Listener, name: str) -> None:
         found = endpoint.deployments.get(name) if endpoint else None
         if found is not None and found.instances_ready > 0:
             return
+        if endpoint is not None and standing(endpoint, name) is None:
+            raise NotFoundError(
+                f"{name} was deleted while it was waited for. Traffic is unchanged",
+                hint="Choose another version with --to.",
+            )
         if found is None or found.state is DeploymentState.FAILED or site.clock.now() >= until or site.signal():
             raise NotReadyError(
                 f"{name} cannot take traffic: {_why(found)}. Traffic is unchanged",

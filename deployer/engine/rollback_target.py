@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deployer.ports.platform import Deployment, Endpoint
+from deployer.ports.platform import Deployment, DeploymentState, Endpoint
 from deployer.rollout.model import Phase
 from deployer.rollout.tags import GOOD, PREVIOUS, Revision, marks_of, revision_of
 
@@ -22,6 +22,12 @@ class Target:
     def is_met_by(self, found: Deployment) -> bool:
         """Whether ``found`` is this version."""
         return not self.digest or found.digest == self.digest
+
+
+def standing(endpoint: Endpoint, name: str) -> Deployment | None:
+    """The deployment of that name; None: there is none, or it is being deleted, which nothing stops."""
+    found = endpoint.deployments.get(name)
+    return None if found is None or found.state is DeploymentState.DELETING else found
 
 
 def is_idle(endpoint: Endpoint) -> bool:
@@ -47,9 +53,12 @@ def target_of(endpoint: Endpoint, to: str | None) -> Target | None:
 def _named(endpoint: Endpoint, name: str, revisions: tuple[Revision | None, ...]) -> Target:
     """The deployment ``name``: as it is, or, when it is gone, the version of that name that the tags tell of."""
     known = next((each for each in revisions if each is not None and each.name == name), None)
-    if name in endpoint.deployments:
+    if standing(endpoint, name) is not None:
         return Target(name, "", known.instances if known else 0)
     if known is not None:
         return Target(name, known.digest, known.instances)
+    going = endpoint.deployments.get(name)
+    if going is not None:
+        return Target(name, going.digest or "", going.instances_wanted)
     marks = marks_of(endpoint.tags)
     return Target(name, marks.stable_digest if marks is not None and marks.stable == name else "")

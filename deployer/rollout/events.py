@@ -40,7 +40,7 @@ class Adopted:
     prepared: bool = True
     """The stable had its traffic."""
     judged: bool = False
-    """Traffic is already what the current step wants: a pause did not come before the write, but while it was judged."""
+    """Traffic is what the current step wants already: a pause came while it was judged, not before the write."""
     type: Literal["adopted"] = "adopted"
 
 

@@ -51,10 +51,15 @@ class Marks:
     @property
     def started_at(self) -> datetime | None:
         """When it was started, as its id begins with; None: the id is not one of ours."""
-        try:
-            return datetime.strptime(self.rollout_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-        except ValueError:
-            return None
+        return began_at(self.rollout_id)
+
+
+def began_at(rollout_id: str) -> datetime | None:
+    """When a rollout was started, as its id begins with; None: the id is not one of ours."""
+    try:
+        return datetime.strptime(rollout_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

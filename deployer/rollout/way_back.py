@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from deployer.rollout.actions import Action, Clean, Record, Recreate, ReleaseScaling, Restore, Scale, Wait
-from deployer.rollout.endpoint import Endpoint, in_words
+from deployer.rollout.endpoint import Deployment, DeploymentState, Endpoint, in_words
 from deployer.rollout.events import Cleaned, GotStuck, Reverted
 from deployer.rollout.model import Observed, Rollout
 from deployer.rollout.readiness import find
+from deployer.rollout.tags import began_at
 
 REVERT_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits between attempts at the way back; the last one repeats until the reserve is spent."""
@@ -40,6 +41,8 @@ def revert(state: Rollout, observed: Observed, now: datetime) -> Action:
 def _bring_back(state: Rollout, endpoint: Endpoint, now: datetime) -> Action:
     plan = state.plan
     stable = find(endpoint, plan.stable)
+    if stable is not None and stable.state is DeploymentState.DELETING:  # nothing stops that: it is made again after it
+        stable = None
     if plan.stable is not None and stable is None:
         return Recreate(plan.stable)
     if stable is not None and stable.instances_wanted < 1 and not state.asked_for(stable.name):
@@ -65,10 +68,22 @@ def clean(state: Rollout, observed: Observed) -> Action:
         if _has_traffic(endpoint, plan.candidate):
             return Record(Cleaned(f"{plan.candidate} has traffic again and is left alone", (plan.candidate,)))
         names.append(plan.candidate)
-    baseline = plan.stable if plan.stable in state.requested and not state.prepared else None
-    if baseline in endpoint.deployments and baseline is not None and not _has_traffic(endpoint, baseline):
-        names.append(baseline)
+    baseline = None if state.prepared else find(endpoint, plan.stable)
+    if baseline is not None and not _has_traffic(endpoint, baseline.name) and _is_made_by(state, baseline):
+        names.append(baseline.name)
     return Clean(tuple(names)) if names else Record(Cleaned("nothing was left to remove"))
+
+
+def _is_made_by(state: Rollout, baseline: Deployment) -> bool:
+    """Whether this rollout made its baseline: as its journal says or, where that is elsewhere, beyond doubt.
+
+    Beyond doubt is the very version it was to make, made since it began.
+    """
+    if baseline.name in state.requested:
+        return True
+    began, made = began_at(state.plan.rollout_id), baseline.created_at
+    is_its_version = baseline.digest is not None and baseline.digest == state.plan.stable_digest
+    return is_its_version and began is not None and made is not None and made >= began
 
 
 def _has_traffic(endpoint: Endpoint, name: str) -> bool:

@@ -49,6 +49,8 @@ class _Deployed:
     failure: str | None = None
     serving: int = 0
     """Instances that answer until all are ready."""
+    leaves_at: datetime | None = None
+    """When it is gone, once it is being deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class MemoryPlatform:
     """One endpoint in memory.
 
     Attributes:
+        leaving_s: how long a deletion takes, which nothing stops once it was asked for.
         ready_after_s: how long a deployment that is created from now on takes to become ready.
         behind: for how long after a change every other ``observe`` still answers what held before it.
         stale_reads: how many of the next ``observe`` calls still answer what held before the last change.
@@ -76,6 +79,7 @@ class MemoryPlatform:
     def __init__(self, name: str, clock: Clock, *, capabilities: Capabilities = CAPABILITIES) -> None:
         self.name = name
         self.ready_after_s = 0.0
+        self.leaving_s = 0.0
         self.stale_reads = 0
         self.behind = timedelta(0)
         self._changed_at: datetime | None = None
@@ -123,6 +127,7 @@ class MemoryPlatform:
     def create_deployment(self, spec: DeploymentSpec) -> None:
         with self._call("create_deployment"), self._change():
             self._require()
+            self._await_gone(spec.name)
             self._check_name_free(spec.name, spec.digest)
             self._recorded[spec.digest] = spec
             self._start(spec.name, spec)
@@ -130,6 +135,7 @@ class MemoryPlatform:
     def recreate_deployment(self, name: str, digest: str) -> None:
         with self._call("recreate_deployment"), self._change():
             self._require()
+            self._await_gone(name)
             self._check_name_free(name, digest)
             if digest not in self._recorded:
                 raise NotFoundError(f"nothing is recorded of {digest}", hint="Deploy it from its manifest.")
@@ -168,9 +174,12 @@ class MemoryPlatform:
         with self._call("delete_deployment"), self._change():
             self._require()
             self._check_idle(name)
-            self._deployed.pop(name, None)
             self.autoscaled.pop(name, None)
             self.held.pop(name, None)
+            if name in self._deployed:
+                self.begin_deletion(name, self.leaving_s)
+                self._await_gone(name)
+            self._deployed.pop(name, None)
 
     def delete_endpoint(self) -> None:
         with self._call("delete_endpoint"), self._change():
@@ -257,7 +266,7 @@ class MemoryPlatform:
             scoring_url=f"http://{self.name}.invalid/score",
             traffic=dict(self._traffic),
             mirror=dict(self._mirror),
-            deployments={name: self._view(name, each) for name, each in self._deployed.items()},
+            deployments={name: self._view(name, each) for name, each in self._deployed.items() if self._is_there(each)},
             tags=dict(self._tags),
         )
 
@@ -279,6 +288,15 @@ class MemoryPlatform:
         """Somebody deploys ``name`` without deployer: it has no digest."""
         now = self._clock.now()
         self._deployed[name] = _Deployed(None, 1, now, now)
+
+    def begin_deletion(self, name: str, seconds: float) -> None:
+        """``name`` is being deleted, and is gone after ``seconds``."""
+        gone_at = self._clock.now() + timedelta(seconds=seconds)
+        self._deployed[name] = replace(self._deployed[name], leaves_at=gone_at)
+
+    def forget_records(self) -> None:
+        """No version can be made again from here any more."""
+        self._recorded.clear()
 
     def remove(self, name: str) -> None:
         """Somebody deletes a deployment, traffic or not."""
@@ -327,6 +345,16 @@ class MemoryPlatform:
         if name in {**self._traffic, **self._mirror}:
             raise ConflictError(f"{name} has traffic", hint="Move it elsewhere first.")
 
+    def _is_there(self, deployed: _Deployed) -> bool:
+        return deployed.leaves_at is None or self._clock.now() < deployed.leaves_at
+
+    def _await_gone(self, name: str) -> None:
+        """Wait until what is being deleted under this name is gone, as real platforms do."""
+        deployed = self._deployed.get(name)
+        if deployed is not None and deployed.leaves_at is not None:
+            self._clock.sleep((deployed.leaves_at - self._clock.now()).total_seconds())
+            self._deployed.pop(name, None)
+
     def _check_name_free(self, name: str, digest: str) -> None:
         there = self._deployed.get(name)
         if there is not None and there.digest != digest:
@@ -364,6 +392,8 @@ class MemoryPlatform:
         self.writes.append(Write(self._clock.now(), dict(traffic), dict(mirror)))
 
     def _view(self, name: str, deployed: _Deployed) -> Deployment:
+        if deployed.leaves_at is not None:
+            return Deployment(name, DeploymentState.DELETING, deployed.digest, 0, deployed.instances, "being deleted")
         is_ready = deployed.failure is None and self._clock.now() >= deployed.ready_at
         serving = deployed.instances if is_ready else 0 if deployed.failure is not None else deployed.serving
         state = DeploymentState.READY if is_ready else DeploymentState.CREATING

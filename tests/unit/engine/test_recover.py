@@ -227,6 +227,55 @@ def test_a_deleted_endpoint_is_not_made_again(world: World) -> None:
     assert world.platform.peek() is None
 
 
+@pytest.mark.parametrize("journal", ["at hand", "elsewhere"])
+@pytest.mark.parametrize("with_manifest", [False, True])
+@pytest.mark.parametrize("ask", ["recover", "abort"])
+def test_a_baseline_that_never_had_traffic_is_removed_with_the_rollout_that_made_it(
+    tmp_path: Path, ask: str, with_manifest: bool, journal: str
+) -> None:
+    world = unbegun(tmp_path, journal)
+    if ask == "recover":
+        assert world.recover(with_manifest=with_manifest).ended.exit_code is ExitCode.ABORTED
+    else:
+        assert world.ask(RequestKind.ABORT, with_manifest=with_manifest).exit_code is ExitCode.OK
+    assert (deployments(world), world.traffic()) == (set(), {})
+
+
+def unbegun(tmp_path: Path, journal: str, *, is_there: bool = False) -> World:
+    """A first rollout that was killed before its baseline had traffic; the baseline may have been there before."""
+    world = World(tmp_path)
+    if is_there:
+        world.platform.ensure_endpoint({"name": "digits"})
+        world.platform.create_deployment(world.version("blue", "base"))
+        world.clock.advance(60.0)
+    world.platform.after = lambda name: (
+        world.kill()
+        if "blue" in deployments(world) and tags(world).get(PHASE) == "preparing:0"
+        else world.check_alive()
+    )
+    with pytest.raises(Killed):
+        world.roll_out(f"{world.clock.now():%Y%m%dT%H%M%S}-04ba")
+    world.platform.after = lambda _: None
+    if journal == "elsewhere":
+        for path in (world.home / "journal").glob("*.jsonl"):
+            path.unlink()
+    return world
+
+
+def deployments(world: World) -> set[str]:
+    view = world.platform.peek()
+    return set(view.deployments) if view else set()
+
+
+@pytest.mark.parametrize("journal", ["at hand", "elsewhere"])
+def test_a_deployment_that_was_there_before_the_rollout_is_never_removed_as_its_baseline(
+    tmp_path: Path, journal: str
+) -> None:
+    world = unbegun(tmp_path, journal, is_there=True)
+    assert world.recover().ended.exit_code is ExitCode.ABORTED
+    assert deployments(world) == {"blue"}
+
+
 def test_an_operators_wish_that_nobody_took_is_not_carried_out_by_a_recovery(world: World) -> None:
     run_by(world, dead())
     world.platform.edit_tags({"deployer.request": f"{RequestKind.PROMOTE_FULL.value}|bob|quick"})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from playbook import LOCAL, T0, Playbook, deployment, endpoint, plan, verdict, wanted
@@ -14,6 +16,7 @@ from deployer.rollout.actions import (
     Delete,
     Deploy,
     Judge,
+    Record,
     Recreate,
     ReleaseScaling,
     Restore,
@@ -27,6 +30,7 @@ from deployer.rollout.actions import (
 )
 from deployer.rollout.endpoint import Deployment, DeploymentState
 from deployer.rollout.events import (
+    Adopted,
     Advanced,
     Cleaned,
     Deployed,
@@ -48,6 +52,7 @@ from deployer.rollout.events import (
     UnreadyNoticed,
     Warmed,
 )
+from deployer.rollout.machine import begin
 from deployer.rollout.model import Outcome, Phase, RequestKind, Rollout, Step, StepKind
 from deployer.rollout.plan import compile_plan
 
@@ -587,6 +592,11 @@ def test_a_stable_that_is_gone_is_made_again_from_its_record() -> None:
     assert book.state.phase is Phase.REVERTING
 
 
+def test_a_stable_that_is_being_deleted_is_made_again_on_the_way_back() -> None:
+    going = deployment("blue", "old", DeploymentState.DELETING)
+    reverting().sees(endpoint({"green": 20, "blue": 80}, going, deployment("green", "new"))).expect(Recreate("blue"))
+
+
 def test_traffic_is_never_sent_to_an_unhealthy_stable() -> None:
     ill = deployment("blue", "old", DeploymentState.FAILED, message="crash loop")
     book = reverting().sees(endpoint({"green": 20, "blue": 80}, ill, deployment("green", "new"))).expect(Wait)
@@ -620,6 +630,25 @@ def test_a_candidate_that_has_traffic_again_is_not_removed() -> None:
     book = reverting().sees(both()).restores().sees(both({"green": 100}))
     book.records(Cleaned)
     assert "has traffic again" in book.state.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("is_its_own", "over"),
+    [
+        (True, {"created_at": T0}),
+        (False, {"created_at": T0 - timedelta(seconds=1)}),
+        (False, {"created_at": None}),
+        (False, {"created_at": T0, "digest": "another"}),
+        (False, {"created_at": T0, "digest": None}),
+    ],
+)
+def test_without_its_journal_only_a_baseline_that_it_made_beyond_doubt_is_removed(
+    is_its_own: bool, over: dict[str, Any]
+) -> None:
+    baseline = replace(deployment("blue", "old"), **over)
+    unbegun = plan(FULL, rollout_id=f"{T0:%Y%m%dT%H%M%S}-04ba+101500")
+    state = begin(Adopted(unbegun, Phase.CLEANING, 0, 0, 0, "found", prepared=False), T0)
+    Playbook(state).sees(endpoint({}, baseline)).expect(Clean(("blue",)) if is_its_own else Record)
 
 
 def test_an_endpoint_that_vanishes_while_cleaning_ends_the_rollout() -> None:
