@@ -17,14 +17,12 @@ from deployer.manifest.profile import ProfileSpec
 from deployer.manifest.schema import Slo
 from deployer.ports.loadgen import LoadTester
 from deployer.ports.platform import ScoringTarget
-from deployer.profile.trials import Probe, Seen
+from deployer.profile.trials import MOST_IN_FLIGHT, Probe, Seen
 
 LOOK_S = 1.0
 """Between looks at a trial under way."""
 OURS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 """Statuses by which the caller is refused, not the load."""
-MOST_IN_FLIGHT = 1024
-"""Requests at once on behalf of an open trial."""
 LONGEST_S = 60.0
 
 

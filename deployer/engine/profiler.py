@@ -15,6 +15,7 @@ from deployer.engine.profile_trial import Trials, Tried, refused_everywhere
 from deployer.engine.site import Site
 from deployer.errors import DeployerError, PlatformError
 from deployer.loadtest.figures import Window
+from deployer.loadtest.kinds import RATE_LIMITED
 from deployer.loadtest.ranks import Ranked
 from deployer.manifest.configuration import Configuration
 from deployer.manifest.schema import Slo
@@ -112,6 +113,8 @@ class Profiler:
             now = self._site.clock.now()
             step = self._search.next(self._ledger.left_s(now), self._ledger.left_usd(now))
             if isinstance(step, Advice):
+                if step.is_final and step.undecided:
+                    return Ending.COMPLETE, step.undecided
                 if step.is_final and self._not_judged:
                     names = ", ".join(map(str, self._not_judged))
                     return Ending.COMPLETE, f"not judged, the load generator did not keep up: {names}"
@@ -219,12 +222,16 @@ def record_of(configuration: Configuration, probe: Probe, tried: Tried, began_s:
         statuses,
         health.lag_p99_ms,
         health.cpu_pct,
-        tried.health,
+        tried.health or (_limited(statuses.get(RATE_LIMITED, 0), len(seen.status)) if probe.kind != "warm" else None),
         tried.stopped,
         began_s,
         {target.name: float(share) for target, share in zip(targets, over, strict=False)},
         tuple(_second(window) for window in tried.figures.windows) if is_open else (),
     )
+
+
+def _limited(turned_away: int, sent: int) -> str | None:
+    return f"the endpoint's rate limit turned {turned_away} of {sent} requests away" if turned_away else None
 
 
 def _second(window: Window) -> tuple[float, int, int, float | None]:

@@ -98,4 +98,5 @@ class Profiled:
             case Ending.COMPLETE:
                 if self.advice.recommended is not None:
                     return ExitCode.OK
-                return ExitCode.INCONCLUSIVE if self.not_judged else ExitCode.GATE_FAILED
+                is_open = self.not_judged or self.advice.undecided
+                return ExitCode.INCONCLUSIVE if is_open else ExitCode.GATE_FAILED

@@ -41,6 +41,8 @@ class Advice:
     is_final: bool
     """It knows all that it wanted to know."""
     notes: Sequence[str] = ()
+    undecided: str = ""
+    """Why none is recommended though one may well carry the rate; empty: there is no such reason."""
 
 
 class Search(Protocol):

@@ -19,7 +19,7 @@ from deployer.profile.fit import bad_of, excess
 from deployer.profile.identify import fullest, has_moved, usual_s
 from deployer.profile.service import Trace, slow_s, trace_of
 from deployer.profile.targets import targets_of
-from deployer.profile.trials import Capacity, Probe, Seen, Tally
+from deployer.profile.trials import MOST_IN_FLIGHT, Capacity, Probe, Seen, Tally
 
 CONFIRM_S = 45.0
 ENOUGH_SD = 0.0125
@@ -40,6 +40,8 @@ _SURE = 3.0
 """Standard deviations above the estimate that nothing carries."""
 _STEP = 1.06
 """Farthest step above rates that were seen to hold, once the model is not trusted."""
+_BELOW = 0.8
+"""Share of the endpoint's rate limit that is sent: at 500 rps a second of Poisson arrivals is over it once in 10^6."""
 _FLAT = 1.5
 """Slope of ln(violation) against ln(rate) below which the rate says little about the violation."""
 
@@ -63,6 +65,7 @@ class CapacitySearch:
         self._traces: list[Trace] = []
         self._load_s = 0.0
         self._ceiling = 0.0
+        self._endpoint_rps = math.inf
         self._has_climbed = False
         self._belief: Belief | None = None
         self._notes: list[str] = []
@@ -109,7 +112,23 @@ class CapacitySearch:
             elif self._unhealthy > _PATIENCE:
                 self._end("the load generator could not keep up: the rate is at least what was seen")
             return
-        self._go_on(lambda: self._plan.send(trace_of(seen, self._slow_s)))
+        trace = trace_of(seen, self._slow_s)
+        if not trace.arrival.size:
+            self._end("the endpoint's rate limit turned every request away")
+            return
+        if trace.limited:
+            self._meet_limit(trace)
+        self._go_on(lambda: self._plan.send(trace))
+
+    def _meet_limit(self, trace: Trace) -> None:
+        """Stay below what the endpoint admits from now on: its limit is not the configuration's."""
+        admitted = trace.arrival.size / max(trace.seconds, 1.0)
+        if math.isinf(self._endpoint_rps):
+            self._notes.append(
+                f"the endpoint's rate limit turned requests away at about {admitted:.4g} rps: what is carried beyond "
+                "is not known"
+            )
+        self._endpoint_rps = min(self._endpoint_rps, admitted, trace.probe.rps or math.inf)
 
     def _go_on(self, step: Callable[[], Probe]) -> None:
         try:
@@ -141,7 +160,9 @@ class CapacitySearch:
             )
         width = math.exp(1.645 * belief.sd)
         note = "the objective is nearly flat" if belief.limit.slope < _FLAT or belief.limit.idle > 0.7 else ""
-        return self._capacity(belief.safe_rps, belief.rps / width, belief.rps * width, note, measured=self._confirmed)
+        rps = self._promised(belief)
+        lower = min(belief.rps / width, rps) if rps < belief.safe_rps else belief.rps / width
+        return self._capacity(rps, lower, belief.rps * width, note, measured=self._confirmed)
 
     def _capacity(self, rps: float, lower: float, upper: float, note: str, *, measured: bool = False) -> Capacity:
         belief = self._belief
@@ -159,6 +180,7 @@ class CapacitySearch:
             curve=curve_of(belief, self._traces, self._targets, self._seed) if belief is not None and near else (),
             load_seconds=self._load_s,
             binding=self._targets[belief.limit.binding].name if belief else "",
+            endpoint_rps=self._endpoint_rps,
             error_rate_shown=upper_share(failed, sent) if sent else None,
         )
 
@@ -200,10 +222,11 @@ class CapacitySearch:
         return True
 
     def _climb(self) -> Talk:
-        """Find the ceiling; False: the load generator is slower than it."""
+        """Find the ceiling; False: it is above what the load generator, or the endpoint, lets be sent."""
         concurrency, best = 1, self._traces[0].rps
-        while self._limit is None or concurrency < self._limit:
-            concurrency = 2 * concurrency if self._limit is None else min(2 * concurrency, self._limit)
+        most = min(self._limit or MOST_IN_FLIGHT, MOST_IN_FLIGHT)
+        while concurrency < most:
+            concurrency = min(2 * concurrency, most)
             seconds = min(max(300 / max(best, 1.0), 4.0), 12.0)
             try:
                 trace = yield Probe(
@@ -215,12 +238,17 @@ class CapacitySearch:
                     f"{self._ceiling:.4g} rps"
                 )
                 return False
+            if trace.limited:
+                return False
             self._traces.append(trace)
             self._ceiling = max(self._ceiling, trace.rps)
-            if trace.rps < 1.08 * best or trace.refused.any() or concurrency >= 1024:
-                break
+            if trace.rps < 1.08 * best or trace.refused.any():
+                return True
             best = trace.rps
-        return True
+        if most == self._limit:
+            return True
+        self._notes.append(f"not more than {most} requests are in flight: the ceiling is above {self._ceiling:.4g} rps")
+        return False
 
     def _is_steady(self) -> Talk:
         first = self._traces[0]
@@ -244,6 +272,8 @@ class CapacitySearch:
             trace = yield self._next_probe(belief)
         except _GeneratorTooSlowError:
             return True  # there are fewer service times, and that is known
+        if trace.limited:
+            return True  # the next one stays below the endpoint's limit
         self._traces.append(trace)
         if self._restarts < _PATIENCE and self._is_drifting(belief, trace):
             self._restarts += 1
@@ -260,16 +290,17 @@ class CapacitySearch:
     def _next_probe(self, belief: Belief) -> Probe:
         opens = self._opens()
         if not opens:
-            rate = 0.97 * belief.rps
+            rate = min(0.97 * belief.rps, _BELOW * self._endpoint_rps)
             return Probe("open", rate, 0, 30.0, True, f"open arrivals at {rate:.4g} rps")
         closed = [trace for trace in self._traces if trace.probe.kind == "closed"]
         full = fullest(closed or self._traces[:1])
         lacking = belief.queue.sizes_s.size * ((belief.spread / _ENOUGH_SPREAD) ** 2 - 1) - CONFIRM_S * belief.rps
         seconds = min(lacking / full.rps, MOST_LOAD_S - self._load_s - 2 * CONFIRM_S)
-        if full.rps > 1.25 * belief.rps and seconds > _WORTHWHILE_S and not self._long and not self._failing:
+        is_worthwhile = seconds > _WORTHWHILE_S and not self._is_limited(belief)
+        if full.rps > 1.25 * belief.rps and is_worthwhile and not self._long and not self._failing:
             self._long = True
             return Probe("closed", 0.0, full.probe.concurrency, seconds, False, "more service times")
-        rate = belief.safe_rps
+        rate = self._promised(belief)
         if not self._trusted:
             held = [trace.probe.rps for trace in opens if trace.seconds > 0.9 * trace.probe.seconds]
             rate = min(rate, _STEP * max(held, default=0.9 * min(trace.probe.rps for trace in opens)))
@@ -281,10 +312,18 @@ class CapacitySearch:
     def _is_done(self, belief: Belief) -> bool:
         near = [trace for trace in self._near(belief) if not any(trace is failing for failing in self._failing)]
         self._confirmed = sum(trace.seconds for trace in near) >= 0.95 * CONFIRM_S
-        return (self._confirmed and belief.sd < ENOUGH_SD) or self._load_s + CONFIRM_S > MOST_LOAD_S
+        is_enough = belief.sd < ENOUGH_SD or self._is_limited(belief)
+        return (self._confirmed and is_enough) or self._load_s + CONFIRM_S > MOST_LOAD_S
 
     def _near(self, belief: Belief) -> list[Trace]:
-        return [trace for trace in self._opens() if abs(trace.probe.rps / belief.safe_rps - 1) < 0.025]
+        return [trace for trace in self._opens() if abs(trace.probe.rps / self._promised(belief) - 1) < 0.025]
+
+    def _promised(self, belief: Belief) -> float:
+        """What to promise: what is believed, as far as the endpoint's own limit lets it be shown."""
+        return min(belief.safe_rps, _BELOW * self._endpoint_rps)
+
+    def _is_limited(self, belief: Belief) -> bool:
+        return self._promised(belief) < belief.safe_rps
 
     def _is_drifting(self, belief: Belief, trace: Trace) -> bool:
         return has_moved(trace, belief.queue.slots, belief.queue.delay_s)

@@ -16,11 +16,12 @@ from typing import Protocol
 
 import numpy as np
 
+from deployer.loadtest.kinds import RATE_LIMITED
 from deployer.manifest.configuration import Configuration
 from deployer.manifest.schema import Slo
 from deployer.profile.advice import Advice, Answer, Ask
 from deployer.profile.capacity import CapacitySearch
-from deployer.profile.targets import shares, targets_of
+from deployer.profile.targets import are_kept, targets_of
 from deployer.profile.trials import Capacity, Probe, Seen, Tally
 
 CONFIRM_S = 45.0
@@ -151,7 +152,10 @@ class CheapestSearch:
         self._notes: list[str] = []
         self._current: tuple[_Shape, int, Measuring | None] | None = None
         """Shape, number of instances and search under way; without a search, a confirmation."""
-        self._was_closed = False
+        self._endpoint_rps = math.inf
+        """About what the endpoint's own rate limit admits; infinite: it was not met."""
+        self._is_over = False
+        """The rate cannot be sent through this endpoint."""
 
     @property
     def limits_ms(self) -> Sequence[float]:
@@ -225,6 +229,8 @@ class CheapestSearch:
         return self._measuring(self._slo, admitted if self._limits else None, self._seed)
 
     def _choose(self) -> tuple[_Shape, int, Measuring | None] | None:
+        if self._is_over:
+            return None
         best = self._best()
         waiting = [shape for shape in self._waiting() if not self._needless(shape, best)]
         if waiting:
@@ -296,7 +302,17 @@ class CheapestSearch:
             shape.confirmed[count] = capacity
         if count != shape.first.instance_count and not capacity.measured:
             shape.failed.add(count)  # its confirmation failed before, and this shows nothing better
+        if math.isfinite(capacity.endpoint_rps) and not capacity.infeasible:
+            self._endpoint_rps = min(self._endpoint_rps, capacity.endpoint_rps)
+            self._is_over = capacity.endpoint_rps < self._rate
         self._current = None
+
+    def _undecided(self) -> str:
+        """Why nobody knows whether a candidate carries the rate; empty: the endpoint's limit was not met."""
+        if math.isinf(self._endpoint_rps):
+            return ""
+        limit = f"the endpoint's rate limit (about {self._endpoint_rps:.4g} rps)"
+        return f"not known: {limit} ended the search for what carries {self._rate:.4g} rps; ask for a higher one"
 
     def _confirmation(self, count: int) -> Probe:
         rate = self._rate
@@ -305,10 +321,14 @@ class CheapestSearch:
     def _confirm(self, shape: _Shape, count: int, seen: Seen) -> None:
         targets = targets_of(self._slo)
         failed = (seen.status < 200) | (seen.status > 299)
-        whole = seen.seconds > 0.9 * seen.probe.seconds
-        if whole and len(seen.status) and bool(np.all(shares(seen.latency_ms / 1000, failed, targets) <= 1)):
+        if seen.seconds > 0.9 * seen.probe.seconds and are_kept(seen.latency_ms / 1000, failed, targets):
             shape.confirmed[count] = self._shown(shape.in_proportion(count), count)
             self._current = None
+            return
+        reached = seen.status != RATE_LIMITED
+        if not reached.all() and are_kept(seen.latency_ms[reached] / 1000, failed[reached], targets):
+            self._endpoint_rps = min(self._endpoint_rps, np.count_nonzero(reached) / max(seen.seconds, 1.0))
+            self._is_over, self._current = True, None
             return
         said = f"{replace(shape.first, instance_count=count)} did not carry {self._rate:.4g} rps"
         if count == shape.first.instance_count:  # it was measured on its own already
@@ -331,9 +351,15 @@ class CheapestSearch:
 
     def _advice(self, *, is_final: bool) -> Advice:
         best = self._best()
+        if self._is_over and best is not None and best[1] not in best[0].confirmed:
+            best = None
         recommended = replace(best[0].first, instance_count=best[1]) if best else None
         answers = [self._answer(each, recommended) for each in self._configurations]
-        return Advice(recommended, answers, is_final, tuple(self._notes))
+        notes = list(self._notes)
+        if math.isfinite(self._endpoint_rps):
+            said = f"the endpoint's rate limit turned requests away at about {self._endpoint_rps:.4g} rps"
+            notes.append(f"{said}: what a candidate carries beyond is not known")
+        return Advice(recommended, answers, is_final, tuple(notes), "" if recommended else self._undecided())
 
     def _answer(self, configuration: Configuration, recommended: Configuration | None) -> Answer:
         count = configuration.instance_count
@@ -346,13 +372,16 @@ class CheapestSearch:
     def _why_not(self, shape: _Shape, count: int, capacity: Capacity | None) -> str:
         best = self._best()
         if shape.capacity is None or capacity is None:
-            return self._needless(shape, best)
+            return self._needless(shape, best) or (self._undecided() if self._is_over else "")
         if capacity.infeasible:
             return "no rate keeps the slo"
         if count in shape.failed:
             return f"was not confirmed to carry {self._rate:.4g} rps"
+        if self._is_over and count not in shape.confirmed:
+            return self._undecided()
         if capacity.sustainable_rps < self._rate:
-            return f"carries {capacity.sustainable_rps:.4g} of {self._rate:.4g} rps"
+            least = "at least " if math.isfinite(capacity.endpoint_rps) else ""
+            return f"carries {least}{capacity.sustainable_rps:.4g} of {self._rate:.4g} rps"
         return f"carries it, at ${shape.cost(count):.4g} an hour"
 
 

@@ -12,6 +12,7 @@ from heapq import heappush, heappushpop
 
 import numpy as np
 
+from deployer.loadtest.kinds import RATE_LIMITED
 from deployer.profile.queueing import Flags, Floats, Stalls, worked
 from deployer.profile.trials import Probe, Seen
 
@@ -41,6 +42,9 @@ class Trace:
     work_arrival: Floats
     work_done: Floats
     """The same instants on a clock that stands still in pauses."""
+    limited: int = 0
+    """Requests that the endpoint's rate limit turned away. Left out of everything else: they say nothing of what stands
+    behind it."""
 
     @property
     def rps(self) -> float:
@@ -55,7 +59,8 @@ class Trace:
 
 def trace_of(seen: Seen, slow_s: float = 0.0) -> Trace:
     """Read a probe; pauses (longer than ``slow_s``) are found at once."""
-    order = np.argsort(seen.arrival_s, kind="stable")
+    arrived = np.argsort(seen.arrival_s, kind="stable")
+    order = arrived[np.asarray(seen.status)[arrived] != RATE_LIMITED]
     arrival = np.asarray(seen.arrival_s, np.float64)[order]
     latency = np.asarray(seen.latency_ms, np.float64)[order] / 1000
     status = np.asarray(seen.status)[order]
@@ -65,7 +70,7 @@ def trace_of(seen: Seen, slow_s: float = 0.0) -> Trace:
     pauses = (starts, lengths)
     return Trace(
         seen.probe, seen.seconds, arrival, latency, failed, ~served, pauses, whole,
-        worked(arrival, pauses), worked(arrival + latency, pauses),
+        worked(arrival, pauses), worked(arrival + latency, pauses), arrived.size - order.size,
     )  # fmt: skip
 
 

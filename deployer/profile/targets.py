@@ -34,6 +34,11 @@ def targets_of(slo: Slo) -> tuple[Target, ...]:
     return tuple(found)
 
 
+def are_kept(latency_s: NDArray[np.float64], failed: NDArray[np.bool_], targets: tuple[Target, ...]) -> bool:
+    """Whether requests, of which there are some, kept every target among themselves."""
+    return latency_s.size > 0 and bool(np.all(shares(latency_s, failed, targets) <= 1))
+
+
 def shares(
     latency_s: NDArray[np.float64], failed: NDArray[np.bool_], targets: tuple[Target, ...]
 ) -> NDArray[np.float64]:

@@ -5,12 +5,19 @@ The search never sends anything. Whoever drives it asks ``next``, sends that loa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+MOST_IN_FLIGHT = 450
+"""Requests at once of any trial: below the 500 connections that an endpoint on Azure admits by default, everywhere.
+
+Source: learn.microsoft.com/azure/machine-learning/how-to-manage-quotas, online endpoints (read 2026-11-22).
+"""
 
 Kind = Literal["warm", "closed", "open"]
 """``warm``: closed with one request in flight; ``closed``: ``concurrency`` always in flight; ``open``: Poisson."""
@@ -42,7 +49,7 @@ class Seen:
     latency_ms: NDArray[np.float64]
     """From that arrival to the whole answer, of any status."""
     status: NDArray[np.int16]
-    """HTTP code; 0: no answer in time; -1: over the generator's cap."""
+    """HTTP code; 0: no answer in time; -1: over the generator's cap; 1429: turned away by the endpoint's rate limit."""
     seconds: float
     """Load time spent, at most the probe's."""
     healthy: bool = True
@@ -95,5 +102,7 @@ class Capacity:
     load_seconds: float
     binding: str = ""
     """Target that limits the rate: ``p95``, ``error_rate``."""
+    endpoint_rps: float = math.inf
+    """About what the endpoint's own rate limit admits, whatever stands behind it; infinite: it was not met."""
     error_rate_shown: float | None = None
     """95 % upper bound of the share of errors at the confirmed rates together; None: nothing was sent there."""

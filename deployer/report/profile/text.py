@@ -131,7 +131,7 @@ def markdown_of(record: Mapping[str, Any]) -> str:
         kind = (
             unknown_words(each) if each["sustainable_rps"] is None else "measured" if each["measured"] else "predicted"
         )
-        why = cell(each["why"]) or "**recommended**"
+        why = "**recommended**" if each is chosen(record) else cell(each["why"])
         lines.append(f"| {cell(each['name'])} | {rps} | {interval} | {each['usd_per_hour']:g} | {kind} | {why} |")
     best = record["recommended"]
     if best is not None and best["patch"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -27,7 +28,7 @@ class Fifo:
 
     def answer(self, probe: Probe, seed: int, stop: Callable[[Tally], bool] | None = None) -> Seen:
         chance = np.random.default_rng([seed, self.served])
-        free, inside, rows = [0.0] * self.slots, [], []
+        free, inside, rows, among = [0.0] * self.slots, [], [], Counter[int]()
         if probe.kind == "open":
             ready = np.cumsum(chance.exponential(1 / probe.rps, int(2 * probe.rps * probe.seconds) + 20)).tolist()
         else:
@@ -37,7 +38,9 @@ class Fifo:
             while inside and inside[0] <= at:
                 heapq.heappop(inside)
             status, end = 200, at
-            if self.error_share and chance.random() < self.error_share:
+            if self.over(at, among, probe.kind):
+                status = 1429
+            elif self.error_share and chance.random() < self.error_share:
                 status = 500
             elif self.limit is not None and len(inside) >= self.limit:
                 status = 429
@@ -64,6 +67,10 @@ class Fifo:
         return Seen(probe, arrival, latency, codes.astype(np.int16), spent)
 
     limits: tuple[float, ...] = ()
+
+    def over(self, at: float, among: Counter[int], kind: str) -> bool:
+        """Whether the endpoint before this server turns a request away; it does not here."""
+        return False
 
     def _over(self, start: float, size: float) -> float:
         if self.pause is None:

@@ -9,7 +9,9 @@ from xml.etree import ElementTree as ET
 
 from doubles.profile_world import ONE, ProfileWorld, Script, capacity, open_probe
 
-from deployer.profile.advice import Answer, Ask
+from deployer.errors import ExitCode
+from deployer.ports.profiling import Ending
+from deployer.profile.advice import Advice, Answer, Ask
 from deployer.profile.cheapest import scaled
 from deployer.profile.pricing import PriceTag
 from deployer.profile.trials import Point
@@ -31,6 +33,27 @@ def test_a_candidate_that_was_not_judged_is_said_everywhere_and_is_no_failure(tm
     case = ET.fromstring(junit_of(record))  # noqa: S314 - our own
     assert case.find(".//error") is not None
     assert case.find(".//failure") is None
+
+
+def test_a_rate_beyond_the_endpoints_limit_is_told_as_undecided_everywhere(tmp_path: Path) -> None:
+    class Undecided(Script):
+        def _advice(self, *, final: bool) -> Advice:
+            return replace(super()._advice(final=final), undecided="not known: the endpoint's rate limit")
+
+    world = ProfileWorld(tmp_path)
+    world.status = 1429
+    done = world.run(Undecided([Ask(ONE, open_probe())], recommended=None))
+    assert (done.ending, done.exit_code, done.text) == (
+        Ending.COMPLETE, ExitCode.INCONCLUSIVE, "not known: the endpoint's rate limit",
+    )  # fmt: skip
+    assert world.records[0].problem == "the endpoint's rate limit turned 500 of 500 requests away"
+    prices = dict.fromkeys(world.spec.configurations, PriceTag(0.05, "the profile's prices"))
+    record = record_of(Outcome("id-1", datetime(2026, 11, 25, tzinfo=UTC), world.spec, done, prices))
+    for said in (text_of(record), markdown_of(record), page_of(record)):
+        assert "not known: the endpoint" in said
+    assert "**recommended**" not in markdown_of(record)
+    case = ET.fromstring(junit_of(record))  # noqa: S314 - our own
+    assert (case.find(".//error") is not None, case.find(".//failure")) == (True, None)
 
 
 def test_what_more_instances_would_carry_is_a_prediction_without_measured_points() -> None:
