@@ -1,20 +1,23 @@
 """Journals as files: append-only JSON lines, synced, each line chained to the one before by its hash.
 
 A crash can tear the last line only; it is dropped on reading and overwritten by the next append. Anything else that
-does not match its hash was changed by somebody, and is an error.
+does not match its hash was changed by somebody, and is an error. Nobody writes over another run's lines: a run that
+was taken over and does not know it yet may come with a late event, and is refused.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import json
 import os
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from deployer.errors import StoreError
 from deployer.manifest.secrecy import record_without_secrets
@@ -43,14 +46,16 @@ class FileJournal:
     def append(self, rollout_id: str, entry: Entry) -> None:
         """Add one entry durably, or not at all; what has the form of a secret is left out of its texts."""
         path = self._path(rollout_id)
-        size, last = self._last.get(rollout_id) or self._end(rollout_id)
-        event = record_without_secrets(dict(entry.event))
-        body = {"at": entry.at.isoformat(), "actor": entry.actor, "event": event, "prev": last}
-        digest = _digest(body)
-        line = json.dumps({**body, "hash": digest}, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        body = {"at": entry.at.isoformat(), "actor": entry.actor, "event": record_without_secrets(dict(entry.event))}
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+                with suppress(OSError):  # where files cannot be locked, comparing its end remains
+                    fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed: for one write
+                size, last = self._where_it_ends(rollout_id, file)
+                body["prev"] = last
+                body["hash"] = digest = _digest(body)
+                line = json.dumps(body, separators=(",", ":"), allow_nan=False).encode() + b"\n"
                 file.truncate(size)
                 file.seek(size)
                 try:
@@ -66,6 +71,26 @@ class FileJournal:
                 hint="Free disk space or set DEPLOYER_HOME to a writable folder.",
             ) from exc
         self._last[rollout_id] = (size + len(line), digest)
+
+    def _where_it_ends(self, rollout_id: str, file: BinaryIO) -> tuple[int, str]:
+        """Size and last hash of the whole lines in ``file``; where this journal wrote before, no others may follow.
+
+        Raises:
+            StoreError: another process wrote since, or the file is another one.
+        """
+        known = self._last.get(rollout_id)
+        if known is None:
+            return self._end(rollout_id)
+        size, last = known
+        ending = f'"hash":"{last}"}}\n'.encode()
+        file.seek(max(size - len(ending), 0))
+        end, torn = file.read(len(ending)), file.read()
+        if end != ending or b"\n" in torn:
+            raise StoreError(
+                f"the journal {self._path(rollout_id)} was written by another run since, and is left as it is",
+                hint="Look at `deployer status`: another run owns the rollout now.",
+            )
+        return known
 
     def read(self, rollout_id: str) -> Sequence[Entry]:
         """Return all whole entries in order."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,6 +53,46 @@ def test_a_crash_at_any_byte_of_an_append_loses_that_entry_only_and_the_next_run
         assert FileJournal(tmp_path).read("r1") == [entry(0), entry(1)]
     FileJournal(tmp_path).append("r1", entry(7))
     assert FileJournal(tmp_path).read("r1") == [entry(0), entry(1), entry(7)]
+
+
+def test_a_late_event_of_a_run_that_was_taken_over_does_not_cut_off_the_new_runs_lines(tmp_path: Path) -> None:
+    taken_over, new = filled(tmp_path), FileJournal(tmp_path)
+    for number in range(10, 14):
+        new.append("r1", entry(number))
+    for _ in range(2):
+        with pytest.raises(StoreError, match="written by another run"):
+            taken_over.append("r1", entry(99))
+    new.append("r1", entry(14))
+    assert FileJournal(tmp_path).read("r1") == [entry(number) for number in (0, 1, 2, 10, 11, 12, 13, 14)]
+
+
+def test_a_journal_that_was_moved_away_is_not_gone_on_with(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    (tmp_path / "r1.jsonl").rename(tmp_path / "moved")
+    with pytest.raises(StoreError, match="left as it is"):
+        journal.append("r1", entry(3))
+    assert (tmp_path / "r1.jsonl").read_bytes() == b""
+
+
+def test_a_torn_line_behind_what_it_wrote_is_written_over(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    with (tmp_path / "r1.jsonl").open("a") as file:
+        file.write('{"at": "20')
+    journal.append("r1", entry(3))
+    assert FileJournal(tmp_path).read("r1") == [entry(number) for number in range(4)]
+
+
+def test_many_processes_at_once_write_whole_lines(tmp_path: Path) -> None:
+    """Each goes on where the others ended: one reads the end and writes under one lock."""
+    filled(tmp_path)
+
+    def write(number: int) -> None:
+        for _ in range(5):
+            FileJournal(tmp_path).append("r1", entry(number))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert len(FileJournal(tmp_path).read("r1")) == 3 + 8 * 5
 
 
 @pytest.mark.parametrize("line", [0, 1, 2])
