@@ -34,12 +34,18 @@ T = TypeVar("T")
 HINT = "Name a test endpoint of its own in the profile: deployer profile makes it and removes it."
 LOG_LINES = 60
 ATTEMPTS = 3
+RECOVERS_S = 60.0
+"""Several looks of a readiness probe (Azure's default is one in 10 s)."""
 SLACK_S = 60.0
 """Beyond what the readiness probe allows: machines that are slow to come."""
 
 
 class NotStartingError(PlatformError):
     """A configuration does not become ready; the others may."""
+
+
+class DiedError(PlatformError):
+    """A configuration was ready and is not any more; the others may be."""
 
 
 class BudgetSpentError(PlatformError):
@@ -228,6 +234,25 @@ class Stand:
             self._lease.beat()
         return endpoint
 
+    def require_ready(self, standing: Standing) -> None:
+        """Look at the endpoint (``check``), and make sure that every instance of ``standing`` is ready.
+
+        What a deployment that died answers is no finding of its capacity. Under load an instance may miss a look of
+        its readiness probe: it is given ``RECOVERS_S``.
+
+        Raises:
+            DiedError: it is not; the message says what became of it.
+        """
+        clock = self._site.clock
+        until = clock.now() + timedelta(seconds=RECOVERS_S)
+        while True:
+            found = self.check().deployments.get(standing.name)
+            if found is not None and _is_ready(found, standing.configuration):
+                return
+            if found is None or found.state is DeploymentState.FAILED or clock.now() >= until:
+                raise DiedError(_what_became_of(found), hint="Read its log, and its memory limit.")
+            clock.sleep(self._site.platform.capabilities.poll_s)
+
     def _stop_when_asked(self) -> None:
         if (name := self._site.signal()) is not None:
             raise InterruptedByError(f"stopped by {name}", hint="Run it again when you like.")
@@ -315,6 +340,13 @@ def _same_but_count(one: Configuration, other: Configuration) -> bool:
         other.max_concurrent_requests_per_instance,
         other.resources,
     )
+
+
+def _what_became_of(found: Deployment | None) -> str:
+    if found is None:
+        return "it is gone"
+    ready = f"{found.instances_ready} of {found.instances_wanted} instances are ready"
+    return f"{found.state.value}, {ready}{f': {found.message}' if found.message else ''}"
 
 
 def _is_ready(found: Deployment, configuration: Configuration) -> bool:

@@ -6,11 +6,12 @@ was made is left standing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
-from deployer.engine.profile_stand import BudgetSpentError, InterruptedByError, NotStartingError, Stand
+from deployer.engine.profile_stand import BudgetSpentError, DiedError, InterruptedByError, NotStartingError, Stand
 from deployer.engine.profile_trial import Trials, Tried, refused_everywhere
 from deployer.engine.site import Site
 from deployer.errors import DeployerError, PlatformError
@@ -125,6 +126,8 @@ class Profiler:
                 self._try(step)
             except NotStartingError as exc:
                 self._exclude(step.configuration, f"does not start: {exc.message}")
+            except DiedError as exc:
+                self._exclude(step.configuration, f"did not stay ready: {exc.message}")
 
     def _exclude(self, configuration: Configuration, why: str) -> None:
         self._listener.on_note(f"{configuration}: {why}")
@@ -134,7 +137,7 @@ class Profiler:
     def _try(self, step: Ask) -> None:
         configuration, probe = step.configuration, step.probe
         standing = self._stand.put_up(configuration, lambda doing: self._show(configuration, doing))
-        self._stand.check()
+        self._stand.require_ready(standing)
         if configuration not in self._checked:
             why = self._trials.first_request(standing.name)
             if why is not None:
@@ -153,14 +156,22 @@ class Profiler:
             stop=self._reason_to_stop,
             on_progress=lambda _: self._show(configuration, probe.why, trial=len(self._records) + 1),
         )
-        self._keep(configuration, probe, tried, began_s)
+        died: DiedError | None = None
+        if tried.stopped is None:
+            try:
+                self._stand.require_ready(standing)
+            except DiedError as exc:
+                died, tried = exc, replace(tried, health=f"the deployment did not stay ready: {exc.message}")
+        self._keep(configuration, probe, tried, began_s, died)
 
     def _reason_to_stop(self) -> str | None:
         if (name := self._site.signal()) is not None:
             return f"interrupted by {name}"
         return "the budget is used up" if self._ledger.left_s(self._site.clock.now()) <= 0 else None
 
-    def _keep(self, configuration: Configuration, probe: Probe, tried: Tried, began_s: float) -> None:
+    def _keep(
+        self, configuration: Configuration, probe: Probe, tried: Tried, began_s: float, died: DiedError | None
+    ) -> None:
         record = record_of(configuration, probe, tried, began_s, self._trials.slo)
         self._records.append(record)
         self._listener.on_trial(record)
@@ -168,6 +179,8 @@ class Profiler:
             if self._site.signal() is not None:
                 raise InterruptedByError(f"stopped by {self._site.signal()}", hint="Run it again when you like.")
             raise BudgetSpentError("the budget was used up before everything was known", hint="Raise the budget.")
+        if died is not None:
+            raise died
         refused = refused_everywhere(tried.seen)
         if refused is not None:
             raise PlatformError(f"every request was refused with {refused}", hint="Check key and scoring address.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from doubles.profile_world import ONE, ProfileWorld, Running, Script, open_probe
+from doubles.profile_world import BIG, ONE, ProfileWorld, Running, Script, open_probe
 from owners import living
 
 from deployer.engine.http import Answer
@@ -30,6 +32,59 @@ def test_a_generator_that_never_keeps_up_makes_the_profile_inconclusive_not_fail
     assert done.advice.recommended is None
     assert (done.ending, done.exit_code, done.not_judged) == (Ending.COMPLETE, ExitCode.INCONCLUSIVE, (ONE,))
     assert done.text == f"not judged, the load generator did not keep up: {ONE}"
+
+
+def standing(world: ProfileWorld) -> str:
+    endpoint = world.platform.peek()
+    assert endpoint is not None
+    (name,) = endpoint.deployments
+    return name
+
+
+def dies(world: ProfileWorld) -> None:
+    world.platform.fail(standing(world), "OOMKilled")
+    world.status = 502
+
+
+@pytest.mark.parametrize("at_s", [10.0, 18.0])
+def test_what_a_deployment_that_died_answers_is_no_finding_of_its_capacity(world: ProfileWorld, at_s: float) -> None:
+    def heal(call: str) -> None:
+        world.status = 200 if call == "create_deployment" else world.status
+
+    world.at[at_s], world.platform.after = lambda: dies(world), heal
+    script = Script([Ask(ONE, open_probe()), Ask(ONE, open_probe()), Ask(BIG, open_probe())], recommended=BIG)
+    done = world.run(script)
+    ((left, why),) = script.excluded
+    assert (left, why) == (ONE, "did not stay ready: failed, 0 of 1 instances are ready: OOMKilled")
+    assert all((seen.status == 200).all() for seen in script.seen)
+    assert [bool(record.problem) for record in world.records][-2:] == [True, False]
+    assert (done.ending, world.left) == (Ending.COMPLETE, None)
+
+
+def test_a_deployment_that_died_between_two_trials_gets_no_load(world: ProfileWorld) -> None:
+    world.on_trial = lambda record: dies(world)  # type: ignore[method-assign]
+    world.run()
+    assert "OOMKilled" in world.script.excluded[0][1]
+    assert len(world.loads) == len(world.script.seen) == 1
+
+
+def test_an_instance_that_missed_one_look_under_load_is_waited_for(world: ProfileWorld) -> None:
+    def miss() -> None:
+        there = world.platform._deployed
+        name = standing(world)
+        there[name] = replace(there[name], ready_at=world.clock.now() + timedelta(seconds=20))
+
+    world.at[13.0] = miss
+    done = world.run()
+    assert (done.exit_code, world.script.excluded) == (ExitCode.OK, [])
+    assert [record.problem for record in world.records] == [None, None]
+
+
+def test_a_deployment_that_is_gone_is_said(world: ProfileWorld) -> None:
+    world.at[10.0] = lambda: world.platform.remove(standing(world))
+    script = Script([Ask(ONE, open_probe())])
+    world.run(script)
+    assert script.excluded == [(ONE, "did not stay ready: it is gone")]
 
 
 def test_a_ceiling_beyond_the_generator_is_the_searchs_affair(world: ProfileWorld) -> None:
