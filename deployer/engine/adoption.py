@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from deployer.errors import PlanError
 from deployer.manifest.schema import OnFail, OnInconclusive, Retire
 from deployer.ports.platform import Capabilities, Endpoint, Platform
 from deployer.rollout.events import Adopted
-from deployer.rollout.model import Phase, Plan, Step, StepKind
+from deployer.rollout.model import Phase, Plan, Request, RequestKind, Step, StepKind
 from deployer.rollout.plan import DEPLOY_PATIENCE, Wanted, compile_plan
 from deployer.rollout.tags import Marks
 
@@ -34,6 +35,21 @@ def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted |
     why = "found on the endpoint without its journal"
     judged = _is_written(plan.steps[position], plan, endpoint)
     return Adopted(plan, marks.phase, position, weight_pct, mirror_pct, why, prepared, judged)
+
+
+def without_manifest(marks: Marks, request: Request | None, actor: str, why: PlanError) -> Request | None:
+    """What is asked of a rollout that its manifest does not fit any more: to go back, which needs no manifest.
+
+    After the last PASS nothing is asked: what only the manifest knows is then left as it is.
+
+    Raises:
+        PlanError: an operator wants it to go on. Nothing changed.
+    """
+    if request is None and marks.phase is not Phase.RETIRING:
+        return Request(RequestKind.ABORT, actor, f"it cannot go on: {why.message}")
+    if request is not None and request.kind is not RequestKind.ABORT:
+        raise why
+    return request
 
 
 def _is_written(step: Step, plan: Plan, endpoint: Endpoint) -> bool:

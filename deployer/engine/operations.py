@@ -7,14 +7,14 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from deployer.engine.adoption import adopt, before_it, named_like
+from deployer.engine.adoption import adopt, before_it, named_like, without_manifest
 from deployer.engine.calls import Calls
 from deployer.engine.effects import Effects
 from deployer.engine.keeping import started
 from deployer.engine.lease import Holder, Lease, is_alive_here, is_gone
 from deployer.engine.runner import Listener, Runner
 from deployer.engine.site import Job, Site, no_endpoint
-from deployer.errors import ConflictError, ExitCode, StoreError, TransientError
+from deployer.errors import ConflictError, ExitCode, PlanError, StoreError, TransientError
 from deployer.ports.platform import Capabilities, Endpoint, Platform
 from deployer.ports.store import Journal
 from deployer.rollout.ending import Ended, ended
@@ -207,7 +207,12 @@ def resume(
             return runner.run(state)
         runner.mark(state, endpoint)  # it had ended, and only the tags did not know
         return state
-    adopted = adopt(marks, endpoint, site.platform, job.wanted if job else None, site.clock.now())
+    try:
+        adopted = adopt(marks, endpoint, site.platform, job.wanted if job else None, site.clock.now())
+    except PlanError as exc:
+        request = without_manifest(marks, request, site.actor, exc)
+        listener.on_note(f"the rollout cannot go on as its manifest says: {exc.message}")
+        job, adopted = None, adopt(marks, endpoint, site.platform, None, site.clock.now())
     runner = _runner(site, job, adopted.plan, lease, listener, request)
     return runner.run(runner.start(adopted))
 

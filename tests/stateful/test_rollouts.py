@@ -179,6 +179,54 @@ def test_promote_of_an_undecided_step_moves_on_one_step_from_every_machine(
     assert world.traffic() == {"green": 100}
 
 
+def replaced_by_hand(world: World) -> World:
+    """A rollout at 20 % whose runner and journal are gone, and whose candidate is not deployer's any more."""
+    world.at[9.0] = World.kill
+    with pytest.raises(Killed):
+        world.roll_out()
+    forget_journal(world)
+    world.platform.add_foreign("green")
+    return world
+
+
+@pytest.mark.parametrize("with_manifest", [False, True])
+def test_an_abort_brings_traffic_back_whatever_became_of_the_candidate(world: World, *, with_manifest: bool) -> None:
+    replaced_by_hand(world)
+    assert world.ask(RequestKind.ABORT, with_manifest=with_manifest).exit_code is ExitCode.OK
+    assert world.traffic() == {"blue": 100}
+    view = world.platform.peek()
+    assert view is not None
+    assert set(view.deployments) == {"blue", "green"}  # what somebody else made stays
+
+
+def test_a_rollout_that_its_manifest_does_not_fit_any_more_goes_back(world: World) -> None:
+    done = replaced_by_hand(world).roll_out("r2")
+    assert (done.exit_code, world.traffic()) == (ExitCode.ABORTED, {"blue": 100}), done.text
+    assert "it cannot go on: deployment green exists and was not made by deployer" in done.text
+
+
+@pytest.mark.parametrize("kind", [RequestKind.PROMOTE, RequestKind.RESUME])
+def test_a_rollout_that_its_manifest_does_not_fit_any_more_is_not_gone_on_with(world: World, kind: RequestKind) -> None:
+    replaced_by_hand(world)
+    with pytest.raises(PlanError, match="was not made by deployer"):
+        world.ask(kind)
+    assert world.traffic() == {"green": 20, "blue": 80}
+
+
+def test_after_the_last_pass_a_manifest_that_does_not_fit_any_more_leaves_the_old_version(world: World) -> None:
+    world.platform.before = lambda name: world.kill() if name == "delete_deployment" else world.check_alive()
+    with pytest.raises(Killed):
+        world.roll_out()
+    world.platform.before = lambda _: None
+    forget_journal(world)
+    world.strategy = {**world.strategy, "deadline": "30s"}  # less than the steps take here
+    done = world.recover(with_manifest=True)
+    assert (done.ended.exit_code, world.live_digest()) == (ExitCode.OK, "new")
+    view = world.platform.peek()
+    assert view is not None
+    assert set(view.deployments) == {"blue", "green"}
+
+
 def test_resume_from_another_machine_judges_the_step_again(world: World) -> None:
     world.strategy = {**world.strategy, "on_fail": "freeze"}
     world.candidate = Behaviour(error_share=0.5)
