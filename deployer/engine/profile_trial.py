@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from http import HTTPStatus
 
 import numpy as np
 
-from deployer.engine.http import DEPLOYMENT_HEADER, ScoringClient
+from deployer.engine.http import DEPLOYMENT_HEADER, Answer, ScoringClient
 from deployer.engine.site import Site
 from deployer.errors import PlatformError, TransientError
 from deployer.loadtest.figures import Figures, Load
+from deployer.loadtest.kinds import Kind, kind_of
 from deployer.manifest.profile import ProfileSpec
 from deployer.manifest.schema import Slo
 from deployer.ports.loadgen import LoadTester
@@ -24,6 +26,14 @@ LOOK_S = 1.0
 OURS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 """Statuses by which the caller is refused, not the load."""
 LONGEST_S = 60.0
+REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+RETRY_S, RETRY_EVERY_S = 30.0, 2.0
+"""A first request that failed is repeated for so long: a new deployment is not everywhere at once."""
+MODEL_STATUS = "ms-azureml-model-error-statuscode"
+"""Header of a 424 with the status that the model itself answered.
+
+Source: learn.microsoft.com/azure/machine-learning/how-to-troubleshoot-online-endpoints (read 2026-11-25).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,44 +68,72 @@ class Trials:
         self._client = client or ScoringClient()
         self._seed = seed
         self._sent = 0
+        self._is_accepted = False
+        """A candidate has answered the request: that another does not says something of that one."""
 
     @property
     def slo(self) -> Slo:
         """What trials are judged by."""
         return self._spec.profile.slo
 
-    def first_request(self, name: str) -> str | None:
-        """Send one request; say why the deployment cannot be measured, None when it answers as it should.
+    def first_request(self, name: str, waiting: Callable[[], None]) -> str | None:
+        """Send one request, and again for ``RETRY_S`` while that may help: what has just become ready may be busy.
+
+        Args:
+            name: of the deployment.
+            waiting: called before each repetition; what it raises ends it.
+
+        Returns:
+            Why the deployment cannot be measured; None: it answers as it should.
 
         Raises:
-            PlatformError: the endpoint refuses this caller, or nobody answers.
+            PlatformError: the endpoint refuses this caller, or no candidate has taken the request yet and this one
+                rejects it: so would the others, each of which has to be deployed and paid for.
         """
+        until = self._site.clock.now() + timedelta(seconds=RETRY_S)
+        while True:
+            is_late = self._site.clock.now() >= until
+            answer, why = self._ask(name)
+            if why is None:
+                self._is_accepted = True
+                return None
+            is_rejected = answer is not None and _rejects(answer)
+            may_pass = not is_rejected or (answer is not None and answer.status == HTTPStatus.NOT_FOUND)
+            if is_rejected and not self._is_accepted and (is_late or not may_pass):
+                raise PlatformError(f"the first request is rejected: {why}", hint=f"Check {self._spec.payload}.")
+            if is_late or not may_pass:
+                return why
+            waiting()
+            self._site.clock.sleep(RETRY_EVERY_S)
+
+    def _ask(self, name: str) -> tuple[Answer | None, str | None]:
+        """Send one request, with a new key when the old one is refused; the answer, and what is wrong with it."""
         # What the generator draws from a schema is not known here: a stand-in is sent, which may be rejected.
         is_drawn = self._spec.payload.name.endswith(".schema.json")
         payload = b"{}" if is_drawn else self._spec.payload.read_bytes()
         if self._spec.payload.suffix == ".jsonl":
             payload = next(line for line in payload.splitlines() if line.strip())
-        for renewed in (False, True):
-            target = self._site.platform.scoring_target()
-            try:
-                answer = self._client.score(target, payload, deployment=name, total_s=LONGEST_S)
-            except TransientError as exc:
-                return f"it does not answer: {exc.message}"
-            if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-                if renewed:
-                    raise PlatformError(
-                        f"the endpoint refuses its own key ({answer.status})", hint="Check the right to read its keys."
-                    )
+        try:
+            answer = self._client.score(
+                self._site.platform.scoring_target(), payload, deployment=name, total_s=LONGEST_S
+            )
+            if answer.status in REFUSED:
                 self._site.platform.invalidate()
-                continue
-            is_rejected = not HTTPStatus(200) <= answer.status < 300
-            if is_rejected and (not is_drawn or answer.status == HTTPStatus.NOT_FOUND):
-                said = answer.body[:120].decode("utf-8", "replace")
-                return f"it answers the request with {answer.status}: {said}"
-            if answer.served_by not in (None, name):
-                return f"deployment {answer.served_by} answers instead"
-            return None
-        return None
+                target = self._site.platform.scoring_target()
+                answer = self._client.score(target, payload, deployment=name, total_s=LONGEST_S)
+        except TransientError as exc:
+            return None, f"it does not answer: {exc.message}"
+        if answer.status in REFUSED:
+            raise PlatformError(
+                f"the endpoint refuses its own key ({answer.status})", hint="Check the right to read its keys."
+            )
+        is_good = HTTPStatus(200) <= answer.status < 300
+        if not is_good and (not is_drawn or answer.status == HTTPStatus.NOT_FOUND):
+            said = answer.body[:120].decode("utf-8", "replace")
+            return answer, f"it answers the request with {answer.status}: {said}"
+        if answer.served_by not in (None, name):
+            return None, f"deployment {answer.served_by} answers instead"
+        return answer, None
 
     def run(
         self,
@@ -143,6 +181,12 @@ class Trials:
     def _timeout_s(self) -> float:
         """As long as the service itself waits, and a little longer."""
         return min(self._spec.deployment.request_settings.request_timeout_ms / 1000 + 2.0, LONGEST_S)
+
+
+def _rejects(answer: Answer) -> bool:
+    """Whether the request itself is said to be wrong; by the model, where the endpoint says only that it failed."""
+    model = answer.headers.get(MODEL_STATUS, "") if answer.status == HTTPStatus.FAILED_DEPENDENCY else ""
+    return kind_of(int(model) if model.isdecimal() else answer.status) is Kind.REJECTED
 
 
 def load_of(probe: Probe, *, seed: int, timeout_s: float) -> Load:

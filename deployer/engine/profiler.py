@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from deployer.engine.profile_stand import BudgetSpentError, DiedError, InterruptedByError, NotStartingError, Stand
-from deployer.engine.profile_trial import Trials, Tried, refused_everywhere
+from deployer.engine.profile_trial import RETRY_EVERY_S, Trials, Tried, refused_everywhere
 from deployer.engine.site import Site
 from deployer.errors import DeployerError, PlatformError
 from deployer.loadtest.figures import Window
@@ -139,14 +139,12 @@ class Profiler:
         standing = self._stand.put_up(configuration, lambda doing: self._show(configuration, doing))
         self._stand.require_ready(standing)
         if configuration not in self._checked:
-            why = self._trials.first_request(standing.name)
+            why = self._trials.first_request(standing.name, self._require_budget)
             if why is not None:
                 self._exclude(configuration, why)
                 return
             self._checked.add(configuration)
-        left_s = self._ledger.left_s(self._site.clock.now())
-        if left_s < min(probe.seconds, 5.0):
-            raise BudgetSpentError("the budget was used up before everything was known", hint="Raise the budget.")
+        self._require_budget(min(probe.seconds, 5.0))
         began_s = self._ledger.spent_s(self._site.clock.now())
         self._show(configuration, probe.why, trial=len(self._records) + 1)
         tried = self._trials.run(
@@ -163,6 +161,17 @@ class Profiler:
             except DiedError as exc:
                 died, tried = exc, replace(tried, health=f"the deployment did not stay ready: {exc.message}")
         self._keep(configuration, probe, tried, began_s, died)
+
+    def _require_budget(self, seconds: float = RETRY_EVERY_S) -> None:
+        """Look at the endpoint and at what is left, which has to last for ``seconds``.
+
+        Raises:
+            BudgetSpentError: it does not.
+            PlatformError: going on makes no sense (``Stand.check``).
+        """
+        self._stand.check()
+        if self._ledger.left_s(self._site.clock.now()) < seconds:
+            raise BudgetSpentError("the budget was used up before everything was known", hint="Raise the budget.")
 
     def _reason_to_stop(self) -> str | None:
         if (name := self._site.signal()) is not None:

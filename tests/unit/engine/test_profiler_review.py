@@ -12,7 +12,7 @@ from owners import living
 
 from deployer.engine.http import Answer
 from deployer.engine.lease import Holder
-from deployer.errors import ConflictError, ExitCode, PlanError, PlatformError, TelemetryError
+from deployer.errors import ConflictError, ExitCode, PlanError, PlatformError, TelemetryError, TransientError
 from deployer.loadtest.figures import Figures
 from deployer.ports.platform import ScoringTarget
 from deployer.ports.profiling import Ending
@@ -87,6 +87,64 @@ def test_a_deployment_that_is_gone_is_said(world: ProfileWorld) -> None:
     assert script.excluded == [(ONE, "did not stay ready: it is gone")]
 
 
+def answering(world: ProfileWorld, *statuses: int | Exception, model: str = "") -> list[str]:
+    """First requests are answered so, the last status again and again; returns who was asked."""
+    asked: list[str] = []
+
+    def score(target: ScoringTarget, payload: bytes, *, deployment: str, total_s: float) -> Answer:
+        status = statuses[min(len(asked), len(statuses) - 1)]
+        asked.append(deployment)
+        if isinstance(status, Exception):
+            raise status
+        headers = {"ms-azureml-model-error-statuscode": model} if model else {}
+        return Answer(status, headers, b"field data: missing", 0.01, deployment, truncated=False)
+
+    world.score = score  # type: ignore[method-assign]
+    return asked
+
+
+@pytest.mark.parametrize(("status", "model"), [(422, ""), (400, ""), (307, ""), (424, "422"), (404, "")])
+def test_a_request_that_is_rejected_is_paid_for_once(world: ProfileWorld, status: int, model: str) -> None:
+    answering(world, status, model=model)
+    script = Script([Ask(ONE, open_probe()), Ask(BIG, open_probe())])
+    done = world.run(script)
+    assert (done.ending, done.exit_code, done.advice.recommended) == (Ending.PLATFORM, ExitCode.PLATFORM, None)
+    assert done.text == (
+        f"the first request is rejected: it answers the request with {status}: field data: missing "
+        f"(Check {world.spec.payload}.)"
+    )
+    assert (world.made, script.excluded, world.loads, world.left) == (1, [], [], None)
+
+
+@pytest.mark.parametrize("first", [503, 404, 429, 424, TransientError("reset", hint="Wait.")])
+def test_a_first_request_that_fails_for_a_moment_is_repeated(world: ProfileWorld, first: int | Exception) -> None:
+    asked = answering(world, first, first, 200)
+    done = world.run()
+    assert (done.exit_code, world.script.excluded, len(asked)) == (ExitCode.OK, [], 3)
+
+
+def test_who_stops_it_while_a_first_request_is_repeated_does_not_wait(world: ProfileWorld) -> None:
+    asked = answering(world, 503)
+    world.platform.after = lambda call: world.interrupt() if call == "observe" and asked else None
+    done = world.run()
+    assert (done.ending, len(asked), world.left) == (Ending.INTERRUPTED, 2, None)
+
+
+def test_a_budget_that_ends_while_a_first_request_is_repeated_is_said(tmp_path: Path) -> None:
+    world = ProfileWorld(tmp_path, budget={"time": "12s"})
+    asked = answering(world, 503)
+    done = world.run(Script([Ask(ONE, open_probe(2.0))]))
+    assert (done.ending, done.exit_code, len(asked) < 6) == (Ending.BUDGET, ExitCode.INCONCLUSIVE, True)
+
+
+def test_a_candidate_that_rejects_what_another_took_is_left_alone(world: ProfileWorld) -> None:
+    answering(world, 200, 422)
+    script = Script([Ask(ONE, open_probe()), Ask(BIG, open_probe())])
+    done = world.run(script)
+    assert done.ending is Ending.COMPLETE
+    assert script.excluded == [(BIG, "it answers the request with 422: field data: missing")]
+
+
 def test_a_ceiling_beyond_the_generator_is_the_searchs_affair(world: ProfileWorld) -> None:
     world.unhealthy = ["the generator used 99 % of a core"] * 3
     closed = Probe("closed", 0.0, 64, 5.0, False, "ceiling, 64 requests in flight")
@@ -137,7 +195,8 @@ def test_a_schema_is_not_sent_as_a_request_and_its_stand_in_may_be_rejected(
 
     world.score = Client().score  # type: ignore[method-assign]
     done = world.run()
-    assert sent == [b"{}"]
+    assert set(sent) == {b"{}"}
+    assert (len(sent) == 1) == is_tried, "a deployment that is not everywhere yet is asked again"
     assert bool(done.trials) == is_tried
 
 
