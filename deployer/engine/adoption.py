@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from deployer.errors import PlanError
-from deployer.manifest.schema import OnFail, OnInconclusive, Retire
+from deployer.manifest.schema import OnFail, OnInconclusive
 from deployer.ports.platform import Capabilities, Endpoint, Platform
 from deployer.rollout.events import Adopted
 from deployer.rollout.model import Phase, Plan, Request, RequestKind, Step, StepKind
@@ -89,7 +89,7 @@ def _way_back(marks: Marks, endpoint: Endpoint, capabilities: Capabilities, roll
         steps=steps,
         on_fail=OnFail.ROLLBACK,
         on_inconclusive=OnInconclusive.ROLLBACK,
-        retire=Retire.KEEP,
+        retire=None,
         deadline_s=10 * reserve_s,
         reserve_s=reserve_s,
         deploy_s=reserve_s + DEPLOY_PATIENCE * capabilities.typical_deploy_s,

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from deployer.engine.operations import Site, no_endpoint
 from deployer.errors import PlatformError
 from deployer.ports.inspection import Caretaker, Leftover, LeftoverKind, Removed
-from deployer.ports.platform import Deployment, Endpoint
+from deployer.ports.platform import Deployment, DeploymentState, Endpoint
 from deployer.profile.marks import PROFILE, refusal
 from deployer.rollout.model import Phase
-from deployer.rollout.tags import GOOD, PREVIOUS, marks_of, revision_of
+from deployer.rollout.tags import GOOD, PREVIOUS, Revision, marks_of, revision_of
 
 HOURS = 24.0
 
@@ -19,7 +19,8 @@ def idle_deployments(endpoint: Endpoint) -> tuple[Leftover, ...]:
     """Choose the deployments that deployer made and nobody needs. Pure.
 
     Never one with live or mirrored traffic, one that deployer did not make, a version that a rollback may return to
-    (good, previous), or a part of a rollout that is not over.
+    (good, previous), or a part of a rollout that is not over. A previous one that its rollout was to retire is left
+    over all the same, once the good one stands: a rollback makes it again, as if it had been retired.
     """
     found: list[Leftover] = []
     for name, deployment in sorted(endpoint.deployments.items()):
@@ -27,7 +28,9 @@ def idle_deployments(endpoint: Endpoint) -> tuple[Leftover, ...]:
             continue
         if endpoint.traffic.get(name) or endpoint.mirror.get(name):
             continue
-        why = f"no traffic, {deployment.state.value}, and no rollback returns to it"
+        is_previous = _holds(revision_of(endpoint.tags.get(PREVIOUS)), deployment)
+        unneeded = "its rollout could not retire it" if is_previous else "no rollback returns to it"
+        why = f"no traffic, {deployment.state.value}, and {unneeded}"
         found.append(Leftover(LeftoverKind.DEPLOYMENT, name, why, deployment.instances_wanted))
     return tuple(found)
 
@@ -46,11 +49,24 @@ def _is_needed(endpoint: Endpoint, deployment: Deployment) -> bool:
     is_open = marks is not None and (marks.is_active or marks.phase is Phase.STUCK)
     if marks is not None and is_open and deployment.name in (marks.candidate, marks.stable):
         return True
-    revisions = [revision_of(endpoint.tags.get(tag)) for tag in (GOOD, PREVIOUS)]
-    return any(
-        revision is not None and revision.name == deployment.name and revision.digest in ("", deployment.digest)
-        for revision in revisions
-    )
+    good, previous = (revision_of(endpoint.tags.get(tag)) for tag in (GOOD, PREVIOUS))
+    if _holds(good, deployment):
+        return True
+    is_left = previous is not None and previous.is_left and _has_taken_over(endpoint, good)
+    return _holds(previous, deployment) and not is_left
+
+
+def _holds(revision: Revision | None, deployment: Deployment) -> bool:
+    """Whether ``deployment`` is that version; one that deployer did not make is known by its name alone."""
+    return revision is not None and revision.name == deployment.name and revision.digest in ("", deployment.digest)
+
+
+def _has_taken_over(endpoint: Endpoint, good: Revision | None) -> bool:
+    """Whether the version in use has all traffic, and every instance to answer it."""
+    found = endpoint.deployments.get(good.name) if good is not None else None
+    if found is None or not _holds(good, found) or endpoint.traffic.get(found.name) != 100:
+        return False
+    return found.state is DeploymentState.READY and found.instances_ready > 0
 
 
 def leftovers(site: Site, caretaker: Caretaker | None) -> tuple[Leftover, ...]:

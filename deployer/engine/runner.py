@@ -298,7 +298,8 @@ class Runner:
             good = (plan.candidate, plan.candidate_digest)
             found = endpoint.deployments.get(plan.stable or "")
             instances = (found.instances_wanted if found else 0) or plan.stable_instances
-            tags |= tags_for_good(endpoint.tags, good, previous, self._clock.now(), instances)
+            is_left = plan.stable in state.left
+            tags |= tags_for_good(endpoint.tags, good, previous, self._clock.now(), instances, is_left=is_left)
         if tags.items() <= self._kept.items():
             return
         self._keep(tags)

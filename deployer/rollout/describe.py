@@ -39,7 +39,8 @@ def _step(plan: Plan, step: Step) -> str:
             traffic = f"{in_words(plan.traffic(step.weight_pct))}{_capacity(plan, step)}"
             return f"{traffic}; bake {_bounds(step)}{kept}"
         case StepKind.RETIRE:
-            return f"{plan.retire.value.replace('_', ' ')} {plan.stable}" if plan.stable else "nothing to retire"
+            how = plan.retire.value.replace("_", " ") if plan.retire else "leave"
+            return f"{how} {plan.stable}" if plan.stable else "nothing to retire"
         case _:
             assert_never(step.kind)
 

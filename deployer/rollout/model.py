@@ -80,7 +80,8 @@ class Plan:
     steps: tuple[Step, ...]
     on_fail: OnFail
     on_inconclusive: OnInconclusive
-    retire: Retire
+    retire: Retire | None
+    """None: only the manifest says, which is not at hand."""
     deadline_s: float
     reserve_s: float
     """Part of the deadline kept for the way back."""
@@ -203,6 +204,8 @@ class Rollout:
     """The candidate scales like the stable, as far as that could be had."""
     held: bool = False
     """The stable may still be held at its instances, for the time of this rollout."""
+    left: tuple[str, ...] = ()
+    """The old version, when it was to be retired and could not be: it costs on."""
     removed: str = ""
     """What was removed on the way back, with its last words."""
     rebuilding: bool = False

@@ -8,7 +8,7 @@ from deployer.manifest.schema import Retire
 from deployer.rollout.actions import Action, Record, ReleaseScaling, RetireStable, Wait
 from deployer.rollout.endpoint import Deployment
 from deployer.rollout.events import Retired, UnreadyNoticed
-from deployer.rollout.model import Observed, Outcome, Rollout
+from deployer.rollout.model import Observed, Outcome, Plan, Rollout
 from deployer.rollout.readiness import find, give_up, is_ready
 
 
@@ -24,9 +24,13 @@ def retire(state: Rollout, observed: Observed, now: datetime) -> Action:
     if state.held:  # it, or at least the candidate, goes on without us
         return ReleaseScaling(plan.stable)
     if candidate is not None and not _is_whole(candidate):
-        return Record(Retired(f"{_instances(candidate)}: {plan.stable} is kept whole, at 0%", (plan.stable,)))
+        kept = f"{_instances(candidate)}: {plan.stable} is kept whole, at 0%"
+        return Record(Retired(f"{kept}. Remove it later: {_gc(plan)}", (plan.stable,)))
     if plan.retire is Retire.KEEP:
         return Record(Retired(f"{plan.stable} is kept at 0%, as planned"))
+    if plan.retire is None:
+        unknown = f"how {plan.stable} was to be retired is in the manifest, which is not at hand: it is left at 0%"
+        return Record(Retired(f"{unknown}. Remove it: {_gc(plan)}", (plan.stable,)))
     if stable.digest is None:
         return Record(Retired(f"{plan.stable} was not made by deployer and is left alone", (plan.stable,)))
     return RetireStable(plan.stable)
@@ -51,6 +55,10 @@ def _await_whole(state: Rollout, candidate: Deployment | None, now: datetime) ->
     if answers:
         return None
     return give_up(Outcome.PLATFORM, f"deployment {candidate.name} answers nobody any more: {_instances(candidate)}")
+
+
+def _gc(plan: Plan) -> str:
+    return f"deployer gc {plan.endpoint} --yes"
 
 
 def _is_whole(candidate: Deployment) -> bool:

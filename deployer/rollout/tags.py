@@ -21,6 +21,8 @@ ANSWER = "deployer.answer"
 """What became of the last request, for the operator who waits."""
 GOOD = "deployer.good"
 PREVIOUS = "deployer.previous"
+LEFT = "left"
+"""Ends the previous version's value when it was to be retired and still stands."""
 VALUE_MAX = 256
 
 TAGGED = frozenset(
@@ -73,6 +75,8 @@ class Revision:
     at: datetime
     instances: int = 0
     """How many it had when another version took its place; 0: not recorded."""
+    is_left: bool = False
+    """It was to be retired and could not be."""
 
 
 def marks_of(tags: Mapping[str, str]) -> Marks | None:
@@ -137,18 +141,27 @@ def revision_of(value: str | None) -> Revision | None:
     try:
         number, name, digest, at, *rest = (value or "").split("|")
         instances = int(rest[0]) if rest else 0
-        return Revision(int(number), name, digest, datetime.fromtimestamp(int(at), UTC), instances)
+        since = datetime.fromtimestamp(int(at), UTC)
+        return Revision(int(number), name, digest, since, instances, is_left=rest[1:] == [LEFT])
     except ValueError:
         return None
 
 
 def _value(revision: Revision) -> str:
     value = f"{revision.number}|{revision.name}|{revision.digest}|{int(revision.at.timestamp())}"
+    if revision.is_left:
+        return f"{value}|{revision.instances}|{LEFT}"
     return f"{value}|{revision.instances}" if revision.instances else value
 
 
 def tags_for_good(
-    tags: Mapping[str, str], good: tuple[str, str], previous: tuple[str, str] | None, at: datetime, instances: int = 0
+    tags: Mapping[str, str],
+    good: tuple[str, str],
+    previous: tuple[str, str] | None,
+    at: datetime,
+    instances: int = 0,
+    *,
+    is_left: bool = False,
 ) -> dict[str, str | None]:
     """Tags that make ``good`` (name, digest) the version in use and ``previous`` the one a rollback returns to.
 
@@ -158,8 +171,10 @@ def tags_for_good(
         previous: the one before it; None: there is none.
         at: now.
         instances: that ``previous`` had; 0: unknown.
+        is_left: ``previous`` was to be retired and could not be.
     """
     number = revision.number if (revision := revision_of(tags.get(GOOD))) else 0
     since = revision.at if revision else at
-    written = None if previous is None else _value(Revision(number, *previous, at=since, instances=instances))
+    before = None if previous is None else Revision(number, *previous, at=since, instances=instances, is_left=is_left)
+    written = None if before is None else _value(before)
     return {GOOD: _value(Revision(number + 1, *good, at=at)), PREVIOUS: written}

@@ -10,6 +10,7 @@ from owners import ELSEWHERE, dead, living
 from stateful.world import Killed, World
 
 from deployer.engine.lease import Holder
+from deployer.engine.leftovers import idle_deployments
 from deployer.engine.recover import Found
 from deployer.errors import ExitCode, UsageError
 from deployer.rollout.model import Phase, RequestKind
@@ -192,6 +193,12 @@ def test_after_the_last_pass_it_is_completed_and_never_sent_back(
     knows_how_to_retire = with_manifest or journal == "at hand"
     assert view is not None
     assert set(view.deployments) == ({"green"} if knows_how_to_retire else {"green", "blue"})
+    assert [each.name for each in idle_deployments(view)] == ([] if knows_how_to_retire else ["blue"])
+    assert done.ended.state is not None
+    named = any("Remove it: deployer gc digits --yes" in warning for warning in done.ended.state.warnings)
+    assert named != knows_how_to_retire
+    assert world.roll_back().exit_code is ExitCode.OK  # it stands, or is made again
+    assert world.live_digest() == "base"
 
 
 def test_a_way_back_that_had_begun_keeps_its_reason(tmp_path: Path) -> None:

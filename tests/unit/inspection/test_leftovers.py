@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doubles.memory import MemoryPlatform
@@ -62,6 +63,26 @@ def test_a_version_that_a_rollback_returns_to_is_kept(tag: str) -> None:
     assert names(replace(found, tags={tag: f"3|green|old|{AT}"})) == []
     assert names(replace(found, tags={tag: f"3|green||{AT}"})) == [], "a version that was not made by deployer"
     assert names(replace(found, tags={tag: f"3|green|another|{AT}"})) == ["green"], "the name holds another version now"
+
+
+@pytest.mark.parametrize(
+    ("is_listed", "good", "traffic", "over"),
+    [
+        (True, "blue|d", {"blue": 100}, {}),
+        (False, "blue|another", {"blue": 100}, {}),
+        (False, "blue|d", {"blue": 90, "red": 10}, {}),
+        (False, "blue|d", {"blue": 100}, {"state": DeploymentState.DEGRADED}),
+        (False, "blue|d", {"blue": 100}, {"instances_ready": 0}),
+        (False, "red|d", {"blue": 100}, {}),
+    ],
+)
+def test_a_previous_version_that_could_not_be_retired_is_left_over_once_the_good_one_stands(
+    is_listed: bool, good: str, traffic: dict[str, int], over: dict[str, Any]
+) -> None:
+    found = endpoint(replace(deployment("blue"), **over), deployment("green", "old"), traffic=traffic)
+    tags = {GOOD: f"4|{good}|{AT}", PREVIOUS: f"3|green|old|{AT}|2|left"}
+    assert names(replace(found, tags=tags)) == (["green"] if is_listed else [])
+    assert names(replace(found, tags={**tags, PREVIOUS: f"3|green|old|{AT}|2"})) == []
 
 
 @pytest.mark.parametrize("phase", list(Phase))

@@ -542,7 +542,14 @@ def test_a_candidate_that_answers_with_some_instances_keeps_its_traffic_and_the_
     book.records(UnreadyNoticed).expect(Wait).after(30).expect(ReleaseScaling("blue")).then(ScalingReleased("released"))
     book.records(Retired)
     assert book.state.phase is Phase.PROMOTED
-    assert book.state.warnings == ("green has 1 of 2 instances ready: blue is kept whole, at 0%",)
+    assert book.state.warnings[0].startswith("green has 1 of 2 instances ready: blue is kept whole, at 0%")
+    assert book.state.left == ("blue",)
+
+
+def test_a_stable_of_which_only_the_manifest_says_how_to_retire_it_is_left_with_the_command_that_removes_it() -> None:
+    book = passed(judging(100, retire=None)).records(Advanced).records(Retired)
+    assert (book.state.phase, book.state.left) == (Phase.PROMOTED, ("blue",))
+    assert book.state.warnings[0].endswith("it is left at 0%. Remove it: deployer gc digits --yes")
 
 
 def test_while_retiring_only_an_operator_is_listened_to() -> None:

@@ -145,6 +145,19 @@ def test_a_version_that_was_replaced_is_remembered_with_its_instances(instances:
     assert (found.number, found.name, found.instances) == (1, "blue", instances)
 
 
+@pytest.mark.parametrize("instances", [0, 7])
+def test_a_version_that_could_not_be_retired_is_remembered_as_left(instances: int) -> None:
+    longest = ("b" * 32, "0" * 64)
+    tags = tags_for_good({GOOD: f"{10**6}|blue|old|1767225600"}, longest, longest, T0, instances, is_left=True)
+    found = revision_of(tags[PREVIOUS])
+    assert found is not None
+    assert (found.name, found.instances, found.is_left) == (longest[0], instances, True)
+    assert len(tags[PREVIOUS] or "") <= VALUE_MAX
+    assert revision_of("1|blue|old|1767225600|2") == replace(
+        found, number=1, name="blue", digest="old", instances=2, is_left=False
+    )  # as earlier deployers wrote it
+
+
 def test_an_id_of_ours_says_when_the_rollout_began() -> None:
     marks = marks_of(as_tags(tags_for(state())))
     assert marks is not None
