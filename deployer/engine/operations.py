@@ -295,6 +295,9 @@ def _ask_here(site: Site, request: Request, job: Job | None, listener: Listener)
     done = ended(state)
     if request.kind is RequestKind.ABORT and state.phase is Phase.ROLLED_BACK:
         return replace(done, exit_code=ExitCode.OK)
+    if request.kind is RequestKind.ABORT and state.phase is Phase.PROMOTED:  # its stable was being retired already
+        late = f"too late to abort, {done.text}: to go back, run deployer rollback {site.endpoint}"
+        return replace(done, exit_code=ExitCode.REFUSED, text=late)
     return done
 
 

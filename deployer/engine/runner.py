@@ -34,7 +34,7 @@ from deployer.rollout.events import (
     to_record,
 )
 from deployer.rollout.machine import begin, evolve
-from deployer.rollout.model import FINAL, WAY_BACK, Observed, Outcome, Phase, Request, Rollout
+from deployer.rollout.model import FINAL, WAY_BACK, Observed, Outcome, Phase, Request, RequestKind, Rollout
 from deployer.rollout.pace import Usual
 from deployer.rollout.tags import (
     ANSWER,
@@ -223,10 +223,13 @@ class Runner:
         if self._request is not None:
             self._request = None
             return
+        request = observed.request
         text = event.text if isinstance(event, RequestIgnored) else ""
-        answer = answer_to(observed.request, f"ignored: {text}" if text else f"taken: {state.phase.value}")
-        if observed.request is not None and observed.request.nonce:
-            self._answered[observed.request.nonce] = answer
+        if state.phase in WAY_BACK and request is not None and request.kind is not RequestKind.ABORT:
+            text = "rolling back"  # whatever began that: nothing but an abort is what happens now
+        answer = answer_to(request, f"ignored: {text}" if text else f"taken: {state.phase.value}")
+        if request is not None and request.nonce:
+            self._answered[request.nonce] = answer
         self._write_answer(answer, observed.endpoint)
 
     def _write_answer(self, answer: str, endpoint: Endpoint | None) -> None:

@@ -73,6 +73,7 @@ def test_the_way_back_of_a_rollout_makes_it_again_too(world: World) -> None:
     assert (done.exit_code, world.live_digest()) == (ExitCode.PLATFORM, "base"), done.text
 
 
-def test_an_abort_that_comes_too_late_says_so(world: World) -> None:
-    assert world.ask(RequestKind.ABORT).exit_code is ExitCode.OK
-    assert world.live_digest() == "new"
+def test_an_abort_that_comes_too_late_is_no_success(world: World) -> None:
+    done = world.ask(RequestKind.ABORT)
+    assert (done.exit_code, world.live_digest()) == (ExitCode.REFUSED, "new")
+    assert done.text.endswith("to go back, run deployer rollback digits")

@@ -683,6 +683,45 @@ def test_an_ignored_request_is_said_to_be_ignored(world: World) -> None:
     assert "ignored: resume by bob: it is not paused" in asked
 
 
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [*((kind, "ignored: rolling back") for kind in RequestKind if kind is not RequestKind.ABORT)]
+    + [(RequestKind.ABORT, "taken: cleaning")],
+)
+def test_a_request_that_comes_on_the_way_back_is_not_said_to_be_taken(
+    world: World, kind: RequestKind, answer: str
+) -> None:
+    world.candidate = Behaviour(error_share=0.5)
+    left: list[str] = []
+
+    def leave(call: str) -> None:
+        view = world.platform.peek()
+        is_back = view is not None and view.tags.get("deployer.phase", "").startswith("reverting")
+        if is_back and call == "set_traffic" and not left:
+            left.append(call)
+            world.platform.edit_tags({"deployer.request": f"{kind.value}#3f9c01|bob|"})
+            world.platform.edit_traffic({"blue": 100})  # so that what comes next is only written down
+            raise TransientError("lost", hint="Wait.")
+
+    world.platform.before = leave
+    assert world.roll_out().exit_code is ExitCode.GATE_FAILED
+    view = world.platform.peek()
+    assert view is not None
+    assert view.tags.get("deployer.answer") == f"#3f9c01 {answer}"
+
+
+def test_a_promote_that_meets_a_signal_is_not_said_to_be_taken(world: World) -> None:
+    def both(w: World) -> None:
+        w.signal = "SIGTERM"
+        w.platform.edit_tags({"deployer.request": "promote#3f9c01|bob|"})
+
+    world.at[9.0] = both
+    assert world.roll_out().exit_code is ExitCode.ABORTED
+    view = world.platform.peek()
+    assert view is not None
+    assert view.tags.get("deployer.answer") == "#3f9c01 ignored: rolling back"
+
+
 def test_a_baseline_that_fails_is_not_said_to_have_traffic(world: World) -> None:
     world.platform.fail("blue", "init raised")
     done = world.roll_out()
