@@ -20,6 +20,7 @@ CAPABILITIES = Capabilities(
     beat_s=30.0,
     stale_after_s=480.0,
     typical_deploy_s=300.0,
+    typical_delete_s=60.0,  # assumed: pods end within their grace period, nodes stay
 )
 KIND = Kind(
     capabilities=CAPABILITIES,

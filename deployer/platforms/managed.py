@@ -22,6 +22,7 @@ CAPABILITIES = Capabilities(
     beat_s=30.0,
     stale_after_s=480.0,
     typical_deploy_s=600.0,
+    typical_delete_s=480.0,  # assumed: minutes, for its machines are drained first
 )
 KIND = Kind(
     capabilities=CAPABILITIES,

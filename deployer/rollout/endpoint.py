@@ -51,6 +51,8 @@ class Capabilities:
     written during a write of traffic, the longest one that does not make the endpoint busy."""
     typical_deploy_s: float
     """What the platform itself usually takes to make a deployment (machines, image), in seconds; 0: nothing."""
+    typical_delete_s: float = 0.0
+    """What it usually takes until a deployment that is removed costs nothing any more, in seconds."""
     autoscaling: bool = True
     """It may have rules that change the number of instances by themselves."""
 

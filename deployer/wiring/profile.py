@@ -102,17 +102,19 @@ def _insistent(reached: Reached) -> Reached:
 
 
 def _require_budget(asked: ReachedProfile) -> None:
-    """Refuse a budget that does not pay for one deployment and the shortest look at it.
+    """Refuse a budget that does not pay for one deployment, the shortest look at it, and its removal.
 
     Raises:
         PlanError: it says what would do. Nothing was changed.
     """
     budget = asked.spec.profile.budget
-    least_s = asked.site.platform.capabilities.typical_deploy_s + LOOK_S
-    least_usd = min(map(asked.usd_per_hour, asked.spec.configurations)) * least_s / HOUR_S
+    capabilities = asked.site.platform.capabilities
+    least_s = capabilities.typical_deploy_s + LOOK_S
+    paid_s = least_s + capabilities.typical_delete_s
+    least_usd = min(map(asked.usd_per_hour, asked.spec.configurations)) * paid_s / HOUR_S
     if budget.time < least_s or (budget.usd is not None and budget.usd < least_usd):
         raise PlanError(
-            "the budget does not pay for one deployment and a look at it",
+            "the budget does not pay for one deployment, a look at it and its removal",
             hint=f"Give it at least {{time: {format_duration(least_s)}, usd: {least_usd:.2g}}}, and more to compare.",
         )
 
@@ -170,7 +172,8 @@ def run(
     page = report or home().joinpath("reports", f"profile-{profile_id}.html")
     _require_writable(spec, page, junit, write=write)
     profile, started = spec.profile, site.clock.now()
-    ledger = Ledger(started, profile.budget.time, profile.budget.usd)
+    removal_s = site.platform.capabilities.typical_delete_s
+    ledger = Ledger(started, profile.budget.time, profile.budget.usd, removal_s=removal_s)
     search = CheapestSearch(
         spec.configurations, lambda each: asked.prices[each].usd_per_hour, profile.slo, spec.rate, seed=seed
     )

@@ -165,6 +165,8 @@ class ProfileWorld:
         self.status = 200
         self.latency_ms = 20.0
         self.first_status = 200
+        self.usd = 0.05
+        """An hour, of each worker."""
         self.unhealthy: list[str | None] = []
         self.loads: list[tuple[str, Load]] = []
         self.notes: list[str] = []
@@ -186,9 +188,10 @@ class ProfileWorld:
             signal=lambda: self.signal,
         )
         budget = self.spec.profile.budget
-        ledger = Ledger(self.clock.now(), budget.time, budget.usd)
+        removal_s = self.platform.capabilities.typical_delete_s
+        ledger = Ledger(self.clock.now(), budget.time, budget.usd, removal_s=removal_s)
         stand = Stand(
-            site, self.spec, ledger, lambda each: 0.05 * each.workers * each.instance_count, self.notes.append
+            site, self.spec, ledger, lambda each: self.usd * each.workers * each.instance_count, self.notes.append
         )
         trials = Trials(site, self.spec, self, self)  # type: ignore[arg-type]
         return Profiler(site, stand, trials, script, ledger, self).run()

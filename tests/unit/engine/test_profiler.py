@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from doubles.memory import CAPABILITIES
 from doubles.profile_world import BIG, ONE, TWO, Killed, ProfileWorld, Script, kill, open_probe
 from owners import living
 
@@ -179,6 +181,24 @@ def test_a_budget_that_is_used_up_ends_it_with_nothing_left(
     assert (done.ending, done.exit_code, world.left) == (Ending.BUDGET, ExitCode.INCONCLUSIVE, None)
     assert said in done.text
     assert done.spent_usd <= float(str(budget.get("usd", 5))) * 1.5  # the last look is a moment late
+
+
+@pytest.mark.parametrize(("usd", "made"), [(2.0, 1), (3.0, 2), (0.5, 0)])
+def test_the_budget_pays_for_the_removal_too(tmp_path: Path, usd: float, made: int) -> None:
+    world = ProfileWorld(tmp_path, budget={"time": "5h", "usd": usd})
+    world.usd = 6.0
+    world.platform._capabilities = replace(CAPABILITIES, typical_delete_s=480.0)
+    remove = world.platform.delete_deployment
+
+    def slowly(name: str) -> None:
+        world.clock.sleep(480.0)
+        remove(name)
+
+    world.platform.delete_deployment = slowly  # type: ignore[method-assign]
+    asks = [Ask(ONE, open_probe(60.0))] * 5 + [Ask(BIG, open_probe(60.0))] * 30
+    done = world.run(Script(asks if made == 2 else [Ask(ONE, open_probe(60.0))] * 30))
+    assert (done.ending, world.made, world.left) == (Ending.BUDGET, made, None)
+    assert 0.7 * usd * bool(made) <= done.spent_usd <= usd + 0.01  # the last look is a moment late
 
 
 def test_a_trial_is_cut_short_when_the_budget_ends_in_it(tmp_path: Path) -> None:

@@ -34,6 +34,18 @@ def test_what_is_left_is_the_shorter_of_time_and_money() -> None:
     assert ledger.left_usd(after(9999)) == 0
 
 
+def test_the_removal_of_what_is_deployed_is_paid_for_too() -> None:
+    ledger = Ledger(START, 7200, 1.0, removal_s=600)
+    assert ledger.affords(3000, 1.0, START)
+    assert not ledger.affords(3001, 1.0, START)
+    ledger.charge(1.0, START)
+    assert ledger.left_s(START) == 3000
+    assert not ledger.affords(2401, 1.0, START), "what stands has to be removed first"
+    assert ledger.affords(2400, 1.0, START)
+    assert ledger.left_s(after(3100)) == 0
+    assert Ledger(START, 100, None, removal_s=600).left_s(START) == 100, "time is counted without it"
+
+
 def test_without_a_limit_money_is_no_reason_to_end() -> None:
     ledger = Ledger(START, 100, None)
     ledger.charge(1000, START)
