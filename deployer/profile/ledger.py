@@ -52,9 +52,9 @@ class Ledger:
         return max(seconds, 0.0)
 
     def affords(self, seconds: float, usd_per_hour: float, now: datetime) -> bool:
-        """Whether something that takes ``seconds`` at ``usd_per_hour`` fits into what is left, once what stands is gone.
+        """Whether something that takes ``seconds`` at ``usd_per_hour`` fits into what is left.
 
-        Both removals are paid for, that of what stands now and its own.
+        Both removals are paid for: that of what stands now, and its own.
         """
         usd = (usd_per_hour * (seconds + self._removal_s) + self._rate * self._removal_s) / HOUR_S
         return seconds <= self.budget_s - self.spent_s(now) and usd <= self.left_usd(now)

@@ -56,11 +56,15 @@ def patched(text: str, configuration: Configuration) -> str:
     Raises:
         ManifestError: the file is written in a way in which it cannot be changed safely, such as with aliases.
     """
-    before: dict[str, Any] = yaml.safe_load(text)
-    for path, value in changes(configuration, before).items():
-        node = cast("yaml.MappingNode", yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
-        text = _set(text, node, path, value)
-    if yaml.safe_load(text) != configuration.applied(before):
+    try:
+        before: dict[str, Any] = yaml.safe_load(text)
+        for path, value in changes(configuration, before).items():
+            node = cast("yaml.MappingNode", yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
+            text = _set(text, node, path, value)
+        is_as_wanted = yaml.safe_load(text) == configuration.applied(before)
+    except yaml.YAMLError:  # a way to write it that is not known here
+        is_as_wanted = False
+    if not is_as_wanted:
         raise ManifestError(
             "the deployment file cannot be changed without a risk", hint="Write the recommended values by hand."
         )
@@ -100,17 +104,19 @@ def _without_comments(text: str, start: int, end: int) -> int:
 
 
 def _insert(text: str, mapping: yaml.MappingNode, path: tuple[str, ...], value: Any) -> str:
-    """Add a key at the end of ``mapping``; what is nested is written in one line."""
+    """Add a key behind the last one of ``mapping``, before its comma or comment; what is nested stands in one line."""
     for key in reversed(path[1:]):
         value = {key: value}
     entry = f"{path[0]}: {_scalar(value, None)}"
     if mapping.flow_style:
-        end = text.rindex("}", 0, mapping.end_mark.index)
-        head = text[:end].rstrip()
-        return f"{head}{', ' if mapping.value else ''}{entry}{text[end:]}"
+        if not mapping.value:
+            end = text.index("{", mapping.start_mark.index) + 1
+            return text[:end] + entry + text[end:].lstrip(" ")
+        end = mapping.value[-1][1].end_mark.index
+        return f"{text[:end]}, {entry}{text[end:]}"
     last = mapping.value[-1][1]
     end = _end_of_line(text, last)
-    indent = " " * mapping.start_mark.column
+    indent = " " * mapping.value[0][0].start_mark.column  # the mapping itself may begin with an anchor, a line above
     newline = "\r\n" if "\r\n" in text else "\n"
     return f"{text[:end]}{newline}{indent}{entry}{text[end:]}"
 
