@@ -7,7 +7,7 @@ from typing import assert_never
 
 from deployer.errors import ExitCode
 from deployer.rollout.endpoint import in_words
-from deployer.rollout.model import Outcome, Phase, Rollout
+from deployer.rollout.model import Outcome, Phase, Plan, Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,13 @@ def ended(state: Rollout) -> Ended:
             why = state.reason or "as planned"
             text = f"paused ({in_words(state.traffic)}): {why}. Next: deployer resume, promote or abort"
         case Phase.STUCK:
-            text = f"STUCK, a human must act now: {state.reason}"
+            text = f"STUCK, a human must act now: {state.reason}. Next: {_next(plan)}"
         case _:
             text = f"{outcome_words(state.outcome)}, rolled back, {stable}: {state.reason}"
     return Ended(code, text, state)
+
+
+def _next(plan: Plan) -> str:
+    look = f"deployer status {plan.endpoint}"
+    back = f", then deployer rollback {plan.endpoint} (with --to NAME, to another version than {plan.stable})"
+    return look + back if plan.stable else look

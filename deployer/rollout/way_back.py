@@ -28,7 +28,7 @@ def revert(state: Rollout, observed: Observed, now: datetime) -> Action:
     until = state.entered_at + timedelta(seconds=plan.reserve_s + (plan.deploy_s if state.rebuilding else 0.0))
     if now >= until:
         but = "and may still change" if is_back else f"not {in_words(plan.restore)}"
-        return Record(GotStuck(f"traffic is {in_words(endpoint.traffic)}, {but}"))
+        return Record(GotStuck(f"traffic is {in_words(endpoint.traffic)}, {but}{_why_not(state, endpoint)}"))
     if state.reverted_at is not None:
         backoff_s = REVERT_BACKOFF_S[min(state.revert_attempts, len(REVERT_BACKOFF_S)) - 1]
         due = state.reverted_at + timedelta(seconds=backoff_s)
@@ -36,6 +36,17 @@ def revert(state: Rollout, observed: Observed, now: datetime) -> Action:
             return Wait(due, "trying the way back again")
     # One look may be an old one: that it is back already is for the write to prove, which then writes nothing.
     return Restore() if is_back else _bring_back(state, endpoint, now)
+
+
+def _why_not(state: Rollout, endpoint: Endpoint) -> str:
+    """What kept traffic from the stable, as far as is known: what it lacks, and how the last try failed."""
+    name, stable = state.plan.stable, find(endpoint, state.plan.stable)
+    said = list(state.warnings[-1:]) if state.revert_attempts else []
+    if name is not None and stable is None:
+        said.insert(0, f"{name} is gone")
+    if stable is not None and stable.instances_ready < 1:
+        said.insert(0, f"{stable.name} has no ready instance: {stable.message or stable.state.value}")
+    return "".join(f"; {each}" for each in said)
 
 
 def _bring_back(state: Rollout, endpoint: Endpoint, now: datetime) -> Action:

@@ -611,6 +611,23 @@ def test_traffic_is_never_sent_to_an_unhealthy_stable() -> None:
     assert "traffic is blue 80%, green 20%, not blue 100%" in book.state.reason
 
 
+@pytest.mark.parametrize(
+    ("stable", "why"),
+    [
+        (
+            [deployment("blue", "old", DeploymentState.FAILED, message="node lost")],
+            "blue has no ready instance: node lost",
+        ),
+        ([deployment("blue", "old", DeploymentState.CREATING)], "blue has no ready instance: creating"),
+        ([], "blue is gone"),
+    ],
+)
+def test_who_is_stuck_says_why_the_stable_was_not_taken(stable: list[Deployment], why: str) -> None:
+    book = reverting().then(RevertFailed("no record of it"))
+    book.sees(endpoint({"green": 20, "blue": 80}, *stable, deployment("green", "new"))).after(21).records(GotStuck)
+    assert book.state.reason.endswith(f"not blue 100%; {why}; rollback attempt 1: no record of it")
+
+
 def test_a_degraded_stable_is_better_than_a_bad_candidate() -> None:
     half = deployment("blue", "old", DeploymentState.DEGRADED)
     reverting().sees(endpoint({"green": 20, "blue": 80}, half, deployment("green", "new"))).expect(Restore)

@@ -120,6 +120,13 @@ def test_a_rolled_back_first_deployment_says_that_nobody_has_traffic() -> None:
     assert "no deployment has traffic" in ended(last).text
 
 
+@pytest.mark.parametrize(("stable", "has_next"), [("blue", True), (None, False)])
+def test_who_is_stuck_is_told_what_to_do_next(stable: str | None, has_next: bool) -> None:
+    said = ended(replace(state(Phase.STUCK, stable=stable), outcome=Outcome.ABORTED, reason="traffic is split")).text
+    assert "traffic is split. Next: deployer status digits" in said
+    assert ("deployer rollback digits (with --to NAME" in said) is has_next
+
+
 def test_an_answer_names_the_request_it_is_to() -> None:
     request = Request(RequestKind.PAUSE, "ann", "why", "3f9c01")
     assert request_of({REQUEST: tag_for(request)}) == request
