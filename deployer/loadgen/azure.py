@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from deployer.errors import PlatformError, TransientError, UsageError
 from deployer.loadgen.locust import DEPLOYMENT_HEADER, find_locustfile, other_headers
+from deployer.loadgen.replay import in_seconds
 from deployer.loadtest.figures import SOME_FAILURE, Figures, Health, Load, Window
 from deployer.ports.clock import Clock
 from deployer.ports.platform import ScoringTarget
@@ -59,6 +60,9 @@ LEVELS = {
     1.0: "maxResTime",
 }
 """Source: azure.developer.loadtesting.models.TestRunStatistics, 1.2.0b1 (pct1, 2 and 3 are p90, p95 and p99)."""
+
+RECORDING = "arrivals"
+"""Name beside the script of recorded arrivals."""
 
 COARSE = (
     "percentiles by Azure Load Testing (Locust there is a preview): no histogram, the warm-up is among them, failures "
@@ -112,11 +116,12 @@ class AzureLoadTesting:
         """
         _check(target, load, keep_requests=keep_requests)
         test_id = _test_id(target.url)
-        files = [*find_locustfile().parent.glob("*.py"), payload, *([Path(load.replay)] if load.replay else [])]
+        files = [(file.name, file.read_bytes()) for file in [payload, *find_locustfile().parent.glob("*.py")]]
+        files += [(RECORDING, in_seconds(Path(load.replay)).encode())] if load.replay else []
         self.service.put_test(test_id, _test(target, load, payload, by_vault=self.key_vault_secret is not None))
-        for file in sorted(files, key=lambda each: each.name == "scoring.py"):  # the script last: it needs the others
-            kind = "TEST_SCRIPT" if file.name == "scoring.py" else "ADDITIONAL_ARTIFACTS"
-            self.service.upload(test_id, file.name, file.read_bytes(), kind)
+        for name, content in sorted(files, key=lambda file: file[0] == "scoring.py"):  # the script last: it needs them
+            kind = "TEST_SCRIPT" if name == "scoring.py" else "ADDITIONAL_ARTIFACTS"
+            self.service.upload(test_id, name, content, kind)
         run_id = f"{test_id[:37]}-{secrets.token_hex(6)}"
         running = AzureTest(self.service, self.clock, load, run_id)
         try:
@@ -288,7 +293,7 @@ def _test(target: ScoringTarget, load: Load, payload: Path, *, by_vault: bool) -
         "DEPLOYER_LOAD_TIMEOUT": f"{load.timeout_s:g}",
         "DEPLOYER_LOAD_DRAIN": f"{load.timeout_s:g}",
         "DEPLOYER_LOAD_SEED": str(load.seed) if load.seed is not None else str(secrets.randbelow(2**31)),
-        "DEPLOYER_LOAD_REPLAY": Path(load.replay).name if load.replay else "",
+        "DEPLOYER_LOAD_REPLAY": RECORDING if load.replay else "",
         "DEPLOYER_LOAD_DEPLOYMENT": target.headers.get(DEPLOYMENT_HEADER, ""),
     }
     return {

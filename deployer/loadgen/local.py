@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deployer.loadgen.locust import DEPLOYMENT_HEADER, HEADLESS, SecretFile, find_locustfile, start_locust
 from deployer.loadgen.process import LocustTest
-from deployer.loadgen.replay import recorded_times
+from deployer.loadgen.replay import in_seconds
 from deployer.loadtest.figures import Load
 from deployer.ports.platform import ScoringTarget
 
@@ -51,8 +51,11 @@ def arguments_of(load: Load, target: ScoringTarget, payload: Path, folder: Path,
     the headers. Without it their load would go to whoever has users' traffic.
 
     Raises:
-        PlatformError: recorded arrivals cannot be read.
+        UsageError: recorded arrivals cannot be read.
     """
+    recording = folder / "arrivals"
+    if load.replay:
+        recording.write_text(in_seconds(Path(load.replay)), encoding="utf-8")
     given = {
         "--host": target.url,
         "--payload": str(payload.resolve()),
@@ -71,6 +74,6 @@ def arguments_of(load: Load, target: ScoringTarget, payload: Path, folder: Path,
         "--spawn-rate": str(users),
         **({"--deployment": deployment} if (deployment := target.headers.get(DEPLOYMENT_HEADER)) else {}),
         **({"--seed": str(load.seed)} if load.seed is not None else {}),
-        **({"--replay": str(recorded_times(Path(load.replay), folder))} if load.replay else {}),
+        **({"--replay": str(recording)} if load.replay else {}),
     }
     return [word for pair in given.items() for word in pair]

@@ -10,7 +10,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import accumulate
 
 from deployer.errors import UsageError
@@ -81,34 +80,3 @@ def expected_requests(load: Load) -> float | None:
         total += min(stage.seconds, max(left, 0.0)) * stage.rps
         left -= stage.seconds
     return total
-
-
-def arrivals(text: str, name: str) -> Sequence[float]:
-    """Read recorded arrivals, in seconds from the first: one a line, numbers or ISO 8601; of CSV, ``timestamp``.
-
-    Raises:
-        UsageError: a line is neither, or there is none.
-    """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    head = lines[0].split(",") if lines else []
-    if "timestamp" in head:
-        cells = [line.split(",") for line in lines[1:]]
-        lines = [row[head.index("timestamp")] for row in cells if len(row) > head.index("timestamp")]
-    times = sorted(_seconds(line, name) for line in lines)
-    if not times:
-        raise UsageError(f"--replay {name} holds no arrivals", hint="Write one a line, in seconds or as ISO 8601.")
-    return [at - times[0] for at in times]
-
-
-def _seconds(text: str, name: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError as exc:
-        raise UsageError(
-            f"--replay {name}: {text[:40]!r} is neither seconds nor an instant",
-            hint="Write one arrival a line, in seconds or as ISO 8601; of CSV the column timestamp is read.",
-        ) from exc

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +12,9 @@ from typing import Any
 
 from deployer.engine.loadtest import Asked, aim, first_request, run_test
 from deployer.engine.signals import Signals
-from deployer.errors import ExitCode, UsageError
+from deployer.errors import ExitCode, StoreError, UsageError
 from deployer.loadtest.advice import unprovable
 from deployer.loadtest.figures import Figures, Load
-from deployer.loadtest.shapes import arrivals as arrivals_of
 from deployer.loadtest.shapes import lasts_s, peak_rps
 from deployer.loadtest.verdict import judge
 from deployer.manifest.load import RolloutSpec
@@ -30,7 +28,7 @@ from deployer.report.loadtest.text import markdown_of
 from deployer.report.output import document
 from deployer.stores.loadtests import NO_ROOM, LoadTestResults
 from deployer.wiring.sites import Reached, home
-from deployer.writing import PRIVATE, SHARED, write_whole
+from deployer.writing import PRIVATE, SHARED, require_writable, write_whole
 
 ENDPOINT_RPS, ENDPOINT_CONNECTIONS, ENDPOINT_BYTES = 500.0, 500, 5_000_000.0
 """Requests a second, connections at once and bytes a second that a managed endpoint admits by default.
@@ -109,9 +107,7 @@ def _recorded_s(replay: Path) -> float:
     """How long a recording lasts: up to its last arrival, at least a second."""
     from deployer.loadgen.replay import recorded_times  # noqa: PLC0415 - adapters: when they are wired
 
-    with tempfile.TemporaryDirectory(prefix="deployer-replay-") as folder:
-        text = recorded_times(replay, Path(folder)).read_text(encoding="utf-8", errors="replace")
-    return max(arrivals_of(text, replay.name)[-1] + 0.001, 1.0)
+    return max(recorded_times(replay)[-1] + 0.001, 1.0)
 
 
 def _rate_of(spec: RolloutSpec, given: float | None) -> float:
@@ -228,16 +224,20 @@ def run(
 
     Raises:
         UsageError: a report's name has an unknown end; nothing was sent.
+        StoreError: the result could not be written; nothing was sent.
     """
     site, spec = reached.site, reached.the_spec
     where = spec.manifest.platform
     for path in reports:
         _format_of(path)
+        require_writable(path, mode=SHARED, hint=NO_ROOM)
     said = warnings(reached, asked, engine)
     for warning in said:
         note(warning)
     aimed = aim(site, asked.deployment, during_rollout=during_rollout)
     aimed = first_request(site, aimed, asked, lambda status: meaning_of(status, reached.platform), note)
+    results = LoadTestResults(home().joinpath("loadtests", *_folder(reached)))
+    require_writable(results.path("result", ".json"), hint=NO_ROOM)
     test_id = f"{site.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
     figures = run_test(site, tester, aimed.target, asked, show)
     outcome = Outcome(
@@ -257,14 +257,34 @@ def run(
         place="/".join(filter(None, (where.subscription_id, where.resource_group, where.workspace))),
         replay_sha256=_sha256(Path(asked.load.replay)) if asked.load.replay else None,
     )
-    results = LoadTestResults(home().joinpath("loadtests", *_folder(reached)))
     record = record_of(outcome, results.previous(outcome.test))
-    pages = list(reports) or [results.path(test_id, ".html")]
-    record["report"] = str(pages[0])
-    results.keep(test_id, record)
-    for path in pages:
-        write_whole(path, _format_of(path)(record), mode=SHARED if path in reports else PRIVATE, hint=NO_ROOM)
+    _write(record, results, reports, note)
     return Ran(outcome.exit_code, record)
+
+
+def _write(
+    record: dict[str, Any], results: LoadTestResults, reports: Sequence[Path], note: Callable[[str], None]
+) -> None:
+    """Keep the result and write its pages; what cannot be written is noted, for the verdict is told all the same."""
+    pages = list(reports) or [results.path(record["id"], ".html")]
+    record["report"] = str(pages[0])
+    written: list[Path] = []
+    problems: list[str] = []
+    for path in pages:
+        try:
+            write_whole(path, _format_of(path)(record), mode=SHARED if reports else PRIVATE, hint=NO_ROOM)
+            written.append(path)
+        except StoreError as exc:
+            problems.append(exc.message)
+    record["report"] = str(written[0]) if written else None
+    record["warnings"] += problems
+    try:
+        kept = results.keep(record["id"], record)
+        problems += [f"the result is kept as {kept}"] if problems else []
+    except StoreError as exc:
+        problems.append(f"{exc.message}: the result is not kept")
+    for problem in problems:
+        note(problem)
 
 
 def _sha256(file: Path) -> str:

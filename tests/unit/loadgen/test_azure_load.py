@@ -82,6 +82,18 @@ def test_the_same_locustfile_runs_as_a_locust_test_with_the_load_in_variables(
     assert service.state(the_run(service)) == "DONE"
 
 
+def test_recorded_arrivals_go_along_in_a_form_that_the_script_reads(
+    service: LoadTestingDouble, payload: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "trace.csv").write_text("status,timestamp\n200,2026-11-25T10:00:01Z\n200,2026-11-25T10:00:00Z\n")
+    load = Load("replay", "constant", 0, 2, replay=str(tmp_path / "trace.csv"))
+    with engine(service).start(TARGET, load, payload):
+        pass
+    test = the_test(service)
+    name = test["environmentVariables"]["DEPLOYER_LOAD_REPLAY"]
+    assert service.files[test["testId"], name] == ("ADDITIONAL_ARTIFACTS", b"0.0\n1.0")
+
+
 def test_the_key_is_a_secret_of_the_run_and_nowhere_else(service: LoadTestingDouble, payload: Path) -> None:
     with engine(service).start(TARGET, LOAD, payload) as running:
         running.figures()

@@ -86,6 +86,11 @@ def test_a_recording_says_itself_how_long_it_lasts(tmp_path: Path) -> None:
     assert load(replay=recording, warm_up_s=0.0, seconds=2.0).seconds == 2.0
 
 
+def test_a_recording_is_read_in_every_form_that_the_locustfile_takes(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"timestamp": 10}\n{"timestamp": 18}\n')
+    assert load(replay=tmp_path / "a.jsonl", warm_up_s=3.0).seconds == pytest.approx(5.0, abs=0.01)
+
+
 def test_the_request_is_the_one_of_the_load_then_of_the_warm_up_then_of_the_smoke_test(tmp_path: Path) -> None:
     assert payload_of(SPEC, None) == LOCAL / "samples" / "digits.jsonl"
     for gone in ({"load": None}, {"load": None, "warmup": None}):

@@ -11,7 +11,7 @@ from deployer.errors import UsageError
 from deployer.loadtest.advice import unprovable
 from deployer.loadtest.figures import Load
 from deployer.loadtest.merge import joined, thinned
-from deployer.loadtest.shapes import arrivals, expected_requests, lasts_s, peak_rps, stage_numbers, stages
+from deployer.loadtest.shapes import expected_requests, lasts_s, peak_rps, stage_numbers, stages
 from deployer.manifest.schema import LatencyTargets, Slo
 from loadtests import shapes as theirs  # the load generator's own, which deployer itself may not import
 
@@ -65,18 +65,6 @@ def test_each_window_knows_its_stage() -> None:
     assert stage_numbers(load("spike:5x,at=2s,for=1s"), [0.0, 2.0, 3.0]) == (0, 1, 2)
     assert stage_numbers(load(), [0.0, 1.0]) == ()
     assert stage_numbers(load("stages:2s@10", arrivals="replay"), [0.0]) == ()
-
-
-def test_recorded_arrivals_count_from_the_first() -> None:
-    assert arrivals("3.5\n1.5\n\n2", "a.txt") == [0.0, 0.5, 2.0]
-    csv = "status,timestamp\n200,2026-11-25T20:00:01+00:00\n200,2026-11-25T20:00:00+00:00\n"
-    assert arrivals(csv, "a.csv") == [0.0, 1.0]
-
-
-@pytest.mark.parametrize("text", ["", "timestamp\n", "soon\n"])
-def test_a_recording_without_arrivals_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"a\.txt"):
-        arrivals(text, "a.txt")
 
 
 SLO = Slo(latency=LatencyTargets(p95="300ms", p99="900ms"), error_rate="0.1%")  # type: ignore[arg-type]

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from datetime import UTC, datetime
 from itertools import chain, islice, pairwise
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from loadtests.shapes import Stage, arrivals, evenly, lasting, parse_shape, recorded, spread
+from loadtests.shapes import Stage, arrivals, evenly, lasting, parse_shape, spread
 
 
 def test_constant_takes_the_rate_for_ever() -> None:
@@ -108,40 +106,6 @@ def test_a_load_is_cut_after_its_seconds_and_warmed_up_before_at_the_first_rate(
     stages = parse_shape("stages:30s@10,30s@40", 1)
     assert lasting(stages, 40) == (Stage(30, 10), Stage(10, 40))
     assert lasting(stages, 40, 5) == (Stage(5, 10), Stage(30, 10), Stage(10, 40))
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("times.txt", "12.5\n10\n\n11.5\n"),
-        (
-            "trace.csv",
-            'id,"timestamp",code\n1,2026-11-25T10:00:00+00:00,200\n2,2026-11-25T10:00:02.5Z,200\n3,2026-11-25T10:00:01.5,"a,b"\n',
-        ),
-        (
-            "trace.jsonl",
-            '{"timestamp": "2026-11-25T10:00:00Z"}\n{"timestamp": 1764064802.5}\n{"timestamp": 1764064801.5}\n',
-        ),
-    ],
-)
-def test_recorded_arrivals_keep_their_gaps(tmp_path: Path, name: str, content: str) -> None:
-    file = tmp_path / name
-    file.write_text(content.replace("1764064802.5", f"{at(2.5)}").replace("1764064801.5", f"{at(1.5)}"))
-    assert recorded(file) == pytest.approx([0, 1.5, 2.5])
-
-
-def at(seconds: float) -> float:
-    return datetime(2026, 11, 25, 10, tzinfo=UTC).timestamp() + seconds
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [("", "holds no arrivals"), ("timestamp\n", "holds no arrivals"), ("nan\n", "neither"), ("x", "neither")],
-)
-def test_what_is_no_recording_is_refused(tmp_path: Path, content: str, said: str) -> None:
-    (tmp_path / "r").write_text(content)
-    with pytest.raises(ValueError, match=said):
-        recorded(tmp_path / "r")
 
 
 def test_lanes_share_recorded_arrivals() -> None:
