@@ -46,6 +46,10 @@ _QUOTA = re.compile(r"outofquota|quotaexceed|outofcapacity|insufficient.*quota|e
 _TRIED = re.compile(r"^\s*(\w+)Credential: ", re.MULTILINE)
 """What ``DefaultAzureCredential`` asked in turn; of each it says at length that it is not set up."""
 _ENTRA = re.compile(r"\bAADSTS\d+")
+_AWAY = re.compile(
+    r"timed out|timeout|resolve|getaddrinfo|Connection|annot connect|urlopen error|\b50[0234]\b|temporarily"
+)
+"""Who hands out tokens was not reached, or is out of order."""
 
 LOGIN = "Sign in with `az login`, or set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_FEDERATED_TOKEN_FILE (OIDC) in CI."
 
@@ -168,7 +172,7 @@ def unanswered(exc: BaseException, what: str) -> TransientError:
 def without_identity(exc: BaseException, what: str) -> PlatformError:
     """Turn a failure to get a token for ``what`` into an error; a token service that is away may be back soon."""
     text = one_line(str(exc), 400)
-    if re.search(r"timed out|timeout|resolve|getaddrinfo|Connection|\b50[0234]\b|temporarily", text):
+    if _AWAY.search(text):
         return TransientError(f"no token for {what}: {text}", hint=f"Check the network. {LOGIN}")
     whole = str(exc)[:READ_MAX]
     tried = ", ".join(dict.fromkeys(_TRIED.findall(whole)))

@@ -10,6 +10,7 @@ import json
 import os
 import urllib.request
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -110,16 +111,25 @@ def _identity(cloud: Cloud, env: Mapping[str, str]) -> TokenCredential:
 def github_assertion(
     url: str, token: str, fetch: Callable[[urllib.request.Request], Any] | None = None
 ) -> Callable[[], str]:
-    """Make the function that asks GitHub to vouch for this job; it is called whenever a token is to be renewed."""
+    """Make the function that asks GitHub to vouch for this job; it is called whenever a token is to be renewed.
+
+    It fails as an identity does (``ClientAuthenticationError``): azure-identity 1.27.0 lets through what it raises, and
+    nobody who asks for a token expects an ``URLError``.
+    """
 
     def ask() -> str:
+        from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415
+
         if urlsplit(url).scheme != "https":
             raise DeniedError("GitHub's address for tokens is not https", hint="Check ACTIONS_ID_TOKEN_REQUEST_URL.")
         request = urllib.request.Request(  # noqa: S310 (https, as checked)
             f"{url}&audience={quote('api://AzureADTokenExchange', safe='')}",
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
         )
-        return str((fetch or _fetch)(request)["value"])
+        try:
+            return str((fetch or _fetch)(request)["value"])
+        except (OSError, ValueError, LookupError, TypeError, HTTPException) as exc:
+            raise ClientAuthenticationError(f"GitHub did not vouch for this job: {type(exc).__name__} {exc}") from exc
 
     return ask
 

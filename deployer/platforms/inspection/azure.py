@@ -91,12 +91,12 @@ class AzureInspector:
         return capacity.price(instance_type, self._facts, around.clock.now().date(), around.fetch)
 
     def _get_token(self) -> None:
-        from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415
+        from azure.core.exceptions import AzureError  # noqa: PLC0415
 
         cloud = self._around.cloud
         try:
             self._around.credential.get_token(cloud.arm_scope)
-        except (ClientAuthenticationError, OSError) as exc:
+        except (AzureError, OSError) as exc:
             raise without_identity(exc, cloud.name) from exc
 
     def _identity(self) -> Sequence[Check]:

@@ -101,7 +101,7 @@ class Scoring:
 
         try:
             token = within(CALL_TIMEOUT_S, lambda: self._credential.get_token(self._cloud.ml_scope))
-        except (AzureError, TimeoutError) as exc:
+        except (AzureError, OSError) as exc:
             raise without_identity(exc, "a token to score with") from exc
         return token.token, datetime.fromtimestamp(token.expires_on, UTC) - timedelta(seconds=EARLY_S)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import urllib.error
 import urllib.request
+from email.message import Message
+from http.client import IncompleteRead
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import AzurePipelinesCredential, ClientAssertionCredential, DefaultAzureCredential
 
+from deployer.cloud.answers import without_identity
 from deployer.cloud.clouds import find_cloud
 from deployer.cloud.credentials import Renewable, credential, github_assertion
-from deployer.errors import DeniedError
+from deployer.errors import DeniedError, PlatformError, TransientError
 from tests.doubles.arm_script import Tokens
 
 GITHUB = {
@@ -73,6 +78,29 @@ def test_github_is_asked_again_for_each_token() -> None:
     assert (ask(), ask()) == ("assertion-1", "assertion-2")
     assert asked[0].full_url.endswith("?v=1&audience=api%3A%2F%2FAzureADTokenExchange")
     assert asked[0].get_header("Authorization") == "Bearer t"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (urllib.error.URLError("[Errno -3] Temporary failure in name resolution"), TransientError),
+        (urllib.error.HTTPError("https://x", 503, "Service Unavailable", Message(), None), TransientError),
+        (urllib.error.HTTPError("https://x", 401, "Unauthorized", Message(), None), DeniedError),
+        (IncompleteRead(b""), DeniedError),
+        (ValueError("no JSON"), DeniedError),
+        ({"message": "no permission id-token"}, DeniedError),
+        (["value"], DeniedError),
+    ],
+)
+def test_where_github_does_not_vouch_there_is_no_identity(answer: Any, kind: type[PlatformError]) -> None:
+    def fetch(_request: urllib.request.Request) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with pytest.raises(ClientAuthenticationError, match="GitHub did not vouch for this job") as caught:
+        github_assertion(GITHUB["ACTIONS_ID_TOKEN_REQUEST_URL"], "t", fetch)()
+    assert type(without_identity(caught.value, "AzureCloud")) is kind
 
 
 def test_the_jobs_own_token_goes_nowhere_without_tls() -> None:

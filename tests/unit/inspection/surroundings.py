@@ -174,8 +174,11 @@ class Rows:
 class Tokens:
     def __init__(self) -> None:
         self.refused = ""
+        self.failure: Exception | None = None
 
     def get_token(self, *_scopes: str, **_: Any) -> AccessToken:
+        if self.failure is not None:
+            raise self.failure
         if self.refused:
             raise ClientAuthenticationError(self.refused)
         return AccessToken("token", 2_000_000_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from azure.core.exceptions import ServiceRequestError
 from surroundings import (
     COMPONENT,
     COMPUTE,
@@ -70,6 +71,16 @@ def test_without_an_identity_one_check_fails_and_the_others_do_not_repeat_it() -
     assert "az login" in first.fix
     assert {(check.state, check.text) for check in others} == {(UNKNOWN, "not asked: there is no identity")}
     assert azure.arm.asked == []
+
+
+def test_a_login_host_that_cannot_be_reached_is_a_fault_of_the_network_and_no_bug() -> None:
+    azure = Azure()
+    azure.tokens.failure = ServiceRequestError("Cannot connect to host login.microsoftonline.com:443")
+    first, *others = azure.checks()
+    assert (first.name, first.state) == ("identity", UNKNOWN)
+    assert "login.microsoftonline.com" in first.text
+    assert "Check the network" in first.fix
+    assert {check.text for check in others} == {"not asked: there is no identity"}
 
 
 def test_a_workspace_that_does_not_exist_fails() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 from azure.identity import CredentialUnavailableError
 
 from deployer.cloud.clouds import find_cloud
-from deployer.errors import DeniedError, NotFoundError, NotReadyError
+from deployer.errors import DeniedError, NotFoundError, NotReadyError, TransientError
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
 from deployer.platforms.online.endpoint import OnlineEndpoint
@@ -118,6 +119,15 @@ def test_without_the_right_to_read_keys_nothing_is_given() -> None:
         stage.platform.scoring_target()
     stage.service.fault = lambda _asked, kind: Answer(body={}) if kind == "keys" else None
     with pytest.raises(DeniedError):
+        stage.platform.scoring_target()
+
+
+def test_a_network_fault_while_a_token_is_asked_for_is_one_of_the_platform() -> None:
+    stage = Stage()
+    stage.set(authMode="AADToken")
+    stage.azure.arm.get(stage.platform._resource.path, "v")
+    stage.azure.tokens.failure = URLError("no route")
+    with pytest.raises(TransientError):
         stage.platform.scoring_target()
 
 
