@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,11 +35,36 @@ def write_whole(path: Path, content: str | bytes, *, mode: int = PRIVATE, hint: 
             path.write_bytes(raw)
             return
         target = path.resolve()
-        target.parent.mkdir(parents=True, exist_ok=True, mode=mode | (mode & 0o444) >> 2)  # who reads may enter
+        _make_folder(target, mode)
         _replace(target, raw, target.stat().st_mode & 0o777 if target.exists() else None, mode)
     except (OSError, RuntimeError) as exc:  # RuntimeError: a circle of links, before Python 3.13
         why = exc.strerror if isinstance(exc, OSError) and exc.strerror else exc
         raise StoreError(f"cannot write {path}: {why}", hint=hint) from exc
+
+
+def require_writable(path: Path, *, mode: int = PRIVATE, hint: str) -> None:
+    """Refuse a place to which ``write_whole`` could not write, before what is to be written is paid for.
+
+    Makes missing folders, and for a moment a file beside it.
+
+    Raises:
+        StoreError: it could not; why.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            why = "it is a folder" if path.is_dir() else None
+        else:
+            _make_folder(path.resolve(), mode)
+            with tempfile.NamedTemporaryFile(dir=path.resolve().parent):
+                why = None
+    except (OSError, RuntimeError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    if why is not None:
+        raise StoreError(f"cannot write {path}: {why}", hint=hint)
+
+
+def _make_folder(target: Path, mode: int) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True, mode=mode | (mode & 0o444) >> 2)  # who reads may enter
 
 
 def _replace(target: Path, raw: bytes, kept_mode: int | None, mode: int) -> None:

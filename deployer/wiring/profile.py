@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ from deployer.report.profile.record import Outcome, record_of
 from deployer.wiring.checks import profile as load_profile
 from deployer.wiring.sites import Reached, home
 from deployer.wiring.sites import reach as reach_endpoint
-from deployer.writing import SHARED, write_whole
+from deployer.writing import SHARED, require_writable, write_whole
 
 LOOK_S = 5.0
 """The first trial, about."""
@@ -200,14 +199,7 @@ def _require_writable(spec: ProfileSpec, page: Path, junit: Path | None, *, writ
     """Refuse before anything is paid for what could not be written at the end."""
     asked = [page, spec.path.parent / locks.NAME, *([junit] if junit else [])]
     for path in [*asked, _deployment_file(spec)] if write else asked:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.resolve().parent):
-                problem = "it is a folder" if path.is_dir() else None
-        except OSError as exc:
-            problem = exc.strerror or str(exc)
-        if problem is not None:
-            raise StoreError(f"cannot write {path}: {problem}", hint="Look at its folder, or name another file.")
+        require_writable(path, mode=SHARED, hint="Look at its folder, or name another file.")
 
 
 @contextmanager

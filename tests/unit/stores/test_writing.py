@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import StoreError
-from deployer.writing import PRIVATE, SHARED, write_whole
+from deployer.writing import PRIVATE, SHARED, require_writable, write_whole
 
 HINT = "Look at its folder."
 
@@ -54,6 +54,25 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
     write_whole(pipe, "through", hint=HINT)
     reader.join(5)
     assert (heard, pipe.is_fifo()) == (["through"], True)
+
+
+def test_a_place_that_can_be_written_to_is_left_as_it_is(tmp_path: Path) -> None:
+    pipe, there = tmp_path / "pipe", tmp_path / "there"
+    os.mkfifo(pipe)
+    there.write_text("old")
+    for path in (pipe, there, tmp_path / "new" / "a"):
+        require_writable(path, hint=HINT)
+    assert (pipe.is_fifo(), there.read_text(), list((tmp_path / "new").iterdir())) == (True, "old", [])
+    assert mode(tmp_path / "new") == 0o700
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for path in (tmp_path, tmp_path / "file" / "a", tmp_path / "circle" / "a"):
+        with pytest.raises(StoreError, match="cannot write ") as refused:
+            require_writable(path, hint=HINT)
+        assert refused.value.hint == HINT
 
 
 def test_a_failure_names_the_file_leaves_what_was_there_and_no_part_of_the_new(
