@@ -103,8 +103,9 @@ def _tell_ci(out: Output, done: Ended, record: Mapping[str, Any], target: str) -
     """Tell it of one endpoint; the path of its report, if there is one."""
     from deployer.report.ci import Place, outputs_of
     from deployer.report.markdown import code, escaped
+    from deployer.wiring.sites import is_manifest
 
-    place = Place(target) if target.endswith((".yaml", ".yml")) else None
+    place = Place(target) if is_manifest(target) else None
     if done.exit_code is not ExitCode.OK:
         out.annotate("warning" if done.exit_code is ExitCode.PAUSED else "error", done.text, place)
     out.pass_on(outputs_of(record, ""))  # at once: a runner that was told to stop does not wait for the report

@@ -73,7 +73,7 @@ def _put_right(out: Output, target: str, where: Where, seen: list[Callable[[], s
     from deployer.wiring.notify import told
 
     _refuse_after_a_signal(seen)
-    reached = sites.reach(target, where=None if Path(target).is_file() else where)
+    reached = sites.reach(target, where=None if sites.is_manifest(target) else where)
     _refuse_after_a_signal(seen)  # that came meanwhile
     reached.signals.install()
     seen.append(reached.signals)

@@ -23,7 +23,7 @@ from deployer.ports.views import Past, Status
 from deployer.rollout.events import Event
 from deployer.rollout.model import Rollout
 from deployer.stores.file import FileJournal
-from deployer.wiring.sites import Reached, home, reach
+from deployer.wiring.sites import Reached, home, is_manifest, reach
 
 STEPS_KEPT = 16
 """Rollouts whose states are kept in memory."""
@@ -219,8 +219,7 @@ def lens(target: str, where: Mapping[str, str | None]) -> Lens:
         ManifestError: the manifest is wrong.
         UsageError: neither a file nor a name, or where it lives is not clear.
     """
-    is_file = Path(target).is_file()
-    reached = reach(target, where=None if is_file else where)
+    reached = reach(target, where=None if is_manifest(target) else where)
     site = reached.site
     if reached.platform == "local":
         return local_lens(site.endpoint)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deployer.errors import ManifestError, UsageError
 from deployer.wiring.checks import load
+from deployer.wiring.sites import is_manifest
 
 _ROLLOUT = re.compile(rb"^strategy[ \t]*:", re.MULTILINE)
 """A rollout manifest says how traffic moves; no endpoint, deployment or profile does."""
@@ -38,7 +39,7 @@ def _manifests(folder: Path) -> list[str]:
 
 def _endpoint(target: str) -> tuple[str, ...]:
     """What tells two targets apart; a manifest that is wrong is itself, so that its errors are told."""
-    if not Path(target).is_file():
+    if not is_manifest(target):
         return ("", target)
     try:
         spec = load(Path(target))

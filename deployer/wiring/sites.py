@@ -132,6 +132,12 @@ class Reached:
         return self.job() if self.spec is not None else None
 
 
+def is_manifest(target: str) -> bool:
+    """Whether a command's TARGET means a manifest file: one is there, or its name could be no endpoint's."""
+    path = Path(target)
+    return path.suffix in (".yaml", ".yml") or path.is_file()
+
+
 def reach(target: str, *, want_manifest: bool = False, where: Mapping[str, str | None] | None = None) -> Reached:
     """Reach the endpoint that a command's TARGET names: a manifest file, or the name of an endpoint.
 
@@ -144,12 +150,11 @@ def reach(target: str, *, want_manifest: bool = False, where: Mapping[str, str |
         ManifestError: the manifest is wrong.
         UsageError: neither a file nor a name, or where it lives is not clear.
     """
-    path = Path(target)
     options = where or {}
-    if want_manifest or path.suffix in (".yaml", ".yml") or path.is_file():
+    if want_manifest or is_manifest(target):
         if any(options.values()):
             raise UsageError("the manifest says where its endpoint lives", hint="Leave --platform and the like out.")
-        return _by_manifest(load(path))
+        return _by_manifest(load(Path(target)))
     if not re.fullmatch(NAME_PATTERN, target):
         raise UsageError(f"{target} is neither a file nor the name of an endpoint", hint="Check the spelling.")
     place = place_of(options, os.environ)

@@ -34,6 +34,8 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "missing argument": (("plan",), 2, "Missing argument"),
     "neither file nor name": (("status", "a_b"), 2, "neither a file nor the name of an endpoint"),
     "no such manifest": (("plan", "nowhere.yaml"), 3, "the manifest does not exist"),
+    "no such manifest to recover": (("recover", "nowhere.yaml", "--platform", "managed"), 3, "manifest does not exist"),
+    "no such manifest to show": (("dashboard", "nowhere.yaml", "--platform", "managed"), 3, "manifest does not exist"),
     "no such endpoint": (("status", "nowhere"), 2, "there is no endpoint nowhere"),
     "skip without reason": (("rollout", QUICKSTART, "--skip-gate"), 2, "--skip-gate needs --reason"),
     "not a duration": (("gate", "simulate", QUICKSTART, "--rps", "5", "--duration", "5"), 2, "is not a duration"),
