@@ -64,7 +64,6 @@ def main() -> None:
         app()
     except SystemExit as exc:
         if usage_problem(exc.code) and "--json" in sys.argv:
-            sys.stdout.write(
-                json.dumps({"error": {"message": "usage: see standard error"}, "exit_code": exc.code}) + "\n"
-            )
+            error = {"message": "usage: see standard error", "hint": "See `deployer COMMAND --help`."}
+            sys.stdout.write(json.dumps({"error": error, "exit_code": exc.code}) + "\n")
         raise

@@ -73,7 +73,8 @@ def test_with_json_a_misunderstood_command_line_answers_in_json_too() -> None:
     for arguments in (("rolout", "--json"), ("plan", "--json"), ("plan", "x.yaml", "--jsn", "--json")):
         done = start(*arguments)
         assert done.returncode == 2
-        assert json.loads(done.stdout)["exit_code"] == 2
+        document = json.loads(done.stdout)
+        assert (document["exit_code"], document["error"].keys()) == (2, {"message", "hint"})
         assert done.stderr
 
 
