@@ -19,7 +19,7 @@ from deployer.errors import ConflictError, ExitCode, PlatformError, StoreError, 
 from deployer.ports.clock import Clock
 from deployer.ports.platform import Endpoint, Platform
 from deployer.ports.store import Entry, Journal
-from deployer.rollout.actions import Action, Record, Stop, Wait
+from deployer.rollout.actions import Action, Record, Restore, Stop, Wait
 from deployer.rollout.decide import decide
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.events import (
@@ -158,12 +158,17 @@ class Runner:
             while True:
                 observed = self._observe(state)
                 now = self._clock.now()
-                if not state.is_final and observed.endpoint and observed.endpoint.uid == state.plan.endpoint_uid:
-                    self._check_lease(state, observed.endpoint)
-                    self._beat()
+                endpoint = observed.endpoint
+                is_ours = not state.is_final and endpoint is not None and endpoint.uid == state.plan.endpoint_uid
+                if is_ours and endpoint is not None:
+                    self._check_lease(state, endpoint)
                 self._look_at_load(state, observed)
                 action = decide(state, observed, now)
-                self._listener.on_look(state, observed.endpoint, action, now)
+                self._listener.on_look(state, endpoint, action, now)
+                if is_ours and not isinstance(
+                    action, Restore
+                ):  # a busy endpoint takes no beat for minutes: users first
+                    self._beat()
                 if isinstance(action, Stop):
                     return state
                 if isinstance(action, Wait):

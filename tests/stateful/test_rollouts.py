@@ -685,8 +685,7 @@ def test_an_ignored_request_is_said_to_be_ignored(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "answer"),
-    [*((kind, "ignored: rolling back") for kind in RequestKind if kind is not RequestKind.ABORT)]
-    + [(RequestKind.ABORT, "taken: cleaning")],
+    [(kind, "taken: cleaning" if kind is RequestKind.ABORT else "ignored: rolling back") for kind in RequestKind],
 )
 def test_a_request_that_comes_on_the_way_back_is_not_said_to_be_taken(
     world: World, kind: RequestKind, answer: str

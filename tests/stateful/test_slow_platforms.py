@@ -143,6 +143,27 @@ def test_a_platform_that_is_away_for_a_while_is_waited_for(world: World) -> None
     assert world.roll_out().exit_code is ExitCode.OK
 
 
+def test_an_endpoint_that_takes_no_tags_does_not_hold_the_way_back_up(world: World) -> None:
+    """A write of tags waits for a busy endpoint for three minutes: longer than a look may be acted on after it."""
+    world.candidate = Behaviour(error_share=0.5)
+    plain, refused = world.platform.before, list[str]()
+
+    def busy(call: str) -> None:
+        plain(call)
+        told = [entry.event["type"] for entry in world.journal.read("r1")]
+        if call == "set_tags" and told[-1:] == ["gave_up"] and len(refused) < 10:
+            refused.append(call)
+            world.clock.sleep(180)
+            raise TransientError("the endpoint is busy", hint="Wait.")
+
+    world.platform.before = busy
+    done = world.roll_out()
+    assert (done.exit_code, world.live_digest()) == (ExitCode.GATE_FAILED, "base"), done.text
+    assert len(refused) == 1  # the phase, which a run elsewhere must know
+    at = {entry.event["type"]: entry.at for entry in world.journal.read("r1")}
+    assert (at["reverted"] - at["gave_up"]).total_seconds() < 180 + 60
+
+
 # ---- plan while a rollout is half-way
 
 
