@@ -5,7 +5,7 @@ The list is the source of ``manifests/azure/deployer-role.json``; a test keeps t
 Source: learn.microsoft.com/azure/role-based-access-control/permissions (AI + machine learning, Monitor), names of all
 actions, read 2026-11-25; learn.microsoft.com/azure/role-based-access-control/role-definitions, how wildcards and
 NotActions work: an action is granted when one role grants it and that same role does not take it back;
-learn.microsoft.com/azure/azure-monitor/logs/api/azure-resource-queries, the rights to logs of a resource, read 2026-11-26.
+learn.microsoft.com/azure/azure-monitor/logs/api/azure-resource-queries, rights to the logs of a resource (2026-11-26).
 """
 
 from __future__ import annotations
