@@ -19,7 +19,7 @@ import math
 import secrets
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -126,6 +126,13 @@ class AzureLoadTesting:
         running = AzureTest(self.service, self.clock, load, run_id)
         try:
             self.service.start(run_id, self._run(test_id, target))
+        except (
+            TransientError
+        ):  # its answer may be lost, and the run begun; what was refused there is nothing to stop of
+            with contextlib.suppress(PlatformError):
+                self.service.stop(run_id)
+            raise
+        try:
             yield running
         finally:
             running.stop("the load test was left")
@@ -148,6 +155,10 @@ class AzureTest:
         self._started_at = clock.now()
         self._deadline = self._started_at + timedelta(seconds=READY_S)
         self._next_look = self._started_at + timedelta(seconds=POLL_S)
+        self._idle_until = self._started_at
+        """Last look at which it had not begun to send."""
+        self._sent_until: datetime | None = None
+        """When it was told to stop, or seen to have ended; None: neither yet."""
         self._is_sending = False
         self._why: str | None = None
         self._seen: dict[str, Any] = {"status": "ACCEPTED"}
@@ -197,6 +208,7 @@ class AzureTest:
         if self._has_ended():
             return
         self._why = self._why or why
+        self._sent_until = self._sent_until or self._clock.now()
         with contextlib.suppress(PlatformError):  # it may just have ended, or never begun: what it says below counts
             self._service.stop(self.run_id)
         end = self._clock.now() + timedelta(seconds=STOP_S)
@@ -237,19 +249,32 @@ class AzureTest:
     def _look(self) -> None:
         with contextlib.suppress(TransientError):  # the deadline ends what stays silent
             self._seen = self._service.run(self.run_id)
-        self._next_look = self._clock.now() + timedelta(seconds=POLL_S)
+        now = self._clock.now()
+        self._next_look = now + timedelta(seconds=POLL_S)
+        if self._has_ended():
+            self._sent_until = self._sent_until or now
+        elif not self._is_sending and self._seen.get("status") not in SENDING:
+            self._idle_until = now
         if not self._is_sending and self._seen.get("status") in SENDING:
             self._is_sending = True
             load = self._load
             seconds = load.warm_up_s + load.seconds + load.timeout_s + OVER_S
-            self._deadline = self._clock.now() + timedelta(seconds=seconds)
+            self._deadline = now + timedelta(seconds=seconds)
 
     def _figures(self, partial: str | None) -> Figures:
         known: dict[str, dict[str, Any]] = self._seen.get("testRunStatistics") or {}
         statistics = known.get(TOTAL, {})
         sent = round(statistics.get("sampleCount") or 0)
-        windows = (_window(statistics, self._load, sent),) if sent else ()
+        windows = (_window(statistics, self._seconds(partial), sent),) if sent else ()
         return Figures(self._load, self._started_at, windows, Health(0.0, 0.0), partial, coarse=COARSE)
+
+    def _seconds(self, partial: str | None) -> float:
+        """How long it sent: as long as was asked for, or what passed of it (up to two looks more than that)."""
+        asked = self._load.warm_up_s + self._load.seconds
+        if partial is None:
+            return asked
+        passed = (self._sent_until or self._clock.now()) - self._idle_until
+        return min(asked, max(passed.total_seconds(), 1.0))
 
 
 def _check(target: ScoringTarget, load: Load, *, keep_requests: bool) -> None:
@@ -306,7 +331,7 @@ def _test(target: ScoringTarget, load: Load, payload: Path, *, by_vault: bool) -
     }
 
 
-def _window(statistics: Mapping[str, Any], load: Load, sent: int) -> Window:
+def _window(statistics: Mapping[str, Any], seconds: float, sent: int) -> Window:
     """Put every request at the next higher percentile that is known: no latency is said to be better than it was."""
     failed = min(round(statistics.get("errorCount") or 0), sent)
     latencies: dict[float, int] = {}
@@ -324,7 +349,7 @@ def _window(statistics: Mapping[str, Any], load: Load, sent: int) -> Window:
         left -= good[value]
     return Window(
         start_s=0.0,
-        seconds=load.warm_up_s + load.seconds,
+        seconds=seconds,
         is_warm_up=False,
         sent=sent,
         statuses={status: n for status, n in ((200, sent - failed), (SOME_FAILURE, failed)) if n},

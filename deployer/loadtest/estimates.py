@@ -166,12 +166,14 @@ def failed_share(windows: Sequence[Window], stages: Sequence[int] = ()) -> tuple
 
 
 def rate(windows: Sequence[Window], stages: Sequence[int] = ()) -> Estimate:
-    """Good answers a second."""
+    """Good answers a second. A single stretch of time does not show how much they vary."""
     good = np.array([kinds_of(window.statuses)[Kind.OK] for window in windows], np.float64)
     seconds = np.array([window.seconds for window in windows], np.float64)
     if not seconds.sum():
         return UNKNOWN
     mean, half = good.sum() / seconds.sum(), 0.0
+    if good.size == 1:
+        return Estimate(float(mean), 0.0, math.inf)
     beyond = _beyond(good, seconds, stages)
     for size in _sizes(good.size):
         batches = good.size // size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from deployer.cloud.load_testing import LoadTesting
 from deployer.errors import DeniedError, PlatformError, TransientError, UsageError
 from deployer.loadgen import azure
 from deployer.loadgen.azure import COARSE, AzureLoadTesting, AzureTest
+from deployer.loadtest.estimates import rate
 from deployer.loadtest.figures import SOME_FAILURE, Load
 from deployer.ports.loadgen import LoadTester
 from deployer.ports.platform import ScoringTarget
@@ -149,6 +151,60 @@ def test_a_run_that_is_stopped_keeps_what_the_service_has(service: LoadTestingDo
     assert figures.partial == "interrupted by SIGINT"
     assert figures.windows[0].sent == 1000
     assert service.state(the_run(service)) == "CANCELLED"
+
+
+def starts(asked: Asked) -> bool:
+    return asked.method == "PATCH" and asked.path.startswith("/test-runs/")
+
+
+def test_a_start_that_is_refused_is_what_is_said(service: LoadTestingDouble, payload: Path) -> None:
+    body = {"error": {"code": "MaxConcurrentTestRunsExceeded", "message": "three runs are under way"}}
+    service.fault = lambda asked: Answer(400, body) if starts(asked) else None
+    with pytest.raises(PlatformError, match="three runs are under way"), engine(service).start(TARGET, LOAD, payload):
+        pytest.fail("it started")
+    assert starts(service.asked[-1]), "there is nothing to stop"
+
+
+def test_a_run_whose_start_was_not_answered_is_stopped(
+    service: LoadTestingDouble, payload: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_testing, "CALL_TIMEOUT_S", 0.2)
+
+    def lost(asked: Asked) -> Answer | Exception | None:
+        if starts(asked):
+            service._run(asked, asked.path.removeprefix("/test-runs/"))
+            return _GoneError()
+        return None
+
+    service.fault = lost
+    with pytest.raises(TransientError), engine(service).start(TARGET, LOAD, payload):
+        pytest.fail("it started")
+    assert service.state(the_run(service)) == "CANCELLING"
+
+
+@pytest.mark.parametrize(("after_s", "ends"), [(10.0, None), (60.0, None), (30.0, "FAILED")])
+def test_the_rate_of_a_partial_run_is_by_the_time_that_passed(
+    service: LoadTestingDouble, payload: Path, after_s: float, ends: str | None
+) -> None:
+    service.runs_s, service.ends = (after_s, ends) if ends else (900.0, "DONE")
+    with engine(service).start(TARGET, replace(LOAD, seconds=600.0), payload) as running:
+        if ends is None:
+            running.wait(service.provisions_s + after_s)
+            assert after_s <= running.progress().windows[0].seconds <= after_s + 5.0
+            running.stop("interrupted by SIGINT")
+        figures = running.figures()
+    assert figures.partial is not None
+    assert after_s <= figures.windows[0].seconds <= after_s + 10.0, "a look before and one after"
+    assert rate(figures.windows).high == math.inf
+
+
+def test_a_run_that_was_never_seen_sending_took_no_longer_than_it_was_known(
+    service: LoadTestingDouble, payload: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(azure, "POLL_S", 200.0)
+    service.ends = "FAILED"
+    with engine(service).start(TARGET, replace(LOAD, seconds=600.0), payload) as running:
+        assert running.figures().windows[0].seconds == 200.0
 
 
 def test_a_run_that_fails_is_partial_and_says_why(service: LoadTestingDouble, payload: Path) -> None:
