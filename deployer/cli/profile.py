@@ -20,7 +20,10 @@ def profile(
     write: Annotated[bool, typer.Option("--write", help="Put what is recommended into the deployment file.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deploying on a remote platform.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Repeats the arrivals.")] = 1,
-    report: Annotated[Path | None, typer.Option("--report", help="Where the page is written.")] = None,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option("--report", help="File for the result: .html, .json, .xml (JUnit) or .md; may be repeated."),
+    ] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Also write JUnit XML here.")] = None,
     json: Json = False,
     debug: Debug = False,
@@ -44,7 +47,7 @@ def profile(
         confirm("Deploy on this test endpoint and send it load?", asked.reached.platform, yes=yes)
         asked.reached.signals.install()
         with Progress(out, asked.site.clock) as progress:
-            ran = wired.run(asked, wired.tester(), progress, write=write, report=report, junit=junit, seed=seed)
+            ran = wired.run(asked, wired.tester(), progress, write=write, reports=report or [], junit=junit, seed=seed)
         code = ran.outcome.done.exit_code
         text = text_of(ran.record) + (f"\n  written: {ran.changed}" if ran.changed else "")
         out.result(answer_of(ran.record), text, style(code))

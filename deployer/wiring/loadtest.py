@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ from deployer.manifest.load import RolloutSpec
 from deployer.manifest.schema import PlatformType
 from deployer.platforms.diagnosis.diagnose import meaning_of
 from deployer.ports.loadgen import LoadTester
+from deployer.report.formats import format_of, formats
 from deployer.report.loadtest.junit import junit_of
 from deployer.report.loadtest.page import page_of
 from deployer.report.loadtest.record import Outcome, record_of
 from deployer.report.loadtest.text import markdown_of
-from deployer.report.output import document
 from deployer.stores.loadtests import NO_ROOM, LoadTestResults
 from deployer.wiring.sites import Reached, home
 from deployer.writing import PRIVATE, SHARED, require_writable, write_whole
@@ -38,13 +38,7 @@ JOIN_S = 300.0
 """Longest wait for workers that somebody starts on other hosts."""
 USUAL_S = 120.0
 """How long is measured when nobody says."""
-FORMATS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    ".html": page_of,
-    ".json": document,
-    ".xml": junit_of,
-    ".md": markdown_of,
-}
-"""How a report is written, by the end of its name."""
+FORMATS = formats(page_of, junit_of, markdown_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +223,7 @@ def run(
     site, spec = reached.site, reached.the_spec
     where = spec.manifest.platform
     for path in reports:
-        _format_of(path)
+        format_of(path, FORMATS)
         require_writable(path, mode=SHARED, hint=NO_ROOM)
     said = warnings(reached, asked, engine)
     for warning in said:
@@ -272,7 +266,7 @@ def _write(
     problems: list[str] = []
     for path in pages:
         try:
-            write_whole(path, _format_of(path)(record), mode=SHARED if reports else PRIVATE, hint=NO_ROOM)
+            write_whole(path, format_of(path, FORMATS)(record), mode=SHARED if reports else PRIVATE, hint=NO_ROOM)
             written.append(path)
         except StoreError as exc:
             problems.append(exc.message)
@@ -294,10 +288,3 @@ def _sha256(file: Path) -> str:
 def _folder(reached: Reached) -> tuple[str, ...]:
     workspace = reached.the_spec.manifest.platform.workspace
     return (reached.platform, *([workspace] if workspace else []), reached.site.endpoint)
-
-
-def _format_of(path: Path) -> Callable[[Mapping[str, Any]], str]:
-    found = FORMATS.get(path.suffix)
-    if found is None:
-        raise UsageError(f"--report {path}: unknown format", hint=f"Let its name end in {', '.join(FORMATS)}.")
-    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,8 +27,12 @@ from deployer.profile.cheapest import CheapestSearch
 from deployer.profile.ledger import HOUR_S, Ledger
 from deployer.profile.patch import patched
 from deployer.profile.pricing import PriceTag, own_price
+from deployer.report.formats import Write, format_of, formats
+from deployer.report.output import document
 from deployer.report.profile.junit import junit_of
+from deployer.report.profile.page import page_of
 from deployer.report.profile.record import Outcome, record_of
+from deployer.report.profile.text import markdown_of
 from deployer.wiring.checks import profile as load_profile
 from deployer.wiring.sites import Reached, home
 from deployer.wiring.sites import reach as reach_endpoint
@@ -36,6 +40,7 @@ from deployer.writing import SHARED, require_writable, write_whole
 
 LOOK_S = 5.0
 """The first trial, about."""
+FORMATS = formats(page_of, junit_of, markdown_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,20 +161,24 @@ def run(
     listener: Listener,
     *,
     write: bool = False,
-    report: Path | None = None,
+    reports: Sequence[Path] = (),
     junit: Path | None = None,
     seed: int = 1,
 ) -> Ran:
-    """Carry a profile out, write its report and lock, and the deployment file when that is wanted.
+    """Carry a profile out, write its reports and lock, and the deployment file when that is wanted.
+
+    What was measured is kept among deployer's files in any case; without ``reports`` a page is beside it.
 
     Raises:
+        UsageError: a report's name has an unknown end. Nothing was changed.
         PlanError: refused. Nothing was changed.
         ManifestError, StoreError: what is asked for cannot be written. Nothing was changed.
     """
     spec, site = asked.spec, asked.site
     profile_id = new_id(site)
-    page = report or home().joinpath("reports", f"profile-{profile_id}.html")
-    _require_writable(spec, page, junit, write=write)
+    kept = home().joinpath("reports", f"profile-{profile_id}.json")
+    pages = {path: format_of(path, FORMATS) for path in reports or [kept.with_suffix(".html")]}
+    _require_writable(spec, [*pages, kept, *([junit] if junit else [])], write=write)
     profile, started = spec.profile, site.clock.now()
     removal_s = site.platform.capabilities.typical_delete_s
     ledger = Ledger(started, profile.budget.time, profile.budget.usd, removal_s=removal_s)
@@ -181,24 +190,24 @@ def run(
     done = Profiler(site, stand, trials, search, ledger, listener).run()
     outcome = Outcome(profile_id, started, spec, done, asked.prices)
     record = record_of(outcome)
-    record["report"] = str(page)
-    changed, notes = None, list[str]()
+    record["report"] = str(next(iter(pages)))
+    changed, notes = None, record["notes"]
+    known = len(notes)
     if done.ending is Ending.COMPLETE and done.advice.recommended is not None:
         with _noting(notes):
             _put(spec.path.parent / locks.NAME, locks.to_json(_lock(outcome, record)))
         if write:
             with _noting(notes):
                 changed = _write_deployment(spec, done.advice.recommended)
-    _keep(page, record, junit, notes)
-    for note in notes:
+    _keep(record, pages | ({junit: junit_of} if junit else {}), kept)
+    for note in notes[known:]:
         listener.on_note(note)
     return Ran(outcome, record, changed)
 
 
-def _require_writable(spec: ProfileSpec, page: Path, junit: Path | None, *, write: bool) -> None:
+def _require_writable(spec: ProfileSpec, files: Sequence[Path], *, write: bool) -> None:
     """Refuse before anything is paid for what could not be written at the end."""
-    asked = [page, spec.path.parent / locks.NAME, *([junit] if junit else [])]
-    for path in [*asked, _deployment_file(spec)] if write else asked:
+    for path in [*files, spec.path.parent / locks.NAME, *([_deployment_file(spec)] if write else [])]:
         require_writable(path, mode=SHARED, hint="Look at its folder, or name another file.")
 
 
@@ -213,22 +222,16 @@ def _noting(notes: list[str]) -> Generator[None]:
         notes.append(f"not written: {exc}")
 
 
-def _keep(page: Path, record: dict[str, Any], junit: Path | None, notes: list[str]) -> None:
-    """Write what is read; ``notes`` (more may come) are told in it."""
-    from deployer.report.output import document  # noqa: PLC0415
-    from deployer.report.profile.page import page_of  # noqa: PLC0415 - Jinja is slow to import
-
-    record["notes"] += notes
-    before = len(notes)
-    with _noting(notes):
-        _put(page, page_of(record))
-        _put(page.with_suffix(".json"), document(record))
-    if len(notes) > before:
-        record["report"] = None
-    if junit is not None:
-        with _noting(notes):
-            _put(junit, junit_of(record))
-    record["notes"] += notes[before:]
+def _keep(record: dict[str, Any], pages: Mapping[Path, Write], kept: Path) -> None:
+    """Write what is read, then the record itself, which says what of it could not be written."""
+    written: list[str] = []
+    for path, write in pages.items():
+        with _noting(record["notes"]):
+            _put(path, write(record))
+            written.append(str(path))
+    record["report"] = written[0] if written else None
+    with _noting(record["notes"]):
+        _put(kept, document(record))
 
 
 def _put(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from doubles.profile_world import ONE, PROFILE, ProfileWorld, capacity
 from doubles.telemetry import ManualClock
 
 from deployer.engine.site import Site
-from deployer.errors import DeployerError
+from deployer.errors import DeployerError, UsageError
 from deployer.ports.profiling import Ending, Profiled
 from deployer.profile import lock as locks
 from deployer.profile.advice import Advice, Answer
@@ -56,36 +56,55 @@ def run(folder: Path, world: ProfileWorld, **options: Any) -> wired.Ran:
     return wired.run(asked, world, world, **options)  # type: ignore[arg-type]
 
 
+def asked(option: str, path: Path) -> dict[str, Any]:
+    return {option: [path] if option == "reports" else path}
+
+
+def test_the_end_of_a_report_s_name_says_its_form(tmp_path: Path) -> None:
+    pages = [tmp_path / f"out{suffix}" for suffix in (".json", ".html", ".md", ".xml")]
+    ran = run(tmp_path, ProfileWorld(tmp_path), reports=pages)
+    assert [page.read_text()[:2] for page in pages] == ["{\n", "<!", "##", "<t"]
+    assert ran.record["report"] == json.loads(pages[0].read_text())["report"] == str(pages[0])
+    (kept,) = (tmp_path / "home" / "reports").iterdir()
+    assert json.loads(kept.read_text()) == json.loads(pages[0].read_text())
+
+
+def test_an_unknown_form_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"out\.pdf: unknown format"):
+        run(tmp_path, ProfileWorld(tmp_path), reports=[tmp_path / "out.pdf"])
+    assert Stood.ran == 0
+
+
 def test_an_inline_deployment_is_not_written_to_and_nothing_is_started(tmp_path: Path) -> None:
     with pytest.raises(DeployerError, match="it has no file to write"):
         run(tmp_path, ProfileWorld(tmp_path), write=True)
     assert Stood.ran == 0
 
 
-@pytest.mark.parametrize("option", ["report", "junit"])
-@pytest.mark.parametrize("name", ["taken/out.html", "folder"])
+@pytest.mark.parametrize("option", ["reports", "junit"])
+@pytest.mark.parametrize("name", ["taken/out.html", "folder.html"])
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_started(
     tmp_path: Path, option: str, name: str
 ) -> None:
     (tmp_path / "taken").write_text("")
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.html").mkdir()
     with pytest.raises(DeployerError, match=f"cannot write .*{name}"):
-        run(tmp_path, ProfileWorld(tmp_path), **{option: tmp_path / name})
+        run(tmp_path, ProfileWorld(tmp_path), **asked(option, tmp_path / name))
     assert Stood.ran == 0
 
 
-@pytest.mark.parametrize("option", ["report", "junit"])
+@pytest.mark.parametrize("option", ["reports", "junit"])
 def test_what_cannot_be_written_at_the_end_is_a_note_and_the_result_and_lock_are_given(
     tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = ProfileWorld(tmp_path)
     monkeypatch.setattr(Stood, "spoil", tmp_path / "out")
-    ran = run(tmp_path, world, **{option: tmp_path / "out" / "page.html"})
+    ran = run(tmp_path, world, **asked(option, tmp_path / "out" / "page.html"))
     assert ran.record["recommended"]["config"] == ONE.record()
     assert json.loads((tmp_path / locks.NAME).read_text())["configuration"] == ONE.record()
     assert [note.startswith("cannot write") for note in ran.record["notes"]] == [True]
     assert world.notes == ran.record["notes"]
-    assert (ran.record["report"] is None) == (option == "report")
+    assert (ran.record["report"] is None) == (option == "reports")
 
 
 def test_a_deployment_file_that_went_away_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
