@@ -180,9 +180,10 @@ def _apply(state: Rollout, event: Event, at: datetime) -> Rollout:  # noqa: C901
         case RequestIgnored():
             return state
         case Requested(deployment):
-            rebuilding = state.rebuilding or (deployment is not None and state.phase is Phase.REVERTING)
-            requested = (*state.requested, deployment) if deployment else state.requested
-            return replace(state, requested=requested, rebuilding=rebuilding)
+            if deployment is None:
+                return state
+            rebuilding = state.rebuilding or state.phase is Phase.REVERTING
+            return replace(state, requested=(*state.requested, deployment), requested_at=at, rebuilding=rebuilding)
         case Prepared():
             return _next(replace(state, prepared=True), at)
         case Deployed():

@@ -100,6 +100,8 @@ class Plan:
     """The stable may have autoscale rules: the candidate gets the same before it gets traffic."""
     full_instances: int = 0
     """Instances of the candidate that answer all traffic, by a profile that measured it; 0: nothing was measured."""
+    least_instances: int = 0
+    """What a stable that is scaled down keeps."""
 
     def __post_init__(self) -> None:
         weights = [step.weight_pct for step in self.steps if step.kind in (StepKind.WEIGHT, StepKind.BAKE)]
@@ -196,6 +198,8 @@ class Rollout:
     warnings: tuple[str, ...] = ()
     requested: tuple[str, ...] = ()
     """Deployments that this rollout asked the platform to create."""
+    requested_at: datetime | None = None
+    """When it last did."""
     warmed: tuple[str, ...] = ()
     """Deployments whose instances were all warmed up."""
     scaled: tuple[tuple[str, int], ...] = ()

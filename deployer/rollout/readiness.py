@@ -9,6 +9,9 @@ from deployer.rollout.endpoint import Deployment, DeploymentState, Endpoint
 from deployer.rollout.events import GaveUp
 from deployer.rollout.model import Outcome, Rollout, StepKind
 
+ASKS = 4
+"""How often a deployment that does not show is asked for at most, in the time that it may take to become ready."""
+
 
 def give_up(outcome: Outcome, reason: str) -> Record:
     """Begin the way back."""
@@ -28,7 +31,7 @@ def is_ready(deployment: Deployment | None) -> bool:
 def await_ready(state: Rollout, deployment: Deployment | None, name: str, now: datetime) -> Action | None:
     """Create, wait for or give up on a deployment; None when it is ready."""
     if deployment is None:
-        return Deploy(name)
+        return _ask_for(state, name, now)
     if deployment.state is DeploymentState.READY:
         return None
     if deployment.state is DeploymentState.FAILED:
@@ -40,6 +43,25 @@ def await_ready(state: Rollout, deployment: Deployment | None, name: str, now: d
         waited = f"{deployment.state.value}: {deployment.message}" if deployment.message else deployment.state.value
         return give_up(Outcome.PLATFORM, f"deployment {name} not ready after {state.plan.deploy_s:g}s ({waited})")
     return Wait(now + timedelta(seconds=state.plan.poll_s), deployment.message or f"{name} is {deployment.state.value}")
+
+
+def _ask_for(state: Rollout, name: str, now: datetime) -> Action:
+    """Ask for a deployment; again, now and then, when it does not show; give it up when its time is over."""
+    waiting = await_shown(state, name, now)
+    if name in state.requested and now >= state.entered_at + timedelta(seconds=state.plan.deploy_s):
+        asked = f"asked for {state.requested.count(name)} times in {state.plan.deploy_s:g}s"
+        return give_up(Outcome.PLATFORM, f"deployment {name} does not show, {asked}")
+    return waiting or Deploy(name)
+
+
+def await_shown(state: Rollout, name: str, now: datetime) -> Wait | None:
+    """Wait for a deployment that was asked for and does not show yet; None: it is time to ask, once more or at all."""
+    asked_at = state.requested_at
+    if asked_at is None or asked_at < state.entered_at or name not in state.requested:
+        return None
+    if now >= asked_at + timedelta(seconds=state.plan.deploy_s / ASKS):
+        return None
+    return Wait(now + timedelta(seconds=state.plan.poll_s), f"{name} was asked for and does not show yet")
 
 
 def instances_for(stable_instances: int, share_pct: int) -> int:

@@ -8,7 +8,7 @@ from deployer.rollout.actions import Action, Clean, Record, Recreate, ReleaseSca
 from deployer.rollout.endpoint import Deployment, DeploymentState, Endpoint, in_words
 from deployer.rollout.events import Cleaned, GotStuck, Reverted
 from deployer.rollout.model import Observed, Rollout
-from deployer.rollout.readiness import find
+from deployer.rollout.readiness import await_shown, find
 from deployer.rollout.tags import began_at
 
 REVERT_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -55,7 +55,7 @@ def _bring_back(state: Rollout, endpoint: Endpoint, now: datetime) -> Action:
     if stable is not None and stable.state is DeploymentState.DELETING:  # nothing stops that: it is made again after it
         stable = None
     if plan.stable is not None and stable is None:
-        return Recreate(plan.stable)
+        return await_shown(state, plan.stable, now) or Recreate(plan.stable)
     if stable is not None and stable.instances_wanted < 1 and not state.asked_for(stable.name):
         return Scale(stable.name, max(plan.stable_instances, 1), "it is scaled to 0")
     if stable is not None and stable.instances_ready < 1:

@@ -74,6 +74,14 @@ def test_a_version_that_does_not_start_never_gets_users(world: World) -> None:
     assert (world.live_digest(), "green" in world.answered) == ("base", False)
 
 
+def test_a_version_that_vanishes_whenever_it_is_made_is_given_up_in_its_time(world: World) -> None:
+    world.platform.after = lambda name: world.platform.remove("green") if name == "create_deployment" else None
+    done = world.roll_out()
+    assert (done.exit_code, world.live_digest()) == (ExitCode.PLATFORM, "base")
+    assert "deployment green does not show, asked for 4 times in 30s" in done.text
+    assert world.platform.calls.count("create_deployment") == 1 + 4
+
+
 def test_no_traffic_is_inconclusive_and_rolled_back(world: World) -> None:
     world.rps = 0
     assert world.roll_out().exit_code is ExitCode.INCONCLUSIVE

@@ -262,6 +262,24 @@ def test_a_failed_left_over_of_the_same_version_is_made_anew_once() -> None:
     assert book.state.outcome is Outcome.PLATFORM
 
 
+def test_a_deployment_that_does_not_show_is_asked_for_now_and_then_and_given_up_in_its_time() -> None:
+    book = Playbook(plan(FULL)).records(Prepared)
+    for _ in range(4):
+        book.expect(Deploy("green")).then(Requested("green", "asked"))
+        book.expect(Wait).after(7).expect(Wait).after(0.5)
+    book.records(GaveUp)
+    assert book.state.outcome is Outcome.PLATFORM
+    assert book.state.reason == "deployment green does not show, asked for 4 times in 30s"
+
+
+def test_a_stable_that_does_not_show_on_the_way_back_is_asked_for_again_after_a_while() -> None:
+    book = reverting().sees(endpoint({"green": 20, "blue": 80}, deployment("green", "new")))
+    for _ in range(2):
+        book.expect(Recreate("blue")).then(Requested("blue", "again")).expect(Wait).after(7.5)
+    book.expect(Recreate("blue")).after(50).records(GotStuck)
+    assert "blue is gone" in book.state.reason
+
+
 def test_a_left_over_with_the_candidates_name_makes_room() -> None:
     old = endpoint(None, deployment("blue", "old"), deployment("green", "older"))
     book = Playbook(plan(FULL, at=old)).records(Prepared).sees(old)
