@@ -9,6 +9,8 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
+from deployer.manifest.secrecy import LEFT_OUT, without_secrets
+
 EXCERPT_LINES = 20
 """Lines of an excerpt: a traceback's last frames and its message fit."""
 
@@ -21,32 +23,31 @@ _AROUND = 4
 _ESCAPE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[PX^_][^\x1b\n]*(?:\x1b\\)?|[@-Z\\-_])"
 )
-_PEM = re.compile(r"-----BEGIN ([A-Z ]{1,40})-----.{0,20000}?(?:-----END \1-----|\Z)", re.DOTALL)
-_SECRETS = (
-    (re.compile(r"(://)[^/@\s:]{1,200}:[^/@\s]{1,200}@"), r"\1***@"),
+_NEW = rf"(?!{re.escape(LEFT_OUT)})"
+_STRICTER = (
     (
         re.compile(
-            r"([?&;](?:sig|se|st|sp|sv|skoid|sktid|code|token|key|t|c|s|h)=)[^&\s\"'<>)]{1,4000}", re.IGNORECASE
+            rf"([?&;](?:sig|se|st|sp|sv|skoid|sktid|code|token|key|t|c|s|h)=){_NEW}[^&\s\"'<>)]{{1,4000}}",
+            re.IGNORECASE,
         ),
-        r"\1***",
+        rf"\1{LEFT_OUT}",
     ),
     (
         re.compile(r"\b(bearer|basic|sharedkey|sharedaccesssignature)(\s+)[\w.~+/=%&:-]{6,8000}", re.IGNORECASE),
-        r"\1\2***",
+        rf"\1\2{LEFT_OUT}",
     ),
-    (re.compile(r"\beyJ[\w-]{8,8000}\.[\w-]{1,8000}(?:\.[\w-]{0,8000})?"), "***"),
     (
         re.compile(
             r"((?:\b|_)(?:\w{0,40}(?:key|token|secret|passw(?:or)?d|pwd|assertion|signature|credential|connectionstring|sig))"
-            r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?)(?!\s|None\b|null\b)[^\s\"',;&]{4,8000}",
+            rf"[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?)(?!\s|None\b|null\b){_NEW}[^\s\"',;&]{{4,8000}}",
             re.IGNORECASE,
         ),
-        r"\1***",
+        rf"\1{LEFT_OUT}",
     ),
-    (re.compile(r"\b(?:hf_|ghp_|gho_|github_pa[t]_|sk-|xox[bp]-)[\w-]{16,400}"), "***"),
-    (re.compile(r"(?<![\w/+])(?=[\w/+]{0,86}\d)[A-Za-z0-9+/]{86}==(?!=)"), "***"),
+    (re.compile(r"\b(?:hf_|ghp_|gho_|github_pa[t]_|sk-|xox[bp]-)[\w-]{16,400}"), LEFT_OUT),
+    (re.compile(r"(?<![\w/+])(?=[\w/+]{0,86}\d)[A-Za-z0-9+/]{86}==(?!=)"), LEFT_OUT),
 )
-"""What looks like a secret: user in a URL, SAS, bearer, JWT, `…key=`, tokens of known services, account keys."""
+"""Beyond what is certain (``without_secrets``): all of a SAS, `…key=`, short tokens of known services, account keys."""
 
 _HEAD = re.compile(r"^(?:\S.{0,160}?)?Traceback \(most recent call last\):$")
 _FRAME = re.compile(r'^\s*File "[^"]{1,400}", line \d+')
@@ -63,10 +64,9 @@ def harmless(text: str) -> str:
     """Take terminal codes, control and format characters and secrets out of ``text``; line ends stay."""
     text = _ESCAPE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).expandtabs(4)
     text = "".join(_plain(character) for character in text)
-    text = _PEM.sub(r"[\1 removed]", text)
-    for pattern, kept in _SECRETS:
+    for pattern, kept in _STRICTER:
         text = pattern.sub(kept, text)
-    return text
+    return without_secrets(text)
 
 
 def one_line(text: str, longest: int = _LINE_CHARS) -> str:

@@ -359,6 +359,8 @@ SECRETS = [
     "-----BEGIN RSA PRIVATE" + " KEY-----\nSECRETsecret1234",
     "Endpoint=sb://x/;SharedAccessKeyName=n;SharedAccessKey=SECRETsecret1234=",
     "hf_SECRETsecret1234abcd",
+    "token: SECRETsecret1234",
+    "https://hooks.slack.com/services/T0/B0/SECRETsecret1234",
 ]
 
 
@@ -366,6 +368,11 @@ SECRETS = [
 def test_no_secret_is_shown(secret: str) -> None:
     found = diagnose("Strange", f"failed: {secret}", {"InferenceServer": f"error {secret}\nKeyError: {secret}\n"})
     assert "SECRETsecret" not in found.line + found.excerpt
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_masking_twice_changes_nothing_more(secret: str) -> None:
+    assert harmless(harmless(secret)) == harmless(secret)
 
 
 def test_masking_leaves_words_that_only_sound_secret() -> None:
