@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -77,8 +78,17 @@ def test_a_bar_of_nothing_tells_nothing() -> None:
 
 
 def test_a_bar_of_another_thread_of_the_process_tells_nobody() -> None:
-    with _Bar(desc="Uploading", total=1) as bar:
-        bar.update(1)
+    told: list[str] = []
+
+    def upload() -> None:
+        with _Bar(desc="Uploading", total=1) as bar:
+            bar.update(1)
+
+    with telling(told.append):
+        other = Thread(target=upload)
+        other.start()
+        other.join()
+    assert told == []
 
 
 @pytest.mark.azure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from doubles.memory import MemoryPlatform
 from doubles.profile_world import ONE, PROFILE, ProfileWorld, capacity
 from doubles.telemetry import ManualClock
 
+from deployer.engine.profiler import Profiler
 from deployer.engine.site import Site
 from deployer.errors import DeployerError, UsageError
 from deployer.ports.profiling import Ending, Profiled
@@ -28,7 +30,8 @@ class Stood:
     ran = 0
     spoil: Path | None = None
 
-    def __init__(self, *_: object) -> None: ...
+    def __init__(self, *given: object) -> None:
+        signature(Profiler).bind(*given)
 
     def run(self) -> Profiled:
         Stood.ran += 1
