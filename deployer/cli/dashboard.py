@@ -17,7 +17,7 @@ from deployer.errors import ExitCode, UsageError, how_to_install
 def dashboard(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ENDPOINT|MANIFEST]...", help="Also look at these; local endpoints always are."),
+        typer.Argument(metavar="ENDPOINT|MANIFEST", help="Also look at these; local endpoints always are."),
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any.")] = 8321,

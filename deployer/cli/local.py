@@ -51,7 +51,7 @@ def local_up(endpoint: LocalEndpoint, json: Json = False, debug: Debug = False) 
 
 @local_app.command("down", epilog="Example: deployer local down --forget")
 def local_down(
-    endpoint: Annotated[str | None, typer.Argument(metavar="[ENDPOINT]", help="Its name; all when left out.")] = None,
+    endpoint: Annotated[str | None, typer.Argument(metavar="ENDPOINT", help="Its name; all when left out.")] = None,
     forget: Annotated[bool, typer.Option("--forget", help="Also remove deployments, traffic and telemetry.")] = False,
     json: Json = False,
     debug: Debug = False,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # slow to import; the commands do it when they run
 Targets = Annotated[
     list[str],
     typer.Argument(
-        metavar="ENDPOINT|MANIFEST|FOLDER...",
+        metavar="ENDPOINT|MANIFEST|FOLDER",
         help="Names of endpoints, manifests, or folders: every rollout manifest in them.",
     ),
 ]

@@ -71,7 +71,7 @@ def rollout(
 
 @app.command(epilog="Example: deployer validate --format github manifests/*/*.yaml")
 def validate(
-    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Manifests and profiles to check.")],
+    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST", help="Manifests and profiles to check.")],
     output: Annotated[ProblemFormat, typer.Option("--format", help="How to print what is wrong.")] = ProblemFormat.TEXT,
     json: Json = False,
     debug: Debug = False,
