@@ -17,7 +17,8 @@ Run = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="Id of a rollout, or its beginning; an endpoint: its latest; or the path of a journal or its folder.",
+        help="Id of a rollout, or its beginning; an endpoint: its latest; `latest`: of all; or the path of a journal or "
+        "its folder.",
     ),
 ]
 
@@ -62,7 +63,10 @@ def report(
 
 @app.command(epilog="Example: deployer explain digits")
 def explain(of: Run, json: Json = False, debug: Debug = False) -> None:
-    """Recompute every verdict of a rollout from its evidence. Exit 0: all match, 10: not, 11: it cannot be known."""
+    """Recompute every verdict of a rollout from its evidence.
+
+    Exit 0 all match, 10 one does not, 11 it cannot be known.
+    """
 
     def body() -> ExitCode:
         from deployer.report.output import Output

@@ -26,7 +26,10 @@ def backtest(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what the gate would have decided on recorded traffic, and when, knowing only what had arrived by then."""
+    """Say what the gate would have decided on recorded traffic, and when, knowing only what had arrived by then.
+
+    Exit 0 pass, 10 fail, 11 inconclusive.
+    """
 
     def body() -> ExitCode:
         from deployer.cli.quantities import seconds
@@ -49,7 +52,7 @@ def simulate(
     weight: Annotated[int, typer.Option("--weight", min=1, max=99, help="Candidate's share, percent.")] = 10,
     duration: Annotated[str, typer.Option("--duration", help="How long each simulated rollout lasts.")] = "30m",
     runs: Annotated[int, typer.Option("--runs", min=1, max=10_000, help="Rollouts per scenario.")] = 20,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same answer.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Repeats what is left to chance.")] = 1,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

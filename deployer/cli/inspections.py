@@ -14,7 +14,10 @@ from deployer.errors import ExitCode
 
 @app.command(epilog="Example: deployer doctor manifests/managed/canary.yaml")
 def doctor(manifest: ManifestFile, json: Json = False, debug: Debug = False) -> None:
-    """Check identity, rights, quota, telemetry and what else a rollout needs. Changes nothing."""
+    """Check identity, rights, quota, telemetry and what else a rollout needs. Changes nothing.
+
+    Exit 0 nothing fails and all is known, 5 otherwise.
+    """
 
     def body() -> ExitCode:
         from deployer.engine.doctor import exit_code
@@ -43,7 +46,10 @@ def gc(
     *,
     where: Where,
 ) -> None:
-    """List what deployer left over and what it costs; with --yes remove it, each after a fresh look."""
+    """List what deployer left over and what it costs; with --yes remove it, each after a fresh look.
+
+    Exit 0 done, 13 something could not be removed.
+    """
 
     def body() -> ExitCode:
         from deployer.engine.leftovers import leftovers, sweep

@@ -59,7 +59,7 @@ def loadtest(
     ] = 256,
     timeout: Annotated[str, typer.Option("--timeout", help="Longest wait for an answer.")] = "60s",
     processes: Annotated[int, typer.Option("--processes", min=1, max=64, help="Processes that share the rate.")] = 1,
-    seed: Annotated[int | None, typer.Option("--seed", help="Repeats the arrivals.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Repeats what is left to chance.")] = None,
     engine: Annotated[
         Engine, typer.Option("--engine", help="Processes here, Locust workers, or a service.", rich_help_panel=PANEL)
     ] = Engine.LOCAL,
@@ -92,7 +92,10 @@ def loadtest(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Send real load to the manifest's endpoint and judge it against its slo. Exit 0 met, 10 missed, 11 not shown."""
+    """Send real load to the manifest's endpoint and judge it against its slo.
+
+    Exit 0 met, 10 missed, 11 not shown, 12 interrupted.
+    """
 
     def body() -> ExitCode:
         from dataclasses import replace

@@ -19,7 +19,7 @@ def profile(
     path: Annotated[Path, typer.Argument(metavar="PROFILE", help="The profile: candidates, slo, peak, budget.")],
     write: Annotated[bool, typer.Option("--write", help="Put what is recommended into the deployment file.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deploying on a remote platform.")] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Repeats the arrivals.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Repeats what is left to chance.")] = 1,
     report: Annotated[
         list[Path] | None,
         typer.Option("--report", help="File for the result: .html, .json, .xml (JUnit) or .md; may be repeated."),
