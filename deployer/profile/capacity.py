@@ -160,9 +160,11 @@ class CapacitySearch:
             )
         width = math.exp(1.645 * belief.sd)
         note = "the objective is nearly flat" if belief.limit.slope < _FLAT or belief.limit.idle > 0.7 else ""
-        rps = self._promised(belief)
-        lower = min(belief.rps / width, rps) if rps < belief.safe_rps else belief.rps / width
-        return self._capacity(rps, lower, belief.rps * width, note, measured=self._confirmed)
+        promised = self._promised(belief)
+        lower = min(belief.rps / width, promised) if promised < belief.safe_rps else belief.rps / width
+        most = self._ceiling if self._has_climbed else math.inf  # a wrong model believes in more than it ever answered
+        rps = min(promised, most)
+        return self._capacity(rps, min(lower, rps), belief.rps * width, note, measured=self._confirmed)
 
     def _capacity(self, rps: float, lower: float, upper: float, note: str, *, measured: bool = False) -> Capacity:
         belief = self._belief

@@ -257,6 +257,12 @@ def test_the_admission_limit_lowers_the_answer() -> None:
     assert capacity.load_seconds <= MOST_LOAD_S
 
 
+def test_a_limit_that_the_server_does_not_keep_promises_no_more_than_was_ever_answered() -> None:
+    server = Fifo(lambda chance: chance.uniform(0.08, 0.12), slots=4)
+    capacity, _ = run(CapacitySearch(slo("4s", "1%"), admission_limit=32, seed=1), server)
+    assert capacity.lower <= capacity.sustainable_rps <= capacity.ceiling_rps
+
+
 def test_a_limit_of_one_needs_no_climb() -> None:
     server = Fifo(constant(0.01), limit=1)
     capacity, probes = run(CapacitySearch(slo("400ms", "5%"), admission_limit=1, seed=5), server)
