@@ -17,8 +17,8 @@ Run = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="Id of a rollout, or its beginning; an endpoint: its latest; `latest`: of all; or the path of a journal or "
-        "its folder.",
+        help="Id of a rollout, or its beginning; an endpoint: its latest; `latest`: of all; or a journal's path, or "
+        "its folder's.",
     ),
 ]
 
