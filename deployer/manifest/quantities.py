@@ -20,6 +20,13 @@ _PART = re.compile(f"({_NUMBER})(ms|[dhms])")
 _SHARE = f"{_NUMBER}%"
 _GROWTH = rf"\+{_NUMBER}%"
 _FACTOR = f"{_NUMBER}x"
+_AMOUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([KMGTPE]i|[kMGTPEm])?")
+_SCALES = {
+    **{f"{prefix}i": 1024.0**power for power, prefix in enumerate("KMGTPE", 1)},
+    **{prefix: 1000.0**power for power, prefix in enumerate("kMGTPE", 1)},
+    "": 1.0,
+    "m": 0.001,
+}
 
 DURATION_MAX_S = 366 * 86400.0
 """Longest duration: beyond it is a slip, and date arithmetic would overflow somewhere."""
@@ -74,6 +81,15 @@ def parse_growth(value: object) -> float:
     if factor < 1:
         raise FieldError(f"{shown(value)} is below 1x: it says how much worse than the stable is tolerable")
     return factor
+
+
+def read_amount(value: object) -> float | None:
+    """Read what Kubernetes calls a quantity: ``500m`` is 0.5, ``1Gi`` is 2^30; None: it is none.
+
+    Source: kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity (its exponents are not taken)
+    """
+    match = _AMOUNT.fullmatch(str(value))
+    return round(float(match[1]) * _SCALES[match[2] or ""], 9) if match else None
 
 
 def format_duration(seconds: float) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
 from deployer.manifest.configuration import CLUSTER_CORE, LOCAL_CORE, Configuration
+from deployer.manifest.quantities import read_amount
 from deployer.manifest.schema import PlatformType
 
 DEFAULTS = {LOCAL_CORE: 0.05, CLUSTER_CORE: 0.048}
@@ -16,8 +16,6 @@ DEFAULTS = {LOCAL_CORE: 0.05, CLUSTER_CORE: 0.048}
 as you go, 2024-09-19): the order of magnitude, so that configurations can be compared when nobody says more."""
 GIB_A_CORE = 4.0
 """Memory that a core of a general-purpose node comes with: an instance costs the larger of its two shares."""
-_SUFFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +59,6 @@ def _by_core(key: str, cores: float, given: Mapping[str, float]) -> PriceTag:
 
 
 def _cores(resources: str | None) -> float:
-    asked: Mapping[str, str] = json.loads(resources or "{}").get("requests", {})
-    return max(quantity(asked.get("cpu", "0.1")), quantity(asked.get("memory", "0")) / 2**30 / GIB_A_CORE)
-
-
-def quantity(text: str) -> float:
-    """Read a Kubernetes quantity: ``500m`` is 0.5, ``1Gi`` is 2^30; 0 when it is none."""
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        return 0.0
-    return float(match[1]) * (0.001 if match[2] == "m" else _SUFFIXES[match[2] or ""])
+    asked: Mapping[str, object] = json.loads(resources or "{}").get("requests", {})
+    cores, memory = (read_amount(asked.get(key, least)) or 0.0 for key, least in (("cpu", "0.1"), ("memory", "0")))
+    return max(cores, memory / 2**30 / GIB_A_CORE)

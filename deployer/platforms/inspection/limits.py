@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from deployer.manifest.document import at
 from deployer.manifest.problems import dotted, shown
+from deployer.manifest.quantities import read_amount
 from deployer.manifest.schema import NAME_PATTERN
 
 NAME_CHARS = (3, 32)
@@ -297,29 +298,14 @@ def _sizes(document: Mapping[str, Any], limits: Limits) -> Iterator[str]:
 
 _GPU = ("nvidia.com/gpu", "gpu")
 _EXAMPLES = {"cpu": '"100m" or "0.5"', "memory": '"512Mi" or "0.5Gi"', "nvidia.com/gpu": '"1"', "gpu": '"1"'}
-_SUFFIXES = {
-    **{f"{prefix}i": 1024.0**power for power, prefix in enumerate("KMGTPE", 1)},
-    **{prefix: 1000.0**power for power, prefix in enumerate("kMGTPE", 1)},
-    "": 1.0,
-    "m": 0.001,
-}
-_QUANTITY = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)(?P<suffix>[KMGTPE]i|[kMGTPEm])?")
 
 
 def quantity(key: str, value: Any) -> float | None:
-    """Read a Kubernetes amount: cores of ``cpu``, bytes of ``memory``, whole cards of GPUs; None: it is none.
-
-    Source: kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity
-    """
-    match = _QUANTITY.fullmatch(str(value))
-    if match is None or isinstance(value, bool):
+    """Read what is asked for: cores of ``cpu``, bytes of ``memory``, whole cards of GPUs; None: it is no amount."""
+    size, suffix = read_amount(value), str(value).lstrip("0123456789.")
+    if size is None or (key == "cpu" and suffix not in ("", "m")) or (key in _GPU and (suffix or size % 1)):
         return None
-    number, suffix = float(match["number"]), match["suffix"] or ""
-    if key in _GPU:
-        return number if not suffix and number.is_integer() else None
-    if key == "cpu" and suffix not in ("", "m"):
-        return None
-    return number * _SUFFIXES[suffix]
+    return size
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
+from deployer.manifest.quantities import read_amount
 from deployer.rollout.tags import DIGEST
 
 INJECTED = re.compile(r"AZUREML_\w+|AML_\w+|HOSTING_\w+|SERVICE_NAME|APPLICATIONINSIGHTS_\w+|MLFLOW_\w+", re.IGNORECASE)
@@ -23,8 +24,6 @@ _IGNORED = {("sku",), ("properties", "requestSettings", "maxQueueWait")}
 _NOTHING: tuple[Any, ...] = ({}, [])
 _SECRETIVE = ("properties", "environmentVariables")
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|Ki|Mi|Gi|Ti|k|M|G|T)?")
-_SCALE = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _LABEL = re.compile(r"(.+?)(/labels/[^/]+|@[^/@]+)")
 _VERSION = re.compile(r"(.+?)(/versions/[^/]+|:[^/:]+)")
 
@@ -110,7 +109,7 @@ def _is_same(path: _Path, wanted: Any, live: Any) -> bool:
         return str(wanted) == str(live)
     return (
         (_seconds(wanted) is not None and _seconds(wanted) == _seconds(live))
-        or (_number(wanted) is not None and _number(wanted) == _number(live))
+        or (read_amount(wanted) is not None and read_amount(wanted) == read_amount(live))
         or _is_same_text(path, str(wanted), str(live))
     )
 
@@ -131,12 +130,6 @@ def _seconds(value: Any) -> float | None:
         return None
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
-
-
-def _number(value: Any) -> float | None:
-    """A number or a Kubernetes quantity: ``500m`` is 0.5, ``1Gi`` is 1073741824."""
-    found = _QUANTITY.fullmatch(str(value))
-    return round(float(found[1]) * _SCALE.get(found[2] or "", 1.0), 9) if found else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from deployer.manifest.quantities import (
     parse_duration,
     parse_growth,
     parse_share,
+    read_amount,
 )
 
 
@@ -83,6 +84,28 @@ def test_a_share_needs_its_percent_sign(value: object) -> None:
 def test_no_share_is_over_the_whole() -> None:
     with pytest.raises(FieldError, match=r"'100\.1%' is over 100%"):
         parse_share("100.1%")
+
+
+@pytest.mark.parametrize(
+    ("value", "amount"),
+    [
+        ("500m", 0.5),
+        ("1001m", 1.001),
+        (2, 2.0),
+        ("1.5G", 1.5e9),
+        ("1Gi", 2**30),
+        ("1Pi", 2**50),
+        ("1E", 1e18),
+        ("", None),
+        ("x", None),
+        ("1e3", None),
+        ("-1", None),
+        (True, None),
+        (None, None),
+    ],
+)
+def test_amounts_are_read_as_kubernetes_does(value: object, amount: float | None) -> None:
+    assert read_amount(value) == amount
 
 
 @pytest.mark.parametrize(("text", "factor"), [("+25%", 1.25), ("+0%", 1), ("1.25x", 1.25), ("3x", 3)])

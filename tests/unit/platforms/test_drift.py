@@ -135,6 +135,7 @@ def test_the_values_of_environment_variables_are_not_shown() -> None:
         (1, "1", True),
         ("1Gi", "1024Mi", True),
         ("0.5Gi", "512Mi", True),
+        ("1Pi", "1024Ti", True),
         ("1Gi", "1G", False),
         ("2", "1", False),
     ],

@@ -191,9 +191,16 @@ def test_small_sizes_are_said() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value", "size"),
-    [("cpu", "100m", 0.1), ("cpu", "1", 1.0), ("memory", "0.5Gi", 2**29), ("memory", "1500Mi", 1500 * 2**20)],
+    [
+        ("cpu", "100m", 0.1),
+        ("cpu", "1Gi", None),
+        ("memory", "0.5Gi", 2**29),
+        ("nvidia.com/gpu", 2, 2.0),
+        ("gpu", "0.5", None),
+        ("gpu", "1k", None),
+    ],
 )
-def test_amounts_are_read_as_kubernetes_does(key: str, value: str, size: float) -> None:
+def test_amounts_are_of_their_kind(key: str, value: object, size: float | None) -> None:
     assert quantity(key, value) == size
 
 

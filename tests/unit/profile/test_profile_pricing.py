@@ -7,10 +7,11 @@ import pytest
 from deployer.loadtest.figures import Window
 from deployer.manifest.configuration import Configuration
 from deployer.manifest.schema import PlatformType
-from deployer.profile.pricing import PriceTag, own_price, quantity
+from deployer.profile.pricing import PriceTag, own_price
 from deployer.profile.progress import tally
 
 RESOURCES = '{"requests":{"cpu":"500m","memory":"4Gi"}}'
+HUGE, ODD = '{"requests":{"memory":"1Pi"}}', '{"requests":{"cpu":"many"}}'
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,14 @@ RESOURCES = '{"requests":{"cpu":"500m","memory":"4Gi"}}'
         (Configuration(3, 2, 4, "A"), PlatformType.MANAGED, {"A": 1.5}, 1.5),
         (Configuration(3, 2, 4, None, RESOURCES), PlatformType.KUBERNETES, {"cluster-core-hour": 0.1}, 0.1),
         (Configuration(3, 2, 4, None, None), PlatformType.KUBERNETES, {"cluster-core-hour": 0.1}, 0.01),
+        (
+            Configuration(3, 2, 4, None, '{"requests":{"cpu":2}}'),
+            PlatformType.KUBERNETES,
+            {"cluster-core-hour": 0.1},
+            0.2,
+        ),
+        (Configuration(3, 2, 4, None, HUGE), PlatformType.KUBERNETES, {"cluster-core-hour": 0.1}, 0.1 * 2**20 / 4),
+        (Configuration(3, 2, 4, None, ODD), PlatformType.KUBERNETES, {"cluster-core-hour": 0.1}, 0.0),
         (Configuration(3, 2, 4, "gpu", RESOURCES), PlatformType.KUBERNETES, {"gpu": 3.0}, 3.0),
     ],
 )
@@ -35,13 +44,6 @@ def test_the_price_of_an_instance(
 
 def test_a_managed_instance_type_must_be_looked_up() -> None:
     assert own_price(Configuration(1, 1, 1, "A"), PlatformType.MANAGED, {"B": 1.0}) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("500m", 0.5), ("2", 2.0), ("1Gi", 2**30), ("1.5G", 1.5e9), ("", 0.0), ("x", 0.0)]
-)
-def test_quantities_of_kubernetes(text: str, value: float) -> None:
-    assert quantity(text) == value
 
 
 def test_a_price_says_where_it_is_from() -> None:
