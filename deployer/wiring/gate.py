@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from deployer.engine.site import Job
+from deployer.errors import PlanError
 from deployer.gate.backtest import Outcome
 from deployer.manifest.load import RolloutSpec
-from deployer.manifest.schema import PlatformType
+from deployer.manifest.schema import Manifest, OnInconclusive, PlatformType, TelemetrySource
 from deployer.platforms.inspection.telemetry import LEAST_LAG_S
 from deployer.rollout.model import Plan
 from deployer.rollout.power import StepPower, power_of
@@ -37,12 +38,42 @@ def simulate(manifest: Path, *, rps: float, weight_pct: int, duration_s: float, 
 
 
 def step_powers(spec: RolloutSpec, job: Job, plan: Plan | str) -> tuple[StepPower, ...]:
-    """Say what the gate can decide at each step; empty when the rate is unknown or there is nothing to decide."""
-    manifest, rps = spec.manifest, job.rps
-    if isinstance(plan, str) or rps is None or plan.skip_gate is not None:
+    """Say what the gate can decide at each step; empty when the rate is unknown or there is nothing to decide.
+
+    Raises:
+        PlanError: it can decide nothing, whatever the rate.
+    """
+    manifest = spec.manifest
+    if isinstance(plan, str) or plan.skip_gate is not None:
+        return ()
+    _refuse_unprovable(manifest)
+    rps = job.rps
+    if rps is None:
         return ()
     typical_ms = job.observed.median_ms if job.observed else None
     if typical_ms is None and manifest.platform.type is PlatformType.LOCAL:
         typical_ms = LOCAL_MS
     lag_s = 0.0 if manifest.platform.type is PlatformType.LOCAL else LEAST_LAG_S
     return power_of(plan, manifest.slo, manifest.gate, rps, typical_ms=typical_ms, lag_s=lag_s)
+
+
+def _refuse_unprovable(manifest: Manifest) -> None:
+    """Refuse a manifest without telemetry, where what remains can stop a rollout and never pass a step.
+
+    Who asks for metrics by name is told by a check of the surroundings; who has steps paused promotes by hand.
+
+    Raises:
+        PlanError: says what to write.
+    """
+    if manifest.platform.type is PlatformType.LOCAL or manifest.strategy.on_inconclusive is OnInconclusive.PAUSE:
+        return
+    from deployer.wiring.azure import source_of  # noqa: PLC0415 - what is not used is not imported
+
+    asked = manifest.gate.telemetry
+    if asked.source is None and source_of(manifest.platform.type, asked) is TelemetrySource.METRICS:
+        raise PlanError(
+            "no step could pass: without gate.telemetry the gate reads Azure Monitor metrics, averages of minutes that "
+            "prove no version good, and every rollout would end as inconclusive",
+            hint="Write gate.telemetry.log_analytics_workspace_id (the endpoint's AmlOnlineEndpointTrafficLog is sent "
+            "there) or gate.telemetry.app_insights, or strategy.on_inconclusive: pause to promote by hand.",
+        )

@@ -241,6 +241,19 @@ def test_a_plan_on_metrics_says_that_they_never_pass(stage: Stage) -> None:
     assert "can never pass" in done.stdout
 
 
+@pytest.mark.parametrize("command", [("plan",), ("rollout", "--yes")])
+def test_a_manifest_that_names_no_telemetry_is_refused_before_anything_is_touched(
+    stage: Stage, command: tuple[str, ...]
+) -> None:
+    stage.serve("blue")
+    before = dict(stage.azure.endpoint("digits").document)
+    done = call(command[0], stage.manifest(gate__telemetry={}), *command[1:])
+    assert done.exit_code == 5, done.output
+    assert "no step could pass" in done.output
+    assert "gate.telemetry.log_analytics_workspace_id" in done.output
+    assert dict(stage.azure.endpoint("digits").document) == before
+
+
 # ---- gc
 
 
