@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from deployer.rollout.actions import Action, Clean, Record, Recreate, ReleaseScaling, Restore, Scale, Wait
 from deployer.rollout.endpoint import Deployment, DeploymentState, Endpoint, in_words
 from deployer.rollout.events import Cleaned, GotStuck, Reverted
-from deployer.rollout.model import Observed, Rollout
+from deployer.rollout.model import Observed, Plan, Rollout
 from deployer.rollout.readiness import await_shown, find
 from deployer.rollout.tags import began_at
 
@@ -80,20 +80,21 @@ def clean(state: Rollout, observed: Observed) -> Action:
             return Record(Cleaned(f"{plan.candidate} has traffic again and is left alone", (plan.candidate,)))
         names.append(plan.candidate)
     baseline = None if state.prepared else find(endpoint, plan.stable)
-    if baseline is not None and not _has_traffic(endpoint, baseline.name) and _is_made_by(state, baseline):
-        names.append(baseline.name)
+    if baseline is not None and not _has_traffic(endpoint, baseline.name):
+        if baseline.name in state.requested or _is_made_by(plan, baseline):
+            names.append(baseline.name)
+        elif not names and baseline.digest is not None:
+            doubt = (
+                f"{baseline.name} may have been there before and is left at 0%: deployer gc {plan.endpoint} lists it"
+            )
+            return Record(Cleaned(doubt, (baseline.name,)))
     return Clean(tuple(names)) if names else Record(Cleaned("nothing was left to remove"))
 
 
-def _is_made_by(state: Rollout, baseline: Deployment) -> bool:
-    """Whether this rollout made its baseline: as its journal says or, where that is elsewhere, beyond doubt.
-
-    Beyond doubt is the very version it was to make, made since it began.
-    """
-    if baseline.name in state.requested:
-        return True
-    began, made = began_at(state.plan.rollout_id), baseline.created_at
-    is_its_version = baseline.digest is not None and baseline.digest == state.plan.stable_digest
+def _is_made_by(plan: Plan, baseline: Deployment) -> bool:
+    """Whether, beyond doubt, a rollout whose journal is elsewhere made its baseline: in its version, since it began."""
+    began, made = began_at(plan.rollout_id), baseline.created_at
+    is_its_version = baseline.digest is not None and baseline.digest == plan.stable_digest
     return is_its_version and began is not None and made is not None and made >= began
 
 

@@ -279,8 +279,13 @@ def test_a_deployment_that_was_there_before_the_rollout_is_never_removed_as_its_
     tmp_path: Path, journal: str
 ) -> None:
     world = unbegun(tmp_path, journal, is_there=True)
-    assert world.recover().ended.exit_code is ExitCode.ABORTED
-    assert deployments(world) == {"blue"}
+    done = world.recover().ended
+    assert (done.exit_code, deployments(world)) == (ExitCode.ABORTED, {"blue"})
+    view = world.platform.peek()
+    assert view is not None
+    assert [each.name for each in idle_deployments(view)] == ["blue"]  # as the warning says
+    assert done.state is not None
+    assert any("deployer gc digits lists it" in warning for warning in done.state.warnings)
 
 
 def test_an_operators_wish_that_nobody_took_is_not_carried_out_by_a_recovery(world: World) -> None:

@@ -690,7 +690,9 @@ def test_without_its_journal_only_a_baseline_that_it_made_beyond_doubt_is_remove
     baseline = replace(deployment("blue", "old"), **over)
     unbegun = plan(FULL, rollout_id=f"{T0:%Y%m%dT%H%M%S}-04ba+101500")
     state = begin(Adopted(unbegun, Phase.CLEANING, 0, 0, 0, "found", prepared=False), T0)
-    Playbook(state).sees(endpoint({}, baseline)).expect(Clean(("blue",)) if is_its_own else Record)
+    book = Playbook(state).sees(endpoint({}, baseline)).expect(Clean(("blue",)) if is_its_own else Record)
+    is_told = not is_its_own and baseline.digest is not None
+    assert any("deployer gc digits lists it" in warning for warning in book.state.warnings) is is_told
 
 
 def test_an_endpoint_that_vanishes_while_cleaning_ends_the_rollout() -> None:
