@@ -298,6 +298,7 @@ class Effects:
     def _retire(self, name: str, state: Rollout) -> Event:
         if state.plan.retire is Retire.SCALE_DOWN:
             self._retrying(lambda: self._platform.scale_deployment(name, 0))
-            return Retired(f"{name} scaled down to 0 instances")
+            least = self._platform.capabilities.least_instances
+            return Retired(f"{name} scaled down to {least} instance{'s' * (least != 1)}")
         self._retrying(lambda: self._platform.delete_deployment(name))
         return Retired(f"{name} deleted")

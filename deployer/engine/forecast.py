@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from deployer.manifest.schema import Retire
 from deployer.ports.inspection import Cost, Exposure, Forecast, Price
 from deployer.rollout.model import Plan, Step, StepKind
 
@@ -55,6 +56,7 @@ def forecast(plan: Plan, pace: Pace, *, rps: float | None, instances: int, price
         queries_most=math.ceil(judged_most / plan.look_s),
         exposures=tuple(_exposure(step, rps) for step in plan.steps if step.weight_pct and _seconds(step)[1]),
         cost=None if price is None else _cost(price, instances, least_s, most_s),
+        kept=plan.least_instances if plan.retire is Retire.SCALE_DOWN and plan.stable else 0,
     )
 
 

@@ -23,6 +23,7 @@ CAPABILITIES = Capabilities(
     stale_after_s=480.0,
     typical_deploy_s=600.0,
     typical_delete_s=480.0,  # assumed: minutes, for its machines are drained first
+    least_instances=1,  # 0 is refused: Azure/mlops-v2#48
 )
 KIND = Kind(
     capabilities=CAPABILITIES,

@@ -87,6 +87,8 @@ class Forecast:
     queries_most: int
     exposures: tuple[Exposure, ...]
     cost: Cost | None
+    kept: int = 0
+    """Instances of the stable that go on costing, because it cannot be scaled down to none."""
 
 
 class Inspector(Protocol):

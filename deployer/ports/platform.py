@@ -128,7 +128,17 @@ class Platform(Protocol):
         ...
 
     def scale_deployment(self, name: str, instances: int) -> None:
-        """Set the number of instances (>= 0); return once accepted (readiness: ``observe``). Traffic is untouched."""
+        """Set the number of instances; return once accepted (readiness: ``observe``). Traffic is untouched.
+
+        Args:
+            name: the deployment.
+            instances: how many; 0: as few as there can be (``Capabilities.least_instances``), and no rule adds to them.
+
+        Raises:
+            ConflictError: none, for a deployment with traffic. Nothing changed.
+            NotFoundError: there is no such deployment.
+            QuotaExceededError: more than there can be. Nothing changed.
+        """
         ...
 
     def match_scaling(self, name: str, like: str) -> str:
@@ -145,7 +155,10 @@ class Platform(Protocol):
         ...
 
     def release_scaling(self, name: str) -> None:
-        """Undo the hold that ``match_scaling`` put on ``name``. Idempotent; silent without one or without ``name``."""
+        """Undo the hold that ``match_scaling`` put on ``name``, and have its rules work again if they were off.
+
+        Idempotent; silent without rules or without ``name``.
+        """
         ...
 
     def recreate_deployment(self, name: str, digest: str) -> None:

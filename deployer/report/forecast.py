@@ -18,6 +18,7 @@ def forecast_record(found: Forecast) -> dict[str, Any]:
             {"step": str(one.step), "share": one.share, "least": one.least, "most": one.most} for one in found.exposures
         ],
         "cost": None if found.cost is None else _cost_record(found.cost),
+        "instances_kept": found.kept,
     }
 
 
@@ -45,6 +46,11 @@ def forecast_text(found: Forecast) -> str:
             f"${cost.price.usd_per_hour:,.4g}; {cost.price.source}, {cost.price.as_of}); "
             f"the whole rollout ${cost.least:,.2f} to ${cost.most:,.2f}."
         )
+        if found.kept:
+            lines.append(
+                f"The stable goes on costing ${found.kept * cost.price.usd_per_hour:,.2f} an hour after it is scaled "
+                f"down ({found.kept} x the candidate's price): write `retire: delete` to end that."
+            )
     lines += _exposure_lines(found.exposures)
     return "\n".join(lines)
 

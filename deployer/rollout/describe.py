@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from deployer.manifest.quantities import format_duration
+from deployer.manifest.schema import Retire
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.model import Plan, Step, StepKind
 from deployer.rollout.readiness import instances_for
@@ -40,9 +41,16 @@ def _step(plan: Plan, step: Step) -> str:
             return f"{traffic}; bake {_bounds(step)}{kept}"
         case StepKind.RETIRE:
             how = plan.retire.value.replace("_", " ") if plan.retire else "leave"
-            return f"{how} {plan.stable}" if plan.stable else "nothing to retire"
+            return f"{how} {plan.stable}{_remnant(plan)}" if plan.stable else "nothing to retire"
         case _:
             assert_never(step.kind)
+
+
+def _remnant(plan: Plan) -> str:
+    """Say what is left of a stable that cannot be scaled down to nothing."""
+    if plan.retire is not Retire.SCALE_DOWN or not plan.least_instances:
+        return ""
+    return f" to {plan.least_instances} instance{'s' * (plan.least_instances > 1)}, the fewest there can be"
 
 
 def _prepare(plan: Plan) -> str:

@@ -55,6 +55,8 @@ class Capabilities:
     """What it usually takes until a deployment that is removed costs nothing any more, in seconds."""
     autoscaling: bool = True
     """It may have rules that change the number of instances by themselves."""
+    least_instances: int = 0
+    """A deployment cannot have fewer: what is scaled down costs so many for as long as it is kept."""
 
 
 @dataclass(frozen=True, slots=True)

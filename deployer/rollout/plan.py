@@ -128,6 +128,7 @@ def compile_plan(
         stable_instances=_instances(wanted, endpoint, stable),
         autoscaling=capabilities.autoscaling,
         full_instances=_full_instances(wanted.measured, rps),
+        least_instances=capabilities.least_instances,
     )
 
 

@@ -59,6 +59,8 @@ class Service:
         lost: asked after each request that changed something; True cuts the connection.
         failing: error of the next operation; ``half`` whether the change happens all the same.
         merges: a PATCH of tags merges instead of replacing.
+        least_instances: fewer are refused; a managed deployment has one or more (Azure/mlops-v2#48; the text is
+            invented). What a cluster's may have is not known.
     """
 
     clock: ManualClock = field(default_factory=ManualClock)
@@ -75,6 +77,7 @@ class Service:
     failing: dict[str, Any] | None = None
     half: bool = False
     merges: bool = False
+    least_instances: int = 1
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     _stale: dict[str, Any] | None = None
     _operations: dict[str, _Operation] = field(default_factory=dict)
@@ -194,6 +197,8 @@ class Service:
             return _missing()
         if self._is_busy(found):
             return _conflict()
+        if asked.body["sku"]["capacity"] < self.least_instances:
+            return Answer(400, {"error": {"code": "BadRequest", "message": "The instance count has to be at least 1."}})
         found["sku"]["capacity"] = asked.body["sku"]["capacity"]
         self._show(found, "Updating")
         found["systemData"]["lastModifiedAt"] = self.clock.now().isoformat()

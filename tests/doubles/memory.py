@@ -192,14 +192,15 @@ class MemoryPlatform:
             self._require()
             if not 0 <= instances <= 50:
                 raise QuotaExceededError(f"{instances} instances", hint="Ask for 0 to 50.")
-            deployed = self._get(name)
-            if instances == 0:
+            deployed, is_used = self._get(name), instances > 0
+            if not is_used:
                 self._check_idle(name)
+                instances = self._capabilities.least_instances
             grown = instances > deployed.instances
             ready_at = self._ready_at() if grown else deployed.ready_at
             serving = min(self._view(name, deployed).instances_ready, instances)
             self._deployed[name] = replace(deployed, instances=instances, ready_at=ready_at, serving=serving)
-            if name in self.autoscaled and instances:  # no rule takes them away again
+            if name in self.autoscaled and is_used:  # no rule takes them away again
                 self.held.setdefault(name, instances)
 
     def match_scaling(self, name: str, like: str) -> str:

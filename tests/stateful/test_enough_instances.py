@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from doubles.memory import CAPABILITIES
 from world import Behaviour, Killed, World
 
 from deployer.errors import ExitCode, QuotaExceededError, TransientError
@@ -124,6 +126,16 @@ def test_a_rollback_onto_a_version_scaled_to_0_starts_as_many_as_it_had(world: W
     assert world.roll_back().exit_code is ExitCode.OK
     assert (world.live_digest(), deployments(world)["blue"].instances_ready) == ("base", 8)
     assert "blue is scaled to 0: starting 8 instances" in world.notes
+
+
+def test_a_rollback_onto_a_version_that_could_not_be_scaled_to_0_gets_as_many_as_it_had(tmp_path: Path) -> None:
+    keeps_one = replace(CAPABILITIES, least_instances=1)
+    world = World(tmp_path, instances={"base": 8}, capabilities=keeps_one)
+    world.strategy = {**world.strategy, "retire": "scale_down"}
+    assert world.roll_out().exit_code is ExitCode.OK
+    assert deployments(world)["blue"].instances_wanted == 1
+    assert world.roll_back().exit_code is ExitCode.OK
+    assert (world.live_digest(), deployments(world)["blue"].instances_wanted) == ("base", 8)
 
 
 def test_a_rollback_writes_traffic_first_and_scales_after(world: World) -> None:

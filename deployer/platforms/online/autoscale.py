@@ -51,10 +51,10 @@ class Autoscale:
         return f"{name} got the autoscale rules of {like}; {said}"
 
     def release(self, name: str) -> None:
-        """Undo the hold on ``name``, if there is one."""
+        """Undo the hold on ``name`` and have its rules work again, where deployer has changed either."""
         setting = self._of(name, self._all())
-        if setting is not None and HELD in _body(setting)["tags"]:
-            self._put(_name(setting), _unheld(setting))
+        if setting is not None and {HELD, PAUSED} & _body(setting)["tags"].keys():
+            self._put(_name(setting), _resumed(_unheld(setting)))
 
     def require(self, name: str, instances: int) -> None:
         """Raise the minimum of ``name`` to ``instances``, so that no rule takes them away again."""
@@ -62,19 +62,24 @@ class Autoscale:
         if setting is None:
             return
         body = _body(setting)
-        if body["tags"].pop(PAUSED, None):
-            body["properties"]["enabled"] = True
-            self._put(_name(setting), body)
+        if PAUSED in body["tags"]:
+            self._put(_name(setting), body := _resumed(body))
         self._hold({**setting, **body}, instances)
 
     def pause(self, name: str) -> None:
-        """Switch the rules of ``name`` off: they would give instances back to what is to have none."""
+        """Switch the rules of ``name`` off: they would give back what is to be taken away."""
         setting = self._of(name, self._all())
         if setting is not None and _properties(setting).get("enabled", True):
             body = _body(setting)
             body["properties"]["enabled"] = False
             body["tags"][PAUSED] = "1"
             self._put(_name(setting), body)
+
+    def resume(self, name: str) -> None:
+        """Switch the rules of ``name`` on again, where deployer has switched them off."""
+        setting = self._of(name, self._all())
+        if setting is not None and PAUSED in _body(setting)["tags"]:
+            self._put(_name(setting), _resumed(_body(setting)))
 
     def delete(self, name: str) -> None:
         """Delete the setting of ``name``, if there is one: it would be left without a target."""
@@ -161,13 +166,19 @@ def _unheld(setting: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
+def _resumed(body: dict[str, Any]) -> dict[str, Any]:
+    """Switch ``body`` on again if deployer switched it off; return it."""
+    if body["tags"].pop(PAUSED, None):
+        body["properties"]["enabled"] = True
+    return body
+
+
 def _copied(setting: Mapping[str, Any], like: str, name: str, resource: EndpointResource) -> dict[str, Any]:
     """The rules of ``like`` for ``name``: on its metrics and its instances, with none of the hold."""
     text = json.dumps(_unheld(setting))
     old, new = json.dumps(resource.deployment_path(like)), json.dumps(resource.deployment_path(name))
     body = cast("dict[str, Any]", json.loads(re.sub(re.escape(old), lambda _: new, text, flags=re.IGNORECASE)))
-    if body["tags"].pop(PAUSED, None):
-        body["properties"]["enabled"] = True
+    _resumed(body)
     body["properties"]["name"] = _own_name(resource, name)
     rules = [rule for profile in _profiles(body) for rule in cast("list[dict[str, Any]]", profile.get("rules") or [])]
     for trigger in (cast("dict[str, Any]", rule.get("metricTrigger") or {}) for rule in rules):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from deployer.cloud.arm import Arm
 from deployer.cloud.clouds import Cloud, Workspace
-from deployer.errors import DeniedError, NotFoundError, QuotaExceededError
+from deployer.errors import DeniedError, NotFoundError, PlatformError, QuotaExceededError
 from deployer.platforms.online.autoscale import Autoscale
 from deployer.platforms.online.deployment_write import MAKE_BUSY_S, DeploymentWrite, require_idle, require_version
 from deployer.platforms.online.endpoint_create import EndpointCreate
@@ -209,24 +209,38 @@ class OnlineEndpoint:
         delete_empty(self._resource)
 
     def scale_deployment(self, name: str, instances: int) -> None:
-        """Set the number of instances, and the least that autoscale rules keep."""
+        """Set the number of instances, and the least that rules keep; who gets the fewest has its rules off."""
         self._read = None
         endpoint = self._resource.require() if instances else self._resource.settled()
         live = {**shares(endpoint, "traffic"), **shares(endpoint, "mirrorTraffic")}
         has_traffic = name.lower() in {each.lower() for each in live}
-        if self.kind.has_monitor_autoscale and not instances and not has_traffic:
-            with suppress(DeniedError):
-                self._autoscale.pause(name)
         if not self.kind.has_monitor_autoscale and self._is_elastic(name, instances):
             return
-        self._writes.scale(name, instances, has_traffic=has_traffic)
+        kept = max(instances, self.capabilities.least_instances)
+        if instances or has_traffic:
+            self._writes.scale(name, instances, has_traffic=has_traffic)
+        else:
+            self._shrink(name, kept)
         self._served = {
-            key: min(served, instances) if key[0].lower() == name.lower() else served
-            for key, served in self._served.items()
+            key: min(served, kept) if key[0].lower() == name.lower() else served for key, served in self._served.items()
         }
         if self.kind.has_monitor_autoscale and instances:
             with suppress(DeniedError):
                 self._autoscale.require(name, instances)
+
+    def _shrink(self, name: str, instances: int) -> None:
+        """Take instances away, with the rules off that would give them back; on again where that fails."""
+        if not self.kind.has_monitor_autoscale:
+            self._writes.scale(name, instances, has_traffic=False)
+            return
+        with suppress(DeniedError):
+            self._autoscale.pause(name)
+        try:
+            self._writes.scale(name, instances, has_traffic=False)
+        except PlatformError:
+            with suppress(PlatformError):
+                self._autoscale.resume(name)
+            raise
 
     def _is_elastic(self, name: str, instances: int) -> bool:
         """Whether ``name`` grows by its own scale_settings, which then have to allow ``instances``.

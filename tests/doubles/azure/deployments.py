@@ -155,7 +155,7 @@ class Deployments:
                 "QuotaExceeded",
             )
         check_tags(body.get("tags") or {})
-        self._check_capacity(body)
+        self._check_capacity(endpoint, body)
         kubernetes = bool(endpoint.properties["compute"])
         if (properties.get("endpointComputeType") == "Kubernetes") != kubernetes:
             raise bad("The compute type of the deployment does not match that of its endpoint.")  # invented
@@ -164,13 +164,13 @@ class Deployments:
                 f"Instance type {properties.get('instanceType')} is not supported in {REGION}.", "InvalidSkuInRegion"
             )
 
-    def _check_capacity(self, body: dict[str, Any]) -> None:
+    def _check_capacity(self, endpoint: Endpoint, body: dict[str, Any]) -> None:
+        """docs how-to-manage-quotas for the most; Azure/mlops-v2#48 for the least of a managed one. Text invented."""
         capacity = (body.get("sku") or {}).get("capacity", 1)
-        if not isinstance(capacity, int) or not 0 <= capacity <= self.world.settings.max_instances:
-            # docs how-to-manage-quotas; the text is invented
-            raise bad(
-                f"The number of instances has to be from 0 to {self.world.settings.max_instances}.", "QuotaExceeded"
-            )
+        least, most = 0 if endpoint.properties["compute"] else 1, self.world.settings.max_instances
+        if not isinstance(capacity, int) or not least <= capacity <= most:
+            code = "QuotaExceeded" if isinstance(capacity, int) and capacity > most else "BadRequest"
+            raise bad(f"The number of instances has to be from {least} to {most}.", code)
 
     def make(self, endpoint: Endpoint, name: str, body: dict[str, Any]) -> Deployment:
         """Let it exist, without instances."""
@@ -234,7 +234,7 @@ class Deployments:
         """sku and tags only (swagger/OnlineEndpoint.tsp.md)."""
         deployment, body = self.find(request), request.json
         self._refuse_busy(deployment.endpoint, deployment.name)
-        self._check_capacity(body)
+        self._check_capacity(deployment.endpoint, body)
         check_tags({key: value for key, value in (body.get("tags") or {}).items() if value is not None})
         deployment.remember()
         before = deployment.capacity

@@ -138,7 +138,7 @@ class Humans:
             return made
 
     def scale(self, endpoint: str, deployment: str, instances: int) -> None:
-        """Give it so many instances, 0 too."""
+        """Give it so many instances; 0, which nobody can write on a managed endpoint: none of them is up."""
         with self.world.lock:
             found = self.deployment(endpoint, deployment)
             found.remember()

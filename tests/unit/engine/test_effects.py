@@ -537,14 +537,16 @@ def test_the_old_stable_is_deleted(stage: Stage) -> None:
     assert stage.names == {"green"}
 
 
-def test_the_old_stable_is_scaled_down_when_the_plan_says_so(stage: Stage) -> None:
+@pytest.mark.parametrize(("least", "said"), [(0, "0 instances"), (1, "1 instance")])
+def test_the_old_stable_is_scaled_down_when_the_plan_says_so(stage: Stage, least: int, said: str) -> None:
+    stage.platform._capabilities = replace(stage.platform.capabilities, least_instances=least)
     with_green(stage)
     stage.platform.set_traffic({"green": 100}, {})
     event = stage.perform(RetireStable("blue"), state(Phase.RETIRING, retire=Retire.SCALE_DOWN))
-    assert event == Retired("blue scaled down to 0 instances")
+    assert event == Retired(f"blue scaled down to {said}")
     view = stage.platform.peek()
     assert view is not None
-    assert view.deployments["blue"].instances_wanted == 0
+    assert view.deployments["blue"].instances_wanted == least
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,15 @@ def test_calls_grow_with_time_and_a_traffic_step_costs_four() -> None:
     assert still.calls_least - one_step.calls_least == 4
 
 
+def test_a_stable_that_cannot_be_scaled_down_to_nothing_is_told_with_its_price() -> None:
+    found = forecast(plan(retire="scale_down"), PACE, rps=None, instances=3, price=PRICE)
+    assert "The stable goes on costing $0.50 an hour after it is scaled down (1 x " in forecast_text(found)
+    assert forecast_record(found)["instances_kept"] == 1
+    deleted = forecast(plan(), PACE, rps=None, instances=3, price=PRICE)
+    assert "goes on costing" not in forecast_text(deleted)
+    assert forecast_record(deleted)["instances_kept"] == 0
+
+
 def test_the_text_names_price_source_and_day() -> None:
     text = forecast_text(forecast(plan(), PACE, rps=20.0, instances=3, price=PRICE))
     assert "$1.50 an hour (3 x $0.5; the service's estimate, 2026-11-25)" in text

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployer.errors import DeniedError, QuotaExceededError
+from deployer.errors import DeniedError, PlatformError, QuotaExceededError
 from deployer.platforms.kubernetes import KubernetesPlatform
 from deployer.platforms.managed import ManagedPlatform
 from tests.doubles.arm_script import Answer
@@ -134,17 +134,41 @@ def test_scaling_raises_the_minimum_that_rules_keep(stage: Stage) -> None:
     assert stage.service.deployments["blue"]["sku"]["capacity"] == 5
 
 
-def test_rules_are_off_while_there_are_to_be_no_instances(stage: Stage) -> None:
+def test_rules_are_off_while_there_are_to_be_as_few_instances_as_can_be(stage: Stage) -> None:
     stage.service.endpoint["properties"]["traffic"] = {"green": 100}  # type: ignore[index]
     stage.platform.scale_deployment("blue", 0)
     assert stage.of("blue")["properties"]["enabled"] is False
-    assert stage.service.deployments["blue"]["sku"]["capacity"] == 0
+    assert stage.service.deployments["blue"]["sku"]["capacity"] == 1, "there cannot be fewer"
     stage.azure.clock.advance(60)
     stage.platform.scale_deployment("blue", 2)
     assert stage.of("blue")["properties"]["enabled"] is True
     assert stage.of("blue")["tags"] == {"team": "x", "deployer.minimum": "2/2,1/1"}
     stage.platform.release_scaling("blue")
     assert stage.of("blue")["properties"] == setting()["properties"]
+
+
+def test_rules_work_again_once_a_version_that_was_scaled_down_has_all_traffic(stage: Stage) -> None:
+    stage.service.endpoint["properties"]["traffic"] = {"green": 100}  # type: ignore[index]
+    stage.platform.scale_deployment("blue", 0)
+    stage.platform.release_scaling("blue")  # a rollback ends so: it had the one instance that is needed
+    assert stage.of("blue")["properties"] == setting()["properties"]
+    assert stage.of("blue")["tags"] == {"team": "x"}
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_rules_work_again_where_instances_could_not_be_taken_away(stage: Stage, is_known: bool) -> None:
+    stage.service.endpoint["properties"]["traffic"] = {"green": 100}  # type: ignore[index]
+    stage.service.fault = lambda asked, kind: (
+        Answer(400, {"error": {"code": "BadRequest", "message": "no"}})
+        if (asked.method, kind) == ("PATCH", "deployment")
+        else Answer(403, {"error": {"code": "AuthorizationFailed"}})
+        if kind == "settings" and not is_known
+        else None
+    )
+    with pytest.raises(PlatformError, match="BadRequest"):
+        stage.platform.scale_deployment("blue", 0)
+    assert stage.of("blue")["properties"] == setting()["properties"]
+    assert stage.of("blue")["tags"] == {"team": "x"}
 
 
 def test_rules_that_somebody_switched_off_stay_off(stage: Stage) -> None:

@@ -130,12 +130,18 @@ def test_what_is_scaled_up_from_nothing_has_no_instance_yet(stage: Stage, state:
     assert (stage.seen("green").state, stage.seen("green").instances_ready) == (DeploymentState.CREATING, 0)
 
 
-def test_what_was_scaled_to_nothing_from_here_is_not_remembered_as_serving(stage: Stage) -> None:
+@pytest.mark.parametrize("least", [0, 1])
+def test_what_was_scaled_down_from_here_is_not_remembered_as_serving(stage: Stage, least: int) -> None:
+    platform = (KubernetesPlatform, ManagedPlatform)[least]("digits", **stage.azure.parts())
+    stage.service.least_instances = least
     stage.service.add("green", capacity=3)
-    stage.seen("green")
-    stage.platform.scale_deployment("green", 0)
-    stage.platform.scale_deployment("green", 3)
-    assert stage.seen("green").instances_ready == 0
+    platform.observe()
+    platform.scale_deployment("green", 0)
+    assert stage.service.deployments["green"]["sku"]["capacity"] == least
+    platform.scale_deployment("green", 3)
+    seen = platform.observe()
+    assert seen is not None
+    assert seen.deployments["green"].instances_ready == least
 
 
 def test_what_failed_to_change_while_it_has_traffic_still_serves(stage: Stage) -> None:

@@ -86,13 +86,16 @@ def test_what_was_just_observed_is_not_listed_again(stage: Stage) -> None:
     assert len(stage.service.calls("GET", "deployments")) == 2
 
 
-@pytest.mark.parametrize("change", ["scale", "delete"])
-def test_what_was_changed_from_here_is_looked_at_again(stage: Stage, change: str) -> None:
+def test_what_was_scaled_from_here_is_looked_at_again(stage: Stage) -> None:
     stage.platform.observe()
-    if change == "scale":
-        stage.platform.scale_deployment("green", 0)
-    else:
-        stage.platform.delete_deployment("green")
+    stage.platform.scale_deployment("green", 2)
+    stage.platform.set_traffic({"blue": 90, "green": 10}, {})
+    assert len(stage.service.calls("GET", "deployments")) == 2
+
+
+def test_what_was_deleted_from_here_is_looked_at_again(stage: Stage) -> None:
+    stage.platform.observe()
+    stage.platform.delete_deployment("green")
     with pytest.raises((NotReadyError, NotFoundError)):
         stage.platform.set_traffic({"green": 100}, {})
 

@@ -51,6 +51,21 @@ def test_a_timed_pause_and_a_first_deployment_are_described() -> None:
     assert nothing_yet[0] == "create endpoint digits, deploy the baseline as blue and give it 100%"
 
 
+@pytest.mark.parametrize(
+    ("retire", "least", "said"),
+    [
+        ("scale_down", 0, "scale down blue"),
+        ("scale_down", 1, "scale down blue to 1 instance, the fewest there can be"),
+        ("scale_down", 2, "scale down blue to 2 instances, the fewest there can be"),
+        ("keep", 1, "keep blue"),
+    ],
+)
+def test_a_plan_says_what_is_left_of_a_stable_that_is_scaled_down(retire: str, least: int, said: str) -> None:
+    capabilities = replace(LOCAL, least_instances=least)
+    strategy = {"canary": {"steps": [5], "bake": "1m"}, "retire": retire}
+    assert describe(compiled(wanted(strategy), caps=capabilities))[-1][1] == said
+
+
 def test_blue_green_with_and_without_mirror() -> None:
     plain = compiled(wanted({"blue_green": {"bake": "1m"}}))
     assert [s.kind for s in plain.steps][2:] == [StepKind.BAKE, StepKind.RETIRE]
