@@ -1,4 +1,4 @@
-"""Exact bounds of a share and Student's t, without scipy: only what load tests need."""
+"""Exact bounds of a share and Student's t, without scipy: only what load tests and profiles need."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ def _solved(is_below: Callable[[float], bool], low: float, high: float) -> float
     return middle
 
 
-def upper_share(bad: float, n: float) -> float:
+def upper_share(bad: float, n: float, risk: float = 1 - CONFIDENCE) -> float:
     """Exact upper bound of a share of which ``bad`` of ``n`` were seen (Clopper & Pearson, Biometrika 26, 1934).
 
-    Both may be fractions: an effective number of requests.
+    Both may be fractions: an effective number of requests. The share is over it with at most a chance of ``risk``.
     """
     if bad >= n:
         return 1.0
-    return _solved(lambda x: beta_below(x, bad + 1, n - bad) < CONFIDENCE, 0.0, 1.0)
+    return _solved(lambda x: beta_below(x, bad + 1, n - bad) < 1 - risk, 0.0, 1.0)
 
 
-def lower_share(bad: float, n: float) -> float:
+def lower_share(bad: float, n: float, risk: float = 1 - CONFIDENCE) -> float:
     """Exact lower bound, as ``upper_share``."""
     if bad <= 0:
         return 0.0
-    return _solved(lambda x: beta_below(x, bad, n - bad + 1) < 1 - CONFIDENCE, 0.0, 1.0)
+    return _solved(lambda x: beta_below(x, bad, n - bad + 1) < risk, 0.0, 1.0)
 
 
 def is_at_most(bad: float, n: float, share: float) -> bool:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Generator
 
 import numpy as np
 
+from deployer.loadtest.chance import lower_share, upper_share
 from deployer.manifest.schema import Slo
 from deployer.profile.belief import Belief, conclude
-from deployer.profile.bounds import lower_share, upper_share
 from deployer.profile.curve import curve_of
 from deployer.profile.fit import bad_of, excess
 from deployer.profile.identify import fullest, has_moved, usual_s

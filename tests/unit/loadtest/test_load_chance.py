@@ -15,11 +15,17 @@ def test_the_beta_distribution_is_scipys(a: float, b: float, x: float) -> None:
     assert beta_below(x, a, b) == pytest.approx(stats.beta.cdf(x, a, b), rel=1e-8, abs=1e-12)
 
 
-@pytest.mark.parametrize(("bad", "n"), [(0, 3000), (1, 20), (7.5, 61.3), (40, 40), (999, 100_000)])
-def test_bounds_of_a_share_are_those_of_clopper_and_pearson(bad: float, n: float) -> None:
-    upper = 1.0 if bad == n else float(stats.beta.ppf(0.95, bad + 1, n - bad))
-    lower = 0.0 if bad == 0 else float(stats.beta.ppf(0.05, bad, n - bad + 1))
-    assert (lower_share(bad, n), upper_share(bad, n)) == pytest.approx((lower, upper), rel=1e-8)
+@pytest.mark.parametrize("risk", [0.05, 0.01])
+@pytest.mark.parametrize(("bad", "n"), [(0, 3000), (1, 20), (7.5, 61.3), (40, 40), (999, 100_000), (0, 0)])
+def test_bounds_of_a_share_are_those_of_clopper_and_pearson(bad: float, n: float, risk: float) -> None:
+    upper = 1.0 if bad == n else float(stats.beta.ppf(1 - risk, bad + 1, n - bad))
+    lower = 0.0 if bad == 0 else float(stats.beta.ppf(risk, bad, n - bad + 1))
+    assert (lower_share(bad, n, risk), upper_share(bad, n, risk)) == pytest.approx((lower, upper), rel=1e-8)
+
+
+def test_a_bound_is_at_95_percent_unless_told_otherwise() -> None:
+    assert upper_share(0, 3000) <= 0.001 < upper_share(0, 2900)
+    assert lower_share(9, 10) == pytest.approx(lower_share(9, 10, 0.05))
 
 
 @pytest.mark.parametrize("share", [0.001, 0.05, 0.4])
