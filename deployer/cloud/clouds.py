@@ -19,6 +19,8 @@ SCORING_HOSTS = "DEPLOYER_SCORING_HOSTS"
 """More hosts that a scoring key may be sent to, comma-separated: custom domains, the ingress of a cluster."""
 METRICS_ENDPOINT = "DEPLOYER_METRICS_ENDPOINT"
 """Where a cloud answers for the metrics of a resource, if not at its ARM: an https address."""
+EXCHANGE_AUDIENCE = "DEPLOYER_EXCHANGE_AUDIENCE"
+"""For whom GitHub is to vouch for a job, where a cloud of your own does not take what the public one takes."""
 METADATA_TIMEOUT_S = 20.0
 
 
@@ -43,6 +45,8 @@ class Cloud:
     """Of tokens for ARM; empty: ``resource_manager``."""
     metrics_endpoint: str = ""
     """Metrics are asked there, with a token for ARM; empty: ``resource_manager``, as in all of Microsoft's clouds."""
+    exchange_audience: str = "api://AzureADTokenExchange"
+    """Whom the token of a federated identity (GitHub's OIDC) has to be for, to be exchanged for one of this cloud."""
 
     @property
     def for_metrics(self) -> Cloud:
@@ -99,7 +103,8 @@ class Workspace:
 
 
 # Source: azure-ai-ml 1.35.2 _azure_environments.py (ARM, authority, AML resource id); azure-monitor-query
-# METADATA (logs); learn.microsoft.com how-to-custom-dns (scoring hosts), read 2026-11-25.
+# METADATA (logs); learn.microsoft.com how-to-custom-dns (scoring hosts), read 2026-11-25; learn.microsoft.com/entra/
+# workload-id/workload-identity-federation-config-app-trust-managed-identity (audiences), read 2026-11-26.
 _KNOWN = {
     "AzureCloud": Cloud(
         name="AzureCloud",
@@ -117,6 +122,7 @@ _KNOWN = {
         ml_scope="https://ml.azure.us/.default",
         scoring_suffixes=("inference.ml.azure.us",),
         storage_suffix="core.usgovcloudapi.net",
+        exchange_audience="api://AzureADTokenExchangeUSGov",
     ),
     "AzureChinaCloud": Cloud(
         name="AzureChinaCloud",
@@ -126,6 +132,7 @@ _KNOWN = {
         ml_scope="https://ml.azure.cn/.default",
         scoring_suffixes=("inference.ml.azure.cn",),
         storage_suffix="core.chinacloudapi.cn",
+        exchange_audience="api://AzureADTokenExchangeChina",
     ),
 }
 
@@ -165,7 +172,8 @@ def _adjusted(cloud: Cloud, env: Mapping[str, str]) -> Cloud:
     metrics = env.get(METRICS_ENDPOINT, "").rstrip("/")
     if metrics and not (metrics.startswith("https://") and urlsplit(metrics).hostname):
         raise PlanError(f"{METRICS_ENDPOINT} is not an https address", hint="Use https: a token is sent there.")
-    return replace(cloud, own_hosts=hosts, metrics_endpoint=metrics)
+    audience = env.get(EXCHANGE_AUDIENCE) or cloud.exchange_audience
+    return replace(cloud, own_hosts=hosts, metrics_endpoint=metrics, exchange_audience=audience)
 
 
 def _entries(url: str, fetch: Callable[[str], Any]) -> list[dict[str, Any]]:

@@ -95,7 +95,8 @@ def _identity(cloud: Cloud, env: Mapping[str, str]) -> TokenCredential:
     chosen = any(env.get(name) for name in _CHOSEN)
     if not chosen and all(env.get(name) for name in _GITHUB):
         url, token, client, tenant = (env[name] for name in _GITHUB)
-        return ClientAssertionCredential(tenant, client, github_assertion(url, token), authority=cloud.authority)
+        assertion = github_assertion(url, token, cloud.exchange_audience)
+        return ClientAssertionCredential(tenant, client, assertion, authority=cloud.authority)
     if not chosen and all(env.get(name) for name in _PIPELINES):
         _, access, connection, client, tenant = (env[name] for name in _PIPELINES)
         return AzurePipelinesCredential(
@@ -109,7 +110,7 @@ def _identity(cloud: Cloud, env: Mapping[str, str]) -> TokenCredential:
 
 
 def github_assertion(
-    url: str, token: str, fetch: Callable[[urllib.request.Request], Any] | None = None
+    url: str, token: str, audience: str, fetch: Callable[[urllib.request.Request], Any] | None = None
 ) -> Callable[[], str]:
     """Make the function that asks GitHub to vouch for this job; it is called whenever a token is to be renewed.
 
@@ -123,7 +124,7 @@ def github_assertion(
         if urlsplit(url).scheme != "https":
             raise DeniedError("GitHub's address for tokens is not https", hint="Check ACTIONS_ID_TOKEN_REQUEST_URL.")
         request = urllib.request.Request(  # noqa: S310 (https, as checked)
-            f"{url}&audience={quote('api://AzureADTokenExchange', safe='')}",
+            f"{url}&audience={quote(audience, safe='')}",
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
         )
         try:

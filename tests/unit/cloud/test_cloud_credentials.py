@@ -7,6 +7,7 @@ import urllib.request
 from email.message import Message
 from http.client import IncompleteRead
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
@@ -24,6 +25,7 @@ GITHUB = {
     "AZURE_CLIENT_ID": "c",
     "AZURE_TENANT_ID": "d",
 }
+PUBLIC = "api://AzureADTokenExchange"
 PIPELINES = {
     "SYSTEM_OIDCREQUESTURI": "https://dev.azure.example/oidc",
     "SYSTEM_ACCESSTOKEN": "t",
@@ -74,10 +76,38 @@ def test_github_is_asked_again_for_each_token() -> None:
         asked.append(request)
         return {"value": f"assertion-{len(asked)}"}
 
-    ask = github_assertion(GITHUB["ACTIONS_ID_TOKEN_REQUEST_URL"], "t", fetch)
+    ask = github_assertion(GITHUB["ACTIONS_ID_TOKEN_REQUEST_URL"], "t", PUBLIC, fetch)
     assert (ask(), ask()) == ("assertion-1", "assertion-2")
     assert asked[0].full_url.endswith("?v=1&audience=api%3A%2F%2FAzureADTokenExchange")
     assert asked[0].get_header("Authorization") == "Bearer t"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "env", "audience"),
+    [
+        ("", {}, "api://AzureADTokenExchange"),
+        ("AzureUSGovernment", {}, "api://AzureADTokenExchangeUSGov"),
+        ("AzureChinaCloud", {}, "api://AzureADTokenExchangeChina"),
+        ("Own", {}, "api://AzureADTokenExchange"),
+        ("Own", {"DEPLOYER_EXCHANGE_AUDIENCE": "api://own"}, "api://own"),
+    ],
+)
+def test_github_vouches_to_the_cloud_that_is_asked(
+    cloud: str, env: dict[str, str], audience: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[urllib.request.Request] = []
+
+    def open_url(request: urllib.request.Request, **_: Any) -> Any:
+        asked.append(request)
+        raise urllib.error.URLError("far enough")
+
+    monkeypatch.setattr(urllib.request, "urlopen", open_url)
+    monkeypatch.setattr(ClientAssertionCredential, "get_token", lambda self, *_: self._func())
+    own = [{"name": "Own", "resourceManager": "https://a.example", "authentication": {"loginEndpoint": "https://b.x"}}]
+    found = find_cloud(cloud, {"ARM_CLOUD_METADATA_URL": "https://a.example/metadata", **env}, lambda _: own)
+    with pytest.raises(ClientAuthenticationError):
+        credential(found, GITHUB).get_token("scope")
+    assert asked[0].full_url.endswith(f"&audience={quote(audience, safe='')}")
 
 
 @pytest.mark.parametrize(
@@ -99,10 +129,10 @@ def test_where_github_does_not_vouch_there_is_no_identity(answer: Any, kind: typ
         return answer
 
     with pytest.raises(ClientAuthenticationError, match="GitHub did not vouch for this job") as caught:
-        github_assertion(GITHUB["ACTIONS_ID_TOKEN_REQUEST_URL"], "t", fetch)()
+        github_assertion(GITHUB["ACTIONS_ID_TOKEN_REQUEST_URL"], "t", PUBLIC, fetch)()
     assert type(without_identity(caught.value, "AzureCloud")) is kind
 
 
 def test_the_jobs_own_token_goes_nowhere_without_tls() -> None:
     with pytest.raises(DeniedError):
-        github_assertion("http://evil.example/?x=1", "t", lambda _request: {"value": "x"})()
+        github_assertion("http://evil.example/?x=1", "t", PUBLIC, lambda _request: {"value": "x"})()
