@@ -49,12 +49,6 @@ class ManifestError(DeployerError):
     exit_code = ExitCode.MANIFEST
 
 
-class PolicyError(DeployerError):
-    """The manifest is well formed and forbidden. Nothing was touched."""
-
-    exit_code = ExitCode.POLICY
-
-
 class PlanError(DeployerError):
     """The rollout cannot start: capability, quota, rights, or a lease held by another run. Nothing was touched."""
 

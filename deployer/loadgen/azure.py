@@ -163,11 +163,6 @@ class AzureTest:
         self._why: str | None = None
         self._seen: dict[str, Any] = {"status": "ACCEPTED"}
 
-    @property
-    def portal_url(self) -> str | None:
-        """Where people look at the run."""
-        return self._seen.get("portalUrl")
-
     def progress(self) -> Figures:
         """What the service has said last."""
         state = self._seen.get("status")

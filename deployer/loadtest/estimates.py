@@ -63,7 +63,6 @@ class Spread:
     """Variance over that of independent requests, >= 1: a run of n requests says as much as n / inflation."""
     batch_s: float
     """Length of the batches that showed it, in seconds."""
-    batches: int
 
 
 class Latencies:
@@ -194,11 +193,11 @@ def spread(bad: Floats, n: Floats, window_s: float, stages: Sequence[int] = ()) 
     total = float(n.sum())
     share = float(bad.sum()) / total if total else 0.0
     floor = share * (1 - share) * total
-    worst = Spread(1.0, window_s, int(bad.size))
+    worst = Spread(1.0, window_s)
     if floor <= 0:
         return worst
     if bad.size < FEW:
-        return Spread(ASSUMED, window_s, int(bad.size))
+        return Spread(ASSUMED, window_s)
     before, beyond = 0.0, _beyond(bad, n, stages)
     for size in _sizes(bad.size):
         batches = bad.size // size
@@ -211,7 +210,7 @@ def spread(bad: Floats, n: Floats, window_s: float, stages: Sequence[int] = ()) 
         before = variance
         inflation = variance * (student(max(batches - 1, 1)) / Z95) ** 2
         if inflation > worst.inflation:
-            worst = Spread(inflation, size * window_s, batches)
+            worst = Spread(inflation, size * window_s)
     return worst
 
 

@@ -101,11 +101,6 @@ class DeploymentSource:
         return RequestSettings(**_known(RequestSettings, self.document.get("request_settings", {})))
 
     @property
-    def liveness_probe(self) -> Probe:
-        """When an instance is restarted."""
-        return Probe(**_known(Probe, self.document.get("liveness_probe", {})))
-
-    @property
     def readiness_probe(self) -> Probe:
         """When an instance gets requests."""
         return Probe(**_known(Probe, self.document.get("readiness_probe", {})))
@@ -118,11 +113,6 @@ class DeploymentSource:
     def environment_variables(self) -> dict[str, str]:
         """What the scoring process finds in its environment."""
         return {key: str(value) for key, value in self.document.get("environment_variables", {}).items()}
-
-    @property
-    def app_insights_enabled(self) -> bool:
-        """Whether the inference server reports to Application Insights."""
-        return self.document.get("app_insights_enabled", False)
 
     @property
     def code_dir(self) -> Path | None:
@@ -139,11 +129,6 @@ class DeploymentSource:
     def model_path(self) -> Path | None:
         """The model's file or directory; None without one, or when it is a registered asset."""
         return self.base_dir / self._model if self._model is not None and is_local(self._model) else None
-
-    @property
-    def model_reference(self) -> str | None:
-        """The model as ``azureml:name:version``, a registry or a datastore URI; None when it is local or absent."""
-        return self._model if self._model is not None and not is_local(self._model) else None
 
     @property
     def _model(self) -> str | None:

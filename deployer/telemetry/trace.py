@@ -256,14 +256,6 @@ def replay_trace(
         return backtest(looks(), replay)
 
 
-def run_backtest(
-    slo: Slo, gate: Gate, path: Path, *, stable: str, candidate: str, every_s: float, least_s: float = 0.0
-) -> dict[str, Any]:
-    """``replay_trace``, as the JSON document of ``gate backtest``."""
-    outcome = replay_trace(slo, gate, path, stable=stable, candidate=candidate, every_s=every_s, least_s=least_s)
-    return outcome.document()
-
-
 def run_simulation(
     slo: Slo,
     gate: Gate,

@@ -33,8 +33,6 @@ from deployer.telemetry.watermark import Pulse, Tally
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
-TABLE = "AmlOnlineEndpointTrafficLog"
-
 # Constructs, all "Applies to: Azure Monitor" at learn.microsoft.com/kusto/query (read 2026-11-25): where, extend,
 # distinct, summarize; =~ (ignores case: Azure may lower a name), startswith_cs and !startswith_cs, in, !in, isnull(),
 # iff(), datetime_diff() (the first less the second), bin() of a number, count(), countif(), max(), percentile() (an

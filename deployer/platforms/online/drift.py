@@ -1,4 +1,4 @@
-"""Which version a live deployment is, and whether it is what was asked for. Pure.
+"""Whether a live deployment is what was asked for. Pure.
 
 The service may ignore a setting without a word (Azure/AML-Kubernetes#247: ``instance_type``), so a create is read
 back: the body of its PUT against the answer to its GET. What the service adds, or writes in another case or unit, is
@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
 from deployer.manifest.quantities import read_amount
-from deployer.rollout.tags import DIGEST
 
 INJECTED = re.compile(r"AZUREML_\w+|AML_\w+|HOSTING_\w+|SERVICE_NAME|APPLICATIONINSIGHTS_\w+|MLFLOW_\w+", re.IGNORECASE)
 """Environment variables that the service sets by itself. Source: recordings/04 (AZUREML_MODEL_DIR,
@@ -28,30 +26,6 @@ _LABEL = re.compile(r"(.+?)(/labels/[^/]+|@[^/@]+)")
 _VERSION = re.compile(r"(.+?)(/versions/[^/]+|:[^/:]+)")
 
 _Path = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """What a live deployment runs, as far as Azure says; empty: it does not say."""
-
-    digest: str = ""
-    """Of the version that deployer made; empty: somebody else made it."""
-    model: str = ""
-    code: str = ""
-    environment: str = ""
-    instance_type: str = ""
-
-
-def version_of(live: Mapping[str, Any]) -> Version:
-    """Read which version a deployment is from the answer to its GET."""
-    properties = _mapping(live.get("properties"))
-    return Version(
-        digest=_text(_mapping(live.get("tags")).get(DIGEST)),
-        model=_text(properties.get("model")),
-        code=_text(_mapping(properties.get("codeConfiguration")).get("codeId")),
-        environment=_text(properties.get("environmentId")),
-        instance_type=_text(properties.get("instanceType")),
-    )
 
 
 def differences(body: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
@@ -134,7 +108,3 @@ def _seconds(value: Any) -> float | None:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

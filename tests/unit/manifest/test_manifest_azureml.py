@@ -20,13 +20,11 @@ def test_azure_s_defaults() -> None:
     assert empty.instance_count == 1
     assert empty.instance_type is None
     assert empty.request_settings == RequestSettings(5000, 1)
-    assert empty.liveness_probe == empty.readiness_probe == Probe(10, 10, 2, 1, 30)
+    assert empty.readiness_probe == Probe(10, 10, 2, 1, 30)
     assert empty.environment_variables == {}
-    assert empty.app_insights_enabled is False
     assert empty.code_dir is None
     assert empty.scoring_script is None
     assert empty.model_path is None
-    assert empty.model_reference is None
     assert empty.path is None
 
 
@@ -35,22 +33,17 @@ def test_what_the_document_says() -> None:
         instance_count=3,
         instance_type="F2",
         request_settings={"request_timeout_ms": 100, "max_queue_wait_ms": 5},
-        liveness_probe={"failure_threshold": 2},
         readiness_probe={"initial_delay": 1, "period": 2, "timeout": 3, "success_threshold": 2, "failure_threshold": 4},
         environment_variables={"A": "x", "N": 2},
-        app_insights_enabled=True,
         code_configuration={"code": "../src", "scoring_script": "score.py"},
         model={"path": "model.pkl"},
     )
     assert (full.instance_count, full.instance_type) == (3, "F2")
     assert full.request_settings == RequestSettings(100, 1)
-    assert full.liveness_probe == Probe(failure_threshold=2)
     assert full.environment_variables == {"A": "x", "N": "2"}
-    assert full.app_insights_enabled
     assert full.code_dir == Path("/p/../src")
     assert full.scoring_script == "score.py"
     assert full.model_path == Path("/p/model.pkl")
-    assert full.model_reference is None
 
 
 def test_an_instance_has_until_its_last_probe_answered_to_become_ready() -> None:
@@ -62,9 +55,8 @@ def test_an_instance_has_until_its_last_probe_answered_to_become_ready() -> None
 @pytest.mark.parametrize(
     "model", ["azureml:m:1", "azureml://registries/r/models/m/versions/1", {"path": "azureml://datastores/d/m"}]
 )
-def test_registered_models_are_references(model: Any) -> None:
+def test_a_registered_model_is_no_path(model: Any) -> None:
     assert source(model=model).model_path is None
-    assert source(model=model).model_reference == (model if isinstance(model, str) else model["path"])
 
 
 def test_a_registered_code_asset_is_no_directory() -> None:

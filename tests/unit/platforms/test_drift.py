@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.platforms.online.drift import Version, differences, version_of
+from deployer.platforms.online.drift import differences
 
 WORKSPACE = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/ws"
 PROBE = {"failureThreshold": 30, "initialDelay": "PT10S", "period": "PT10S", "successThreshold": 1, "timeout": "PT2S"}
@@ -178,19 +178,4 @@ trees = st.recursive(
 @given(st.dictionaries(st.sampled_from(["location", "sku", "tags", "properties"]), trees), trees)
 def test_any_two_answers_are_compared_without_an_exception(body: dict[str, Any], live: Any) -> None:
     differences(body, live if isinstance(live, dict) else {})
-    version_of(live if isinstance(live, dict) else {})
     assert differences(body, body) == []
-
-
-def test_the_version_is_read_from_tag_and_ids() -> None:
-    assert version_of(LIVE) == Version(
-        digest="0f" * 32,
-        model=f"{WORKSPACE.lower()}/models/mir_test_model/versions/1",
-        code=f"{WORKSPACE}/codes/38b4fd9c/versions/1",
-        environment=f"{WORKSPACE}/environments/online-endpoint-mir-test/versions/3",
-        instance_type="STANDARD_F2S_V2",
-    )
-
-
-def test_a_deployment_of_somebody_else_has_no_digest() -> None:
-    assert version_of({"properties": {}, "tags": None}) == Version()

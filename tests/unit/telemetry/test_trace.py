@@ -10,7 +10,7 @@ from unit.gate.worlds import gate, slo
 from deployer.errors import UsageError
 from deployer.gate.ledger import CANDIDATE, STABLE, Ledger
 from deployer.gate.verdict import Result
-from deployer.telemetry.trace import Trace, replay_trace, run_backtest, run_simulation
+from deployer.telemetry.trace import Trace, replay_trace, run_simulation
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 SLO = slo(latency={"p95": "200ms"}, error_rate="5%")
@@ -55,7 +55,7 @@ def save(tmp_path):
 
 
 def backtested(path, **how):
-    return run_backtest(SLO, how.pop("gate", GATE), path, **NAMES, every_s=1.0, **how)
+    return replay_trace(SLO, how.pop("gate", GATE), path, **NAMES, every_s=1.0, **how).document()
 
 
 @pytest.mark.parametrize("name", ["trace.parquet", "trace.csv", "TRACE.CSV"])
@@ -246,12 +246,12 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_one_deployment_cannot_be_both(save):
     with pytest.raises(UsageError, match="both green"):
-        run_backtest(SLO, GATE, save(rows(5.0)), stable="green", candidate="green", every_s=1.0)
+        replay_trace(SLO, GATE, save(rows(5.0)), stable="green", candidate="green", every_s=1.0)
 
 
 def test_names_of_deployments_are_values_and_not_sql(save):
     with pytest.raises(UsageError, match="no rows of"):
-        run_backtest(SLO, GATE, save(rows(5.0)), stable="blue' OR '1'='1", candidate="green", every_s=1.0)
+        replay_trace(SLO, GATE, save(rows(5.0)), stable="blue' OR '1'='1", candidate="green", every_s=1.0)
 
 
 def test_a_simulation_comes_with_its_picture():
