@@ -76,7 +76,7 @@ def run(body: Callable[[], ExitCode], *, as_json: bool, debug: bool) -> None:
 
 def _show_traceback() -> None:
     """Print the traceback of what is being handled; texts from outside in it steer neither terminal nor CI system."""
-    from deployer.report.words import plain  # noqa: PLC0415
+    from deployer.report.harmless import plain  # noqa: PLC0415
 
     typer.echo(plain(traceback.format_exc()), err=True, nl=False)
 

@@ -14,6 +14,7 @@ from deployer.errors import DeployerError
 from deployer.manifest.quantities import format_duration
 from deployer.ports.platform import Endpoint
 from deployer.ports.views import Status
+from deployer.report.harmless import plain
 from deployer.report.html.charts import Series, line_chart
 from deployer.report.html.page import render
 from deployer.report.loadtest.page import page_of as load_test_page
@@ -23,7 +24,7 @@ from deployer.report.rollout.record import headline_of, record_of
 from deployer.report.status import who
 from deployer.report.story import Story
 from deployer.report.verdicts import versus, why
-from deployer.report.words import event_words, first_line, phase_words, plain, step_name
+from deployer.report.words import event_words, first_line, phase_words, step_name
 from deployer.rollout.ending import ended
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.events import Judged, Reverted, Shifted

@@ -9,7 +9,8 @@ from datetime import datetime
 from deployer.errors import ExitCode
 from deployer.gate.verdict import Verdict
 from deployer.manifest.notify import Occasion
-from deployer.report.words import event_words, plain, step_name
+from deployer.report.harmless import plain
+from deployer.report.words import event_words, step_name
 from deployer.rollout.ending import ended
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.events import Advanced, Event, GaveUp, Paused, Resumed, Started

@@ -29,8 +29,9 @@ from opentelemetry.trace import (
 from deployer.errors import DeployerError
 from deployer.gate.verdict import Arm, Verdict
 from deployer.ports.clock import Clock
+from deployer.report.harmless import plain
 from deployer.report.listeners import Quiet
-from deployer.report.words import event_words, plain, step_name
+from deployer.report.words import event_words, step_name
 from deployer.rollout.actions import Action, Record, Stop, Wait
 from deployer.rollout.endpoint import Endpoint
 from deployer.rollout.events import Event, Judged

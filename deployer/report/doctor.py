@@ -11,7 +11,7 @@ from rich.text import Text
 
 from deployer.errors import ExitCode
 from deployer.ports.inspection import Check, CheckState
-from deployer.report.words import plain
+from deployer.report.harmless import plain
 
 STYLES = {CheckState.OK: "green", CheckState.WARN: "yellow", CheckState.FAIL: "bold red", CheckState.UNKNOWN: "magenta"}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deployer.ports.inspection import Leftover, Removed
-from deployer.report.words import plain
+from deployer.report.harmless import plain
 
 
 def leftovers_record(found: Sequence[Leftover], removed: Sequence[Removed] | None, code: int) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from rich.text import Text
 
 from deployer.gate.verdict import Verdict
 from deployer.manifest.quantities import format_duration
+from deployer.report.harmless import plain
 from deployer.report.story import Story
 from deployer.report.tree import tree
 from deployer.report.verdicts import is_news
-from deployer.report.words import event_words, plain
+from deployer.report.words import event_words
 from deployer.rollout.actions import Action, Restore, SetWeight, StartStable, Wait
 from deployer.rollout.ending import Ended
 from deployer.rollout.endpoint import Endpoint

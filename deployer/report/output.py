@@ -18,10 +18,9 @@ from deployer.manifest.problems import InvalidManifestError, Problem
 from deployer.manifest.secrecy import record_without_secrets
 from deployer.report.ci import Ci, Place, outputs_of, recognise
 from deployer.report.groups import Groups
-from deployer.report.harmless import without_commands
+from deployer.report.harmless import plain, without_commands
 from deployer.report.listeners import Lines, LiveTree, Many, Quiet
 from deployer.report.problems import sentence
-from deployer.report.words import plain
 
 WIDTH = 120
 """Columns of a drawing that goes to a file or a pipe."""

@@ -15,13 +15,13 @@ from deployer.errors import ExitCode
 from deployer.manifest.quantities import format_duration
 from deployer.ports.clock import Clock
 from deployer.ports.views import Status
+from deployer.report.harmless import plain
 from deployer.report.listeners import Lines, usually, waiting_for
 from deployer.report.output import Output
 from deployer.report.records import state_record
 from deployer.report.story import Story
 from deployer.report.tags_tree import age, tagged_phase, tags_tree
 from deployer.report.tree import tree
-from deployer.report.words import plain
 from deployer.rollout.decide import decide
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.model import Observed

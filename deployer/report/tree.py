@@ -12,9 +12,10 @@ from rich.tree import Tree
 
 from deployer.gate.verdict import Arm, Result, Verdict
 from deployer.manifest.quantities import format_duration
+from deployer.report.harmless import plain
 from deployer.report.story import Story
 from deployer.report.verdicts import NO_REQUESTS, brief, errors_words, p95_words, requests_words, why
-from deployer.report.words import phase_words, plain, step_name
+from deployer.report.words import phase_words, step_name
 from deployer.rollout.endpoint import Endpoint, in_words
 from deployer.rollout.model import FINAL, WAY_BACK, Phase, Rollout, Step
 

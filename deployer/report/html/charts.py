@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
-from deployer.report.words import plain
+from deployer.report.harmless import plain
 
 WIDTH, HEIGHT = 720.0, 270.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 14.0, 22.0, 44.0

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from deployer.report.words import plain
+from deployer.report.harmless import plain
 
 LONGEST = 4000
 """Characters of one text that a page shows: enough for any message, and no text makes the page unreadable."""

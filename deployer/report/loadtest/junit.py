@@ -7,9 +7,9 @@ from typing import Any
 
 from junitparser import Error, Failure, TestCase, TestSuite
 
+from deployer.report.harmless import plain
 from deployer.report.junit import written
 from deployer.report.loadtest.text import text_of
-from deployer.report.words import plain
 
 
 def junit_of(record: Mapping[str, Any]) -> str:

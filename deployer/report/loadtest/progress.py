@@ -19,9 +19,9 @@ from deployer.loadtest.kinds import FAILED, WORDS, Kind, kinds_of
 from deployer.loadtest.verdict import statuses
 from deployer.manifest.quantities import format_duration
 from deployer.ports.clock import Clock
+from deployer.report.harmless import plain
 from deployer.report.loadtest.text import ms
 from deployer.report.output import Output
-from deployer.report.words import plain
 
 EVERY_S = 10.0
 """Between two lines of a log."""

@@ -15,8 +15,8 @@ from rich.text import Text
 from deployer.manifest.quantities import format_duration
 from deployer.ports.clock import Clock
 from deployer.ports.profiling import Look, TrialRecord
+from deployer.report.harmless import plain
 from deployer.report.output import Output
-from deployer.report.words import plain
 
 ALIVE_S = 30.0
 """What goes on is said again after this long, so that a CI log shows life."""

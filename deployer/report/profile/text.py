@@ -7,9 +7,9 @@ from typing import Any
 
 from deployer.errors import ExitCode
 from deployer.manifest.quantities import format_duration, format_share
+from deployer.report.harmless import plain
 from deployer.report.markdown import block
 from deployer.report.markdown import escaped as cell
-from deployer.report.words import plain
 
 SHOWN = 12
 """Candidates that the terminal shows; the report has all."""

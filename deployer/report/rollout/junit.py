@@ -7,8 +7,8 @@ from typing import Any
 
 from junitparser import Failure, Skipped, TestCase, TestSuite
 
+from deployer.report.harmless import plain
 from deployer.report.junit import written
-from deployer.report.words import plain
 
 LONGEST = 10_000
 """Characters of one message: what reads the file keeps it in memory."""

@@ -17,6 +17,7 @@ from deployer.loadtest.estimates import Estimate
 from deployer.loadtest.figures import Figures, Health
 from deployer.loadtest.verdict import judge
 from deployer.manifest.schema import LatencyTargets, Slo
+from deployer.report.harmless import plain
 from deployer.report.loadtest.document import loadtest_json_schema
 from deployer.report.loadtest.junit import junit_of
 from deployer.report.loadtest.page import page_of
@@ -24,7 +25,6 @@ from deployer.report.loadtest.progress import panel, rows
 from deployer.report.loadtest.record import Outcome, estimate_of, estimate_record, record_of
 from deployer.report.loadtest.text import headline, load_words, markdown_of, text_of
 from deployer.report.output import document
-from deployer.report.words import plain
 from deployer.stores.loadtests import LoadTestResults
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "manifests" / "loadtest-report.schema.json").read_text())

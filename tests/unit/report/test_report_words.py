@@ -30,8 +30,9 @@ from told import (
 )
 
 from deployer.gate.verdict import Result
+from deployer.report.harmless import plain
 from deployer.report.verdicts import brief, errors_words, is_news, verdict_record, versus, why
-from deployer.report.words import cleaned_words, event_words, excerpt, first_line, outcome_words, plain, step_name
+from deployer.report.words import cleaned_words, event_words, excerpt, first_line, outcome_words, step_name
 from deployer.rollout.events import (
     Adopted,
     Advanced,
