@@ -160,7 +160,8 @@ def find_cloud(name: str, env: Mapping[str, str], fetch: Callable[[str], Any] | 
     for entry in _entries(url, fetch or (lambda address: _fetch(address, env))):
         manager = str(entry.get("resourceManager", "")).rstrip("/")
         if entry.get("name") == name or (not name and manager and manager in url):
-            return _adjusted(_described(entry, manager), env)
+            known = (each for each in _KNOWN.values() if each.resource_manager == manager.lower())
+            return _adjusted(next(known, None) or _described(entry, manager), env)
     raise PlanError(
         f"{url} does not describe {f'a cloud {name}' if name else 'the cloud it lives in'}",
         hint="Check the name of the cloud against the metadata.",
@@ -190,7 +191,10 @@ def _entries(url: str, fetch: Callable[[str], Any]) -> list[dict[str, Any]]:
 
 
 def _described(entry: Mapping[str, Any], manager: str) -> Cloud:
-    """Read one entry of the metadata; a key may follow to the hosts it names, and to no other."""
+    """Read one entry of the metadata; a key may follow to the hosts of ARM and of Azure ML in it, and to no other.
+
+    Metadata names many hosts that nobody scores at, such as one of GitHub's for lists of images (``vmImageAliasDoc``).
+    """
     authentication = cast("dict[str, Any]", entry.get("authentication") or {})
     audiences = [str(each).rstrip("/") for each in cast("list[Any]", authentication.get("audiences") or [])]
     authority = str(authentication.get("loginEndpoint", "")).rstrip("/")
@@ -199,9 +203,8 @@ def _described(entry: Mapping[str, Any], manager: str) -> Cloud:
             f"the metadata of cloud {entry.get('name')} lacks resourceManager or authentication.loginEndpoint",
             hint="Let both be https addresses.",
         )
-    texts = [str(value) for key, value in entry.items() if isinstance(value, str) and key != "portal"]
-    hosts = {urlsplit(text).hostname for text in (*texts, manager)}
     ml = str(entry.get("amlResourceId") or entry.get("mlResourceId") or "").rstrip("/")
+    hosts = {urlsplit(text).hostname for text in (manager, ml)}
     return Cloud(
         name=str(entry.get("name")),
         resource_manager=manager,

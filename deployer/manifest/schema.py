@@ -100,8 +100,9 @@ class Platform(Model):
     resource_group: str | None = Field(default=None, description="resource group of the workspace")
     workspace: str | None = Field(default=None, description="Azure ML workspace")
     cloud: str = Field(
-        default="AzureCloud",
-        description="AzureCloud, AzureUSGovernment, AzureChinaCloud, or one that ARM_CLOUD_METADATA_URL describes",
+        default="",
+        description="AzureCloud, AzureUSGovernment, AzureChinaCloud, or one that ARM_CLOUD_METADATA_URL describes; "
+        "left out: the one of that variable, else of `az cloud set`, else AzureCloud",
     )
     compute: str | None = Field(default=None, description="kubernetes only: the attached compute")
 

@@ -28,6 +28,7 @@ from deployer.report.loadtest.record import Outcome, record_of
 from deployer.report.loadtest.text import markdown_of
 from deployer.stores.loadtests import NO_ROOM, LoadTestResults
 from deployer.wiring.sites import Reached, home
+from deployer.wiring.where import cloud_of
 from deployer.writing import PRIVATE, SHARED, require_writable, write_whole
 
 ENDPOINT_RPS, ENDPOINT_CONNECTIONS, ENDPOINT_BYTES = 500.0, 500, 5_000_000.0
@@ -155,7 +156,8 @@ def tester_of(reached: Reached, engine: Engine) -> LoadTester:
                 "--engine azure-load-testing needs --load-testing HOST",
                 hint="Give the data plane's host of the Load Testing resource, as its overview in the portal shows it.",
             )
-        identity = credential(find_cloud(reached.the_spec.manifest.platform.cloud, os.environ))
+        cloud = cloud_of(reached.the_spec.manifest.platform.cloud, os.environ)
+        identity = credential(find_cloud(cloud, os.environ))
         service = LoadTesting(engine.load_testing, identity)
         return AzureLoadTesting(service, reached.site.clock, engine.key_vault_secret)
     from deployer.loadgen.local import LocalLoad  # noqa: PLC0415

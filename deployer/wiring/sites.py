@@ -29,7 +29,7 @@ from deployer.stores.file import FileJournal
 from deployer.wiring.checks import load
 from deployer.wiring.jobs import make_job
 from deployer.wiring.locks import departures
-from deployer.wiring.where import Place, place_of
+from deployer.wiring.where import Place, cloud_of, place_of
 
 
 def home(env: Mapping[str, str] = os.environ) -> Path:
@@ -193,7 +193,7 @@ def _by_manifest(spec: RolloutSpec) -> Reached:
         asked.subscription_id or "",
         asked.resource_group or "",
         asked.workspace or "",
-        asked.cloud,
+        cloud_of(asked.cloud, os.environ),
     )
     return _azure(spec.endpoint.name, place, spec)
 

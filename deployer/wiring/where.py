@@ -26,7 +26,7 @@ class Place:
     resource_group: str
     workspace: str
     cloud: str
-    """Empty: the one that ARM_CLOUD_METADATA_URL describes, else AzureCloud."""
+    """Empty: the one that ARM_CLOUD_METADATA_URL belongs to, else AzureCloud."""
     was_asked: bool = True
     """The command line names it; else it is only what the environment would have meant."""
 
@@ -63,9 +63,17 @@ def place_of(options: Mapping[str, str | None], env: Mapping[str, str]) -> Place
         str(found["subscription"]),
         str(found["resource_group"]),
         str(found["workspace"]),
-        given.get("cloud") or kept.get("cloud", ""),
+        cloud_of(given.get("cloud"), env),
         was_asked=bool(given),
     )
+
+
+def cloud_of(asked: str | None, env: Mapping[str, str]) -> str:
+    """Name the cloud that is meant where a manifest or an option asks for ``asked``, or for none: the same for both.
+
+    Else a rollout by its manifest and a rollback by name would be of different clouds. Empty: see ``Place.cloud``.
+    """
+    return asked or _kept(env).get("cloud", "")
 
 
 def _platform(word: str | None) -> PlatformType | None:

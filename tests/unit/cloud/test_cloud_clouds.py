@@ -18,6 +18,8 @@ OWN = {
     "resourceManager": "https://arm.own.example/",
     "authentication": {"loginEndpoint": "https://login.own.example/", "audiences": ["https://management.own.example/"]},
     "logAnalyticsResourceId": "https://logs.own.example/",
+    "amlResourceId": "https://ml.own.example",
+    "vmImageAliasDoc": "https://raw.githubusercontent.com/Azure/azure-rest-api-specs/aliases.json",
     "suffixes": {"storage": "own.example"},
 }
 URL = "https://arm.own.example/metadata/endpoints?api-version=2019-05-01"
@@ -53,6 +55,14 @@ def test_a_cloud_of_ones_own_is_read_from_its_metadata(name: str) -> None:
     assert cloud.authority == "https://login.own.example"
     assert cloud.logs_endpoint == "https://logs.own.example"
     assert cloud.arm_scope == "https://management.own.example/.default"
+
+
+@pytest.mark.parametrize("name", ["AzureCloud", "AzureUSGovernment", "AzureChinaCloud"])
+def test_the_metadata_of_a_cloud_of_microsoft_changes_nothing_about_it(name: str) -> None:
+    known = find_cloud(name, {})
+    url = f"{known.resource_manager}/metadata/endpoints?api-version=2019-05-01"
+    entry = {**OWN, "name": name, "resourceManager": f"{known.resource_manager}/"}
+    assert find_cloud("", {METADATA_URL: url}, lambda _: [OWN, entry]) == known
 
 
 @pytest.mark.parametrize(
@@ -98,9 +108,10 @@ def test_a_key_goes_to_the_hosts_of_the_own_cloud_and_those_named_by_hand_only()
     cloud = find_cloud(
         "Own", {METADATA_URL: URL, "DEPLOYER_SCORING_HOSTS": " models.corp.example, .B.example,"}, lambda _: OWN
     )
-    for host in ("arm.own.example", "x.arm.own.example", "models.corp.example", "e.b.example"):
+    for host in ("arm.own.example", "x.arm.own.example", "e.ml.own.example", "models.corp.example", "e.b.example"):
         assert cloud.may_score(f"https://{host}/score")
-    for host in ("own.example", "portal.own.example", "e.inference.ml.azure.com"):
+    others = ("own.example", "portal.own.example", "logs.own.example", "raw.githubusercontent.com")
+    for host in (*others, "e.inference.ml.azure.com"):
         assert not cloud.may_score(f"https://{host}/score")
 
 

@@ -52,6 +52,16 @@ def test_a_name_leads_to_azure_where_the_environment_names_a_workspace() -> None
     assert isinstance(sites.reach("digits", where={"platform": "kubernetes"}).site.platform, KubernetesPlatform)
 
 
+@pytest.mark.usefixtures("_azure")
+@pytest.mark.parametrize("cloud", ["AzureCloud", "AzureUSGovernment"])
+def test_a_manifest_without_a_cloud_and_a_name_lead_to_the_same_one(
+    cloud: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_CLOUD_NAME", cloud)
+    reached = (sites.reach(str(ROOT / "managed" / "canary.yaml"), want_manifest=True), sites.reach("digits"))
+    assert [each.site.platform._azure[0].name for each in reached] == [cloud, cloud]  # type: ignore[attr-defined]
+
+
 def test_a_name_leads_to_this_machine_where_nothing_names_a_workspace() -> None:
     assert sites.reach("digits").type is PlatformType.LOCAL
 
