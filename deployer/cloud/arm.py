@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from deployer.cloud.answers import read_refusal, refused, unanswered, without_identity
 from deployer.cloud.clouds import Cloud
 from deployer.cloud.credentials import Renewable
-from deployer.errors import DeniedError, ExitCode, NotFoundError, PlatformError, TransientError
+from deployer.errors import DeniedError, DeployerError, ExitCode, NotFoundError, PlatformError, TransientError
 from deployer.ports.clock import Clock
 
 if TYPE_CHECKING:  # azure.core takes 0.3 s to import; only commands that reach Azure pay for it
@@ -38,6 +38,7 @@ BACKOFF_S = (1.0, 3.0)
 RETRY_AFTER_MAX_S = 20.0
 """A longer Retry-After is cut to this, and then the caller learns that Azure is busy."""
 PAGES_MAX = 200
+HTTPS = 443
 _QUESTIONS = frozenset({"GET", "POST"})
 
 _T = TypeVar("_T")
@@ -143,10 +144,10 @@ class Arm:
 
     def _require_ours(self, url: str) -> None:
         """A token goes to the cloud's own ARM, whatever an answer says."""
-        ours, theirs = urlsplit(self._cloud.resource_manager), urlsplit(url)
-        if (theirs.scheme, theirs.netloc.lower()) != (ours.scheme, ours.netloc.lower()):
+        ours, theirs = self._cloud.resource_manager, _place(url)
+        if theirs != _place(ours):
             raise PlatformError(
-                f"ARM's answer leads to {theirs.netloc or 'nowhere'}, which is not {ours.netloc}",
+                f"ARM's answer leads to {theirs or 'nowhere'}, which is not {urlsplit(ours).netloc}",
                 hint="Check the proxy between here and Azure.",
             )
 
@@ -178,7 +179,7 @@ class Arm:
         for attempt in range(ATTEMPTS):
             try:
                 return self._ask_once(method, url, body, what, is_first=attempt == 0)
-            except _AgainError as again:
+            except AgainError as again:
                 if attempt == ATTEMPTS - 1:
                     raise again.error from again
                 self._clock.sleep(min(max(again.after_s, BACKOFF_S[attempt]), RETRY_AFTER_MAX_S))
@@ -192,7 +193,7 @@ class Arm:
             response = self._send(method, url, body, what)
         except TransientError as exc:
             if reads:
-                raise _AgainError(exc) from exc
+                raise AgainError(exc) from exc
             raise
         self._note_time(response.headers.get("date", ""))
         status, headers = response.status_code, {key.lower(): value for key, value in response.headers.items()}
@@ -201,21 +202,21 @@ class Arm:
         if status < 300 or (status == HTTPStatus.NOT_FOUND and method in {"GET", "DELETE"}):
             found = _json(response)
             if found is None and reads:
-                raise _AgainError(TransientError(f"{what}: the answer is no JSON object", hint="Run it again."))
+                raise AgainError(TransientError(f"{what}: the answer is no JSON object", hint="Run it again."))
             return status, found or {}, headers  # the body of a write is not believed anyway
         if status == HTTPStatus.UNAUTHORIZED and isinstance(self._credential, Renewable):
             self._credential.forget()
         error = refused(status, response.text(), what)
         if _is_repeatable(status, is_first=is_first, is_read=reads):
             asked = headers.get("retry-after", "")
-            raise _AgainError(error, float(asked) if asked.isdigit() else 0.0)
+            raise AgainError(error, float(asked) if asked.isdigit() else 0.0)
         raise error
 
     def _send(self, method: str, url: str, body: Mapping[str, Any] | None, what: str) -> HttpResponse:
         """Send it once.
 
         Raises:
-            _AgainError: no connection could be made: it did not arrive.
+            AgainError: no connection could be made: it did not arrive.
             TransientError: it may have arrived.
             DeniedError: no token.
         """
@@ -234,7 +235,7 @@ class Arm:
         except ClientAuthenticationError as exc:
             raise without_identity(exc, self._cloud.name) from exc
         except ServiceRequestError as exc:
-            raise _AgainError(unanswered(exc, what)) from exc
+            raise AgainError(unanswered(exc, what)) from exc
         except (AzureError, TimeoutError, OSError) as exc:
             raise unanswered(exc, what) from exc
 
@@ -268,10 +269,10 @@ class Arm:
             self._skew = parsedate_to_datetime(date).astimezone(UTC) - self._clock.now()
 
 
-class _AgainError(Exception):
-    """Repeating the request is safe, and may help."""
+class AgainError(Exception):
+    """Asking again is safe, and may help."""
 
-    def __init__(self, error: PlatformError, after_s: float = 0.0) -> None:
+    def __init__(self, error: DeployerError, after_s: float = 0.0) -> None:
         super().__init__(error.message)
         self.error = error
         self.after_s = after_s
@@ -326,6 +327,15 @@ def _json(response: HttpResponse) -> dict[str, Any] | None:
         if isinstance(found, dict):
             return cast("dict[str, Any]", found)
     return None
+
+
+def _place(url: str) -> str:
+    """Host and port that ``url`` leads to by https, however it is written; empty: to none, or as somebody by name."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme == "https" and parts.hostname and "@" not in parts.netloc:
+            return f"{parts.hostname}:{parts.port or HTTPS}"
+    return ""
 
 
 def _short(url: str) -> str:

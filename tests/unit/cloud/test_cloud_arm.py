@@ -77,15 +77,27 @@ def test_what_an_answer_holds_is_not_shown_by_accident() -> None:
     assert "SECRET" not in repr(stage.arm.post(PATH, "v"))
 
 
-def test_a_list_is_read_to_its_last_page() -> None:
-    following = f"https://management.azure.com{PATH}?api-version=v&$skip=1"
+@pytest.mark.parametrize("host", ["management.azure.com", "management.azure.com:443", "MANAGEMENT.azure.com"])
+def test_a_list_is_read_to_its_last_page(host: str) -> None:
+    following = f"https://{host}{PATH}?api-version=v&$skip=1"
     stage = Stage(
         Answer(body={"value": [{"name": "a"}], "nextLink": following}), Answer(body={"value": [{"name": "b"}]})
     )
     assert [each["name"] for each in stage.arm.list(PATH, "v")] == ["a", "b"]
 
 
-@pytest.mark.parametrize("link", ["https://evil.example/x", "http://management.azure.com/x", "//evil.example"])
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://evil.example/x",
+        "http://management.azure.com/x",
+        "https://management.azure.com:8443/x",
+        "https://management.azure.com:x/",
+        "https://management.azure.com:443@evil.example/x",
+        "https://somebody@management.azure.com/x",
+        "//evil.example",
+    ],
+)
 def test_a_token_never_follows_a_link_to_another_host(link: str) -> None:
     stage = Stage(Answer(body={"value": [], "nextLink": link}))
     with pytest.raises(PlatformError):
