@@ -13,12 +13,12 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from time import perf_counter
 from typing import IO, Any
 from urllib.parse import SplitResult, urlsplit
 
 from deployer.errors import DeniedError, PlatformError, TransientError
+from deployer.manifest.addresses import is_loopback
 from deployer.ports.platform import ScoringTarget
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"
@@ -149,19 +149,12 @@ def _checked(target: ScoringTarget) -> SplitResult:
             f"the scoring URL {url.scheme}://{host or ''} is not usable: http(s)://host[:port]/path is",
             hint="Read the endpoint's scoring URL again; credentials belong into headers, not into it.",
         )
-    if url.scheme == "http" and target.headers and not (target.in_clear or _is_loopback(host)):
+    if url.scheme == "http" and target.headers and not (target.in_clear or is_loopback(host)):
         raise DeniedError(
             f"http://{host} is not encrypted: the endpoint's key is not sent there",
             hint="Use the endpoint's https URL.",
         )
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _path(url: SplitResult) -> str:

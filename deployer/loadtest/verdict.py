@@ -220,7 +220,7 @@ def ms(value: float) -> str:
     """Write a latency."""
     if math.isinf(value):
         return "longer than anything measured"
-    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
 def percent(share: float) -> str:

@@ -38,6 +38,11 @@ class Document:
         return Problem(self.file, mark.line, mark.column, finding.message, finding.hint)
 
 
+def mapping_of(value: Any) -> Mapping[str, Any]:
+    """``value`` where it is a mapping, else an empty one."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
 def at(content: Any, path: KeyPath) -> Any:
     """What stands at ``path`` in plain data; None when nothing does."""
     for step in path:

@@ -12,11 +12,11 @@ import binascii
 import re
 from collections.abc import Iterator
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Annotated, Any, Self, cast
 
 from pydantic import Field, SecretStr, model_validator
 
+from deployer.manifest.addresses import is_loopback
 from deployer.manifest.base import Model, one_of
 from deployer.manifest.problems import Expanded, FieldError, Finding
 
@@ -115,15 +115,8 @@ def _check_address(address: str) -> None:
         raise FieldError("webhook is no https address", hint=hint, at=("webhook",))
     if found["user"]:
         raise FieldError("webhook holds a user or a password", hint="use the receiver's own address", at=("webhook",))
-    if found["scheme"] == "http" and not _is_loopback(found["host"].strip("[]")):
+    if found["scheme"] == "http" and not is_loopback(found["host"].strip("[]")):
         raise FieldError("webhook is not encrypted: http is for this machine alone", hint=hint, at=("webhook",))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def plain_secrets(content: dict[str, Any]) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from deployer.cloud.arm import within
+from deployer.cloud.arm import AgainError, within
 from deployer.cloud.clouds import Cloud
 from deployer.errors import TelemetryError
 from deployer.ports.clock import Clock
@@ -98,7 +98,7 @@ class LogAnalytics:
         for attempt in range(ATTEMPTS):
             try:
                 return self._ask_once(kql, since, until)
-            except _AgainError as again:
+            except AgainError as again:
                 if attempt == ATTEMPTS - 1:
                     raise again.error from again.__cause__
                 self._clock.sleep(min(max(again.after_s, PAUSE_S), LONGEST_PAUSE_S))
@@ -118,7 +118,7 @@ class LogAnalytics:
         except HttpResponseError as exc:
             raise self._refused(exc) from exc
         except (AzureError, OSError) as exc:  # TimeoutError is one: no answer, or none that was whole
-            raise _AgainError(TelemetryError(f"Log Analytics cannot be reached: {_said(exc)}", hint=_LATER)) from exc
+            raise AgainError(TelemetryError(f"Log Analytics cannot be reached: {_said(exc)}", hint=_LATER)) from exc
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as exc:  # the SDK, of a strange body
             raise TelemetryError(f"the answer of Log Analytics is not understood: {_said(exc)}", hint=_LATER) from exc
 
@@ -176,17 +176,8 @@ class LogAnalytics:
         )
         if status in _AGAIN:
             after = str(exc.response.headers.get("retry-after", "")) if exc.response is not None else ""
-            return _AgainError(error, float(after) if after.isdigit() else 0.0)
+            return AgainError(error, float(after) if after.isdigit() else 0.0)
         return error
-
-
-class _AgainError(Exception):
-    """Asking again may help."""
-
-    def __init__(self, error: TelemetryError, after_s: float = 0.0) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.after_s = after_s
 
 
 def _reason(exc: Any) -> tuple[str, str]:

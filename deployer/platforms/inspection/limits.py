@@ -14,9 +14,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
-from deployer.manifest.document import at
+from deployer.manifest.document import at, mapping_of
 from deployer.manifest.problems import dotted, shown
 from deployer.manifest.quantities import read_amount
 from deployer.manifest.schema import NAME_PATTERN
@@ -217,7 +217,7 @@ def _resources(document: Mapping[str, Any]) -> Iterator[str]:
     given = {
         (part, key): value
         for part in ("requests", "limits")
-        for key, value in _mapping(at(document, ("resources", part))).items()
+        for key, value in mapping_of(at(document, ("resources", part))).items()
     }
     sizes: dict[tuple[str, str], float] = {}
     for (part, key), value in given.items():
@@ -249,18 +249,18 @@ def _beyond(given: Mapping[tuple[str, str], Any], sizes: Mapping[tuple[str, str]
 
 
 def _variables(document: Mapping[str, Any]) -> Iterator[str]:
-    for key in sorted(INJECTED & _mapping(document.get("environment_variables")).keys()):
+    for key in sorted(INJECTED & mapping_of(document.get("environment_variables")).keys()):
         yield f"environment variable {key} is set by the service"
 
 
 def _concurrency(document: Mapping[str, Any], rps: float | None) -> Iterator[str]:
     concurrent = at(document, _CONCURRENT) or 1
-    workers = _mapping(document.get("environment_variables")).get("WORKER_COUNT")
+    workers = mapping_of(document.get("environment_variables")).get("WORKER_COUNT")
     has_server = "code_configuration" in document or workers is not None
     if has_server and isinstance(concurrent, int) and str(workers or 1).strip() != str(concurrent):
         yield (
-            f"max_concurrent_requests_per_instance is {concurrent} and WORKER_COUNT {workers or '1 (not set)'}: with "
-            "fewer workers requests wait, with more they stay idle"
+            f"max_concurrent_requests_per_instance is {concurrent} and WORKER_COUNT {shown(workers) if workers else '1 (not set)'}: "
+            "with fewer workers requests wait, with more they stay idle"
         )
     instances = document.get("instance_count", 1)
     if rps and isinstance(concurrent, int) and isinstance(instances, int):
@@ -306,7 +306,3 @@ def quantity(key: str, value: Any) -> float | None:
     if size is None or (key == "cpu" and suffix not in ("", "m")) or (key in _GPU and (suffix or size % 1)):
         return None
     return size
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, cast
 
+from deployer.manifest.document import mapping_of
 from deployer.manifest.quantities import read_amount
 
 INJECTED = re.compile(r"AZUREML_\w+|AML_\w+|HOSTING_\w+|SERVICE_NAME|APPLICATIONINSIGHTS_\w+|MLFLOW_\w+", re.IGNORECASE)
@@ -43,7 +44,7 @@ def _compare(path: _Path, wanted: Any, live: Any) -> Iterator[str]:
         return
     if isinstance(wanted, Mapping) and (live is None or isinstance(live, Mapping)):
         for key, value in cast("Mapping[str, Any]", wanted).items():
-            yield from _compare((*path, key), value, _find(_mapping(live), key, exact=path == _SECRETIVE))
+            yield from _compare((*path, key), value, _find(mapping_of(live), key, exact=path == _SECRETIVE))
     elif isinstance(wanted, list) and isinstance(live, list):
         ours, theirs = cast("list[Any]", wanted), cast("list[Any]", live)
         for n, one in enumerate(ours):
@@ -62,7 +63,7 @@ def _name(path: _Path) -> str:
 
 
 def _added_variables(body: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[str]:
-    wanted, found = (_mapping(_mapping(side.get("properties")).get(_SECRETIVE[1])) for side in (body, live))
+    wanted, found = (mapping_of(mapping_of(side.get("properties")).get(_SECRETIVE[1])) for side in (body, live))
     for name in found:
         if name not in wanted and not INJECTED.fullmatch(name):
             yield f"{_SECRETIVE[1]}.{name} is set, though it was not asked for"
@@ -104,7 +105,3 @@ def _seconds(value: Any) -> float | None:
         return None
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from deployer.manifest.document import mapping_of
 from deployer.platforms.online.secrecy import holds_secret, is_secret
 
 PREFIX = "deployer.spec."
@@ -141,11 +142,11 @@ def _foreign_assets(body: Mapping[str, Any], home: str) -> list[str]:
 
     Only these decide what runs. An ARM id in an environment variable names whatever it likes.
     """
-    properties = _mapping(body.get("properties"))
+    properties = mapping_of(body.get("properties"))
     named = {
         "model": properties.get("model"),
         "environment": properties.get("environmentId"),
-        "code": _mapping(properties.get("codeConfiguration")).get("codeId"),
+        "code": mapping_of(properties.get("codeConfiguration")).get("codeId"),
     }
     return [what for what, id_ in named.items() if home and not _is_at_home(str(id_ or ""), home)]
 
@@ -187,9 +188,9 @@ def _unpack(whole: str) -> dict[str, Any]:
 
 def _without_secrets(body: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """A copy of ``body`` without the settings that look like secrets, and their names."""
-    properties, omitted = dict(_mapping(body.get("properties"))), list[str]()
+    properties, omitted = dict(mapping_of(body.get("properties"))), list[str]()
     for member in _VARIABLES:
-        values = _mapping(properties.get(member))
+        values = mapping_of(properties.get(member))
         secret = sorted(name for name, value in values.items() if is_secret(name, str(value)))
         if secret:
             properties[member] = {name: value for name, value in values.items() if name not in secret}
@@ -207,7 +208,3 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for each in cast("list[Any]", value):
             yield from _texts(each)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

@@ -9,8 +9,10 @@ from typing import Any
 from deployer.loadtest.compare import Change
 from deployer.loadtest.kinds import WORDS, Kind
 from deployer.loadtest.verdict import ERROR_RATE, percent
+from deployer.loadtest.verdict import ms as latency
 from deployer.manifest.quantities import format_duration
 from deployer.report.markdown import escaped as cell
+from deployer.rollout.endpoint import in_words
 
 HEADLINES = {"passed": "TARGETS MET", "missed": "TARGET MISSED", "inconclusive": "NOT SHOWN"}
 CHANGES = {"better": "faster", "worse": "slower"}
@@ -113,11 +115,7 @@ def _other_traffic(record: Mapping[str, Any]) -> str:
     then, now = record["previous"]["traffic"], record["traffic"]
     if record["test"]["deployment"] or then == now:
         return ""
-    return f"; then {_split(then)}, now {_split(now)}"
-
-
-def _split(traffic: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {weight}%" for name, weight in sorted(traffic.items())) or "nothing"
+    return f"; then {in_words(then)}, now {in_words(now)}"
 
 
 def change_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -183,6 +181,4 @@ def shown(metric: str, value: Mapping[str, float | None]) -> str:
 
 def ms(value: float | None) -> str:
     """A latency; None: longer than anything measured, as the failed requests are."""
-    if value is None:
-        return "no good answer"
-    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
+    return "no good answer" if value is None else latency(value)

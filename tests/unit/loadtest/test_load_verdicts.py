@@ -188,7 +188,8 @@ def test_requests_that_prove_a_share() -> None:
 
 
 def test_numbers_are_written_shortly() -> None:
-    assert (ms(123.4), ms(12.34), ms(math.inf)) == ("123 ms", "12.3 ms", "longer than anything measured")
+    assert (ms(1234.5), ms(123.4), ms(12.34)) == ("1,234 ms", "123 ms", "12.3 ms")
+    assert ms(math.inf) == "longer than anything measured"
     assert percent(0.0123) == "1.2%"
     assert HEALTHY.problem is None
 

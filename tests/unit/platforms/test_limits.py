@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deployer.platforms.inspection.limits import LIMITS, problems, quantity, warnings
@@ -165,7 +165,7 @@ def test_a_count_of_workers_that_does_not_match_is_said() -> None:
     assert warnings({**document, "environment_variables": {"WORKER_COUNT": "4"}}, "managed") == []
     assert warnings({**document, "environment_variables": {"WORKER_COUNT": 4}}, "managed") == []
     assert any(
-        "WORKER_COUNT 2" in each
+        "WORKER_COUNT '2'" in each
         for each in warnings({**MANAGED, "environment_variables": {"WORKER_COUNT": "2"}}, "managed")
     )
 
@@ -225,6 +225,7 @@ KEYS = [
 ]
 
 
+@example({"environment_variables": {"WORKER_COUNT": "\x1f"}}, "", "managed")
 @given(st.dictionaries(st.sampled_from(KEYS), JSON), st.text(max_size=40), st.sampled_from([*LIMITS, "local"]))
 def test_any_document_is_answered_with_plain_text(document: dict[str, Any], endpoint: str, platform: str) -> None:
     for text in [*problems(document, endpoint, platform), *warnings(document, platform, rps=3.0, payload_bytes=10)]:
