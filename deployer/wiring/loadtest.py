@@ -18,8 +18,8 @@ from deployer.loadtest.figures import Figures, Load
 from deployer.loadtest.shapes import lasts_s, peak_rps
 from deployer.loadtest.verdict import judge
 from deployer.manifest.load import RolloutSpec
-from deployer.manifest.schema import PlatformType
 from deployer.platforms.diagnosis.diagnose import meaning_of
+from deployer.platforms.inspection.limits import met_by
 from deployer.ports.loadgen import LoadTester
 from deployer.report.formats import format_of, formats
 from deployer.report.loadtest.junit import junit_of
@@ -31,10 +31,6 @@ from deployer.wiring.sites import Reached, home
 from deployer.wiring.where import cloud_of
 from deployer.writing import PRIVATE, SHARED, require_writable, write_whole
 
-ENDPOINT_RPS, ENDPOINT_CONNECTIONS, ENDPOINT_BYTES = 500.0, 500, 5_000_000.0
-"""Requests a second, connections at once and bytes a second that a managed endpoint admits by default.
-
-Source: learn.microsoft.com/azure/machine-learning/how-to-manage-quotas, online endpoints (read 2026-11-22)."""
 JOIN_S = 300.0
 """Longest wait for workers that somebody starts on other hosts."""
 USUAL_S = 120.0
@@ -178,26 +174,9 @@ def warnings(reached: Reached, asked: Asked, engine: Engine) -> list[str]:
         from deployer.loadgen.azure import COARSE  # noqa: PLC0415 - adapters: when they are wired
 
         found.append(f"{COARSE}. The load begins minutes after the start, from one engine")
-    peak = peak_rps(load)
-    if reached.type is not PlatformType.MANAGED:
-        return found
-    if peak is not None and peak > ENDPOINT_RPS:
-        found.append(
-            f"{peak:g} requests/s are over the {ENDPOINT_RPS:g} that an endpoint admits by default: expect 429"
-        )
     connections = max(load.in_flight, load.concurrency) * engine.senders(load)
-    if connections > ENDPOINT_CONNECTIONS:
-        found.append(
-            f"up to {connections} connections may be open, over the {ENDPOINT_CONNECTIONS} that an endpoint admits by "
-            "default: lower --in-flight"
-        )
     size = _largest_body(asked.payload)
-    if peak is not None and peak * size > ENDPOINT_BYTES:
-        found.append(
-            f"{peak:g} requests/s of {size:,} bytes are {peak * size / 1e6:.1f} MB/s, over the "
-            f"{ENDPOINT_BYTES / 1e6:g} MB/s that an endpoint admits by default"
-        )
-    return found
+    return found + met_by(reached.platform, rps=peak_rps(load), connections=connections, payload_bytes=size)
 
 
 def _largest_body(payload: Path) -> int:

@@ -136,21 +136,31 @@ def problems(
     ]
 
 
-def warnings(
-    document: Mapping[str, Any], platform_type: str, *, rps: float | None = None, payload_bytes: int | None = None
-) -> list[str]:
+def warnings(document: Mapping[str, Any], platform_type: str, *, rps: float | None = None) -> list[str]:
     """Say what of a deployment is allowed and probably not wanted.
 
     Args:
         document: the deployment as its YAML has it.
         platform_type: ``managed`` or ``kubernetes``.
         rps: requests a second that the endpoint will get, when known.
-        payload_bytes: size of a request, when known.
     """
     limits = LIMITS.get(platform_type)
     if limits is None:
         return []
-    return [*_concurrency(document, rps), *_load(limits, rps, payload_bytes), *_sizes(document, limits)]
+    return [*_concurrency(document, rps), *met_by(platform_type, rps=rps), *_sizes(document, limits)]
+
+
+def met_by(platform_type: str, *, rps: float | None, connections: int = 0, payload_bytes: int = 0) -> list[str]:
+    """Say which limits of an endpoint a load meets; what is not known of it meets none.
+
+    Args:
+        platform_type: the manifest's word; on one without limits nothing is met.
+        rps: requests a second at the peak.
+        connections: most that may be open at once.
+        payload_bytes: size of the largest request.
+    """
+    limits = LIMITS.get(platform_type)
+    return list(_met_by(limits, rps or 0.0, connections, payload_bytes)) if limits else []
 
 
 def _names(name: Any, endpoint: str, limits: Limits) -> Iterator[str]:
@@ -258,9 +268,10 @@ def _concurrency(document: Mapping[str, Any], rps: float | None) -> Iterator[str
     workers = mapping_of(document.get("environment_variables")).get("WORKER_COUNT")
     has_server = "code_configuration" in document or workers is not None
     if has_server and isinstance(concurrent, int) and str(workers or 1).strip() != str(concurrent):
+        counted = shown(workers) if workers else "1 (not set)"
         yield (
-            f"max_concurrent_requests_per_instance is {concurrent} and WORKER_COUNT {shown(workers) if workers else '1 (not set)'}: "
-            "with fewer workers requests wait, with more they stay idle"
+            f"max_concurrent_requests_per_instance is {concurrent} and WORKER_COUNT {counted}: with fewer workers "
+            "requests wait, with more they stay idle"
         )
     instances = document.get("instance_count", 1)
     if rps and isinstance(concurrent, int) and isinstance(instances, int):
@@ -272,18 +283,23 @@ def _concurrency(document: Mapping[str, Any], rps: float | None) -> Iterator[str
             )
 
 
-def _load(limits: Limits, rps: float | None, payload_bytes: int | None) -> Iterator[str]:
-    if rps is None:
-        return
+def _met_by(limits: Limits, rps: float, connections: int, payload_bytes: int) -> Iterator[str]:
+    mbps = rps * payload_bytes / 1e6
     if limits.rps is not None and rps > limits.rps:
-        yield f"{rps:g} requests/s are over the endpoint's {limits.rps} (mirrored requests count)"
-    if limits.bandwidth_mbps is not None and payload_bytes is not None:
-        mbps = rps * payload_bytes / 1e6
-        if mbps > limits.bandwidth_mbps:
-            yield (
-                f"{mbps:.1f} MB/s of requests are over the endpoint's {limits.bandwidth_mbps} (answers and mirrored "
-                "requests count): they will be delayed"
-            )
+        yield (
+            f"{rps:g} requests/s are over the {limits.rps} that an endpoint admits by default: expect 429 (mirrored "
+            "requests count)"
+        )
+    if limits.connections is not None and connections > limits.connections:
+        yield (
+            f"up to {connections} connections may be open, over the {limits.connections} that an endpoint admits by "
+            "default: lower --in-flight"
+        )
+    if limits.bandwidth_mbps is not None and mbps > limits.bandwidth_mbps:
+        yield (
+            f"{rps:g} requests/s of {payload_bytes:,} bytes are {mbps:.1f} MB/s, over the {limits.bandwidth_mbps} that "
+            "an endpoint admits by default (answers and mirrored requests count): they will be delayed"
+        )
 
 
 def _sizes(document: Mapping[str, Any], limits: Limits) -> Iterator[str]:
