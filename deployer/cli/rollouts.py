@@ -60,7 +60,7 @@ def rollout(
                 reached.site,
                 reached.job(listener.on_note),
                 listener,
-                rollout_id=sites.new_rollout_id(reached.site),
+                rollout_id=sites.new_id(reached.site.clock),
                 take_over=take_over,
                 skip_gate=reason if skip_gate else None,
             )

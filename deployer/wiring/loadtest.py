@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from deployer.report.loadtest.page import page_of
 from deployer.report.loadtest.record import Outcome, record_of
 from deployer.report.loadtest.text import markdown_of
 from deployer.stores.loadtests import NO_ROOM, LoadTestResults
-from deployer.wiring.sites import Reached, home
+from deployer.wiring.sites import Reached, home, new_id
 from deployer.wiring.where import cloud_of
 from deployer.writing import PRIVATE, SHARED, require_writable, write_whole
 
@@ -213,7 +212,7 @@ def run(
     aimed = first_request(site, aimed, asked, lambda status: meaning_of(status, reached.platform), note)
     results = LoadTestResults(home().joinpath("loadtests", *_folder(reached)))
     require_writable(results.path("result", ".json"), hint=NO_ROOM)
-    test_id = f"{site.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    test_id = new_id(site.clock)
     figures = run_test(site, tester, aimed.target, asked, show)
     outcome = Outcome(
         id=test_id,

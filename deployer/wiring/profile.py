@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from deployer.report.profile.page import page_of
 from deployer.report.profile.record import Outcome, record_of
 from deployer.report.profile.text import markdown_of
 from deployer.wiring.checks import profile as load_profile
-from deployer.wiring.sites import Reached, home
+from deployer.wiring.sites import Reached, home, new_id
 from deployer.wiring.sites import reach as reach_endpoint
 from deployer.writing import SHARED, require_writable, write_whole
 
@@ -150,11 +149,6 @@ def tester() -> LoadTester:
     return LocalLoad()
 
 
-def new_id(site: Site) -> str:
-    """Name a profile by its start."""
-    return f"{site.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-
-
 def run(
     asked: ReachedProfile,
     tester: LoadTester,
@@ -175,7 +169,7 @@ def run(
         ManifestError, StoreError: what is asked for cannot be written. Nothing was changed.
     """
     spec, site = asked.spec, asked.site
-    profile_id = new_id(site)
+    profile_id = new_id(site.clock)
     kept = home().joinpath("reports", f"profile-{profile_id}.json")
     pages = {path: format_of(path, FORMATS) for path in reports or [kept.with_suffix(".html")]}
     _require_writable(spec, [*pages, kept, *([junit] if junit else [])], write=write)

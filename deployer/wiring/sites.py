@@ -21,6 +21,7 @@ from deployer.engine.site import Notes
 from deployer.errors import ManifestError, UsageError
 from deployer.manifest.load import RolloutSpec
 from deployer.manifest.schema import NAME_PATTERN, PlatformType
+from deployer.ports.clock import Clock
 from deployer.ports.inspection import Caretaker, Check, CheckState, Inspector, Price
 from deployer.ports.platform import Platform
 from deployer.ports.telemetry import Telemetry
@@ -251,6 +252,6 @@ def _site(
     )
 
 
-def new_rollout_id(site: Site) -> str:
-    """Make a name for a rollout: its start, and four characters against two at once."""
-    return f"{site.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+def new_id(clock: Clock) -> str:
+    """Name a rollout, a load test or a profile: by its start, and four characters against two at once."""
+    return f"{clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
