@@ -30,6 +30,8 @@ BEFORE = timedelta(minutes=10)
 
 FEW_UNTOLD = 0.02
 """Part of all answers that may name no deployment, such as those of a pod that was replaced before we reached it."""
+FEW_INTERIM = 0.02
+"""Part of all rows that may tell of no answer without a word about it."""
 UNCOUNTED = "without an independent count nobody knows which requests are missing from telemetry"
 
 _T = TypeVar("_T")
@@ -46,6 +48,8 @@ class Bars:
     """Cells and tallies under names of deployments that somebody else may have written: the count decides."""
     untold: int = 0
     """Answers that name no deployment."""
+    interim: int = 0
+    """Rows that tell of no answer: requests that go on, and whose end is not known."""
 
 
 class Question(Protocol):
@@ -149,9 +153,11 @@ class IngestedTelemetry:
             found = assess(window, pulses, tallies, counts, shared=self._question.shared, doubtful=doubtful)
         cells, left_out = _ours(parts, found.adopted, counts.until if counts is not None else None)
         untold = sum(part.untold for part in parts)
-        vague, wrong = _untold(untold, sum(cell.n for cell in cells))
+        answers = sum(cell.n for cell in cells)
+        vague, wrong = _untold(untold, answers)
+        interim = _interim(sum(part.interim for part in parts), answers)
         said = chain(problems, partial, *(part.problems for part in parts), wrong, found.problems)
-        doubts = filter(None, (uncounted, found.doubt, left_out, vague))
+        doubts = filter(None, (uncounted, found.doubt, left_out, vague, interim))
         problem, doubt = ("; ".join(dict.fromkeys(each)) or None for each in (said, doubts))
         return Samples(cells, block_s, found.complete_until, found.expected, problem, doubt)
 
@@ -233,6 +239,13 @@ def _untold(n: int, rows: int) -> tuple[str | None, list[str]]:
         return None, []
     text = f"{n} answers name no deployment (Service Name is the endpoint's), and no probe reached their containers"
     return (text, []) if n <= FEW_UNTOLD * (rows + n) else (None, [text])
+
+
+def _interim(n: int, answers: int) -> str | None:
+    """What to say of rows that tell of no answer; nothing where they are few."""
+    if n <= FEW_INTERIM * (answers + n):
+        return None
+    return f"{n} rows hold a code below 200 and are left out: how those requests ended is not in the log"
 
 
 def understood(read: Callable[[], _T]) -> _T:

@@ -191,6 +191,16 @@ def answer_class(response_code: int, model_code: int | None) -> AnswerClass:
     return classify(model_code if wrapped and model_code is not None else response_code)
 
 
+def is_interim(response_code: int) -> bool:
+    """Whether a code (1xx, such as 100 Continue) says only that a request goes on: how it ended is not known.
+
+    Source: the traffic log holds such rows, for Microsoft's own query for failed requests leaves out 100 beside 200:
+    github.com/MicrosoftDocs/azure-reference-other, queries/amlonlineendpointtrafficlog (read 2026-11-26). Whether
+    another row tells how the request ended is not documented.
+    """
+    return 100 <= response_code < 200
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """A histogram as read."""

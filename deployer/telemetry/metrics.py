@@ -18,7 +18,7 @@ from deployer.errors import PlatformError, TelemetryError
 from deployer.gate.samples import AnswerClass, Cell, Samples, classify
 from deployer.ports.clock import Clock
 from deployer.telemetry.ingested import understood
-from deployer.telemetry.kql import block_ms, check_order, resource_id
+from deployer.telemetry.kql import block_ms, check_order, is_interim, resource_id
 from deployer.telemetry.packed import EPOCH
 from deployer.telemetry.watermark import MINUTE, Counts
 
@@ -91,8 +91,8 @@ class AzureMetrics:
         requests: Counter[tuple[datetime, str]] = Counter()
         failed: Counter[tuple[datetime, str]] = Counter()
         for point in self._read("RequestsPerMinute", ("deployment", "statusCode"), since, until):
-            if not point.deployment or not point.value or point.code < 100:
-                continue  # rejected before any deployment, or the client hung up: in no row that is compared
+            if not point.deployment or not point.value or point.code < 200:
+                continue  # rejected before any deployment, the client hung up, or 1xx: in no row that is compared
             requests[point.minute, point.deployment] += point.value  # pyright: ignore[reportArgumentType]
             if classify(point.code) in _FAILED:
                 failed[point.minute, point.deployment] += point.value  # pyright: ignore[reportArgumentType]
@@ -115,7 +115,7 @@ class AzureMetrics:
         cells: list[Cell] = []
         for point in self._read("RequestsPerMinute", ("deployment", "statusCode"), since, until):
             n = round(point.value)
-            if not since <= point.minute < until or not point.deployment or n < 1:
+            if not since <= point.minute < until or not point.deployment or n < 1 or is_interim(point.code):
                 continue
             start = EPOCH + (point.minute - EPOCH) // length * length
             ms = round(mean.get((point.minute, point.deployment), 0.0))

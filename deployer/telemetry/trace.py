@@ -87,7 +87,8 @@ class Trace:
                 f"""CREATE VIEW trace AS SELECT epoch(CAST(timestamp AS TIMESTAMPTZ)) AS answered_s,
                 epoch(CAST(ingested_at AS TIMESTAMPTZ)) AS seen_s, CAST(deployment AS VARCHAR) AS deployment,
                 CASE CAST(duration_ms AS DOUBLE) WHEN 'inf' THEN {MAX_MS} ELSE CAST(duration_ms AS DOUBLE) END AS ms,
-                CAST(status AS INTEGER) AS status, {weight} AS weight FROM file"""  # noqa: S608  # column names are fixed
+                CAST(status AS INTEGER) AS status, {weight} AS weight FROM file
+                WHERE status IS NULL OR CAST(status AS INTEGER) NOT BETWEEN 100 AND 199"""  # noqa: S608  # fixed names
             )
             self._check(stable, candidate)
         except duckdb.Error as exc:

@@ -23,6 +23,7 @@ from deployer.telemetry.kql import (
     block_ms,
     check_order,
     endpoint_name,
+    is_interim,
     literal,
     resource_id,
 )
@@ -167,10 +168,10 @@ class TrafficLogQuestion:
         )
 
     def read_bars(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Bars:
-        """Read what ``bars`` answered; answers that no deployment gave (401, 404) are nobody's."""
+        """Read what ``bars`` answered; answers that no deployment gave (401, 404) are nobody's, and 1xx are none."""
         cells: list[Cell] = []
         tallies: list[Tally] = []
-        untimed = 0
+        untimed = interim = 0
         for row in in_order(columns, rows, _BARS_COLUMNS):
             match row:
                 case (start, str() | None as name, int(code), int() | None as model, text):
@@ -179,11 +180,14 @@ class TrafficLogQuestion:
                     some, tally, lacking = unpack(at_ms(start), name, answer_class(code, model), text)
                 case _:
                     raise unreadable(row)
+            if is_interim(code):
+                interim += tally.rows
+                continue
             cells += some
             tallies.append(tally)
             untimed += lacking
         problems = (f"{untimed} answers have no duration",) if untimed else ()
-        return Bars(tuple(cells), tuple(tallies), problems)
+        return Bars(tuple(cells), tuple(tallies), problems, interim=interim)
 
     def read_pulse(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> tuple[list[Pulse], list[str]]:
         """Read what ``pulse`` answered."""

@@ -78,6 +78,13 @@ def test_requests_are_counted_by_minute_and_failures_apart(world: MonitorWorld) 
     assert counted.failed == {(minute, "green"): 4}
 
 
+def test_an_interim_code_is_no_answer_and_no_request_that_rows_must_tell_of(world: MonitorWorld) -> None:
+    count(world, 65, code=200, n=5)
+    count(world, 65, code=100, n=3)
+    assert list(world.metrics().count(T0, END).requests.values()) == [5]
+    assert [cell.n for cell in alarm(world).cells] == [5]
+
+
 def test_what_no_deployment_answered_is_nobodys(world: MonitorWorld) -> None:
     count(world, 65, "", code=404)
     assert world.metrics().count(T0, END).requests == {}

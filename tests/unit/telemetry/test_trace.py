@@ -193,6 +193,14 @@ def test_counts_are_those_of_the_file(save):
     assert [batch.now_s for batch in batches] == [EPOCH + 1 + k for k in range(len(batches))]
 
 
+def test_a_row_of_an_interim_code_is_no_answer(save):
+    data = rows(20.0)
+    data = dict(data, status=np.where(np.arange(len(data["status"])) % 4, data["status"], 100))
+    with Trace(save(data), **NAMES) as trace:
+        seen = sum(int(batch.n.sum()) for batch in trace.arrivals(EPOCH, 1.0, 1.0, SLO))
+    assert seen == (data["status"] >= 200).sum()
+
+
 def test_quiet_looks_are_looked_at_too(save):
     early, late = rows(5.0), rows(5.0, first=60.0, seed=2)
     data = {name: np.concatenate([early[name], late[name]]) for name in early}

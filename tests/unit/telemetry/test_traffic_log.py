@@ -110,6 +110,28 @@ def test_packed_bars_become_cells() -> None:
     assert read.problems == ()
 
 
+def test_a_row_of_an_interim_code_is_no_answer() -> None:
+    """Microsoft's own query for failed requests leaves out ResponseCode 100, so there are such rows: see is_interim."""
+    read = question().read_bars(BARS, [[MS, "blue", 200, 200, "12*3"], [MS, "blue", 100, None, "-1*2"]])
+    assert read.cells == (Cell(T0, "blue", AnswerClass.OK, 12, 3),)
+    assert [tally.rows for tally in read.tallies] == [3]
+    assert (read.interim, read.problems) == (2, ())
+
+
+@pytest.mark.parametrize(("interim", "is_said"), [(2, False), (40, True)])
+def test_interim_codes_are_a_doubt_when_they_are_more_than_a_few(tmp_path: Path, interim: int, is_said: bool) -> None:
+    with monitor_world(tmp_path) as world:
+        for second in range(240):
+            world.answer(T0 + timedelta(seconds=second), "blue")
+        world.answer(T0 + timedelta(seconds=100), "blue", code=100, n=interim)
+        world.clock.advance(1800)
+        samples = world.telemetry.fetch(T0, T1, block_s=10)
+    assert sum(cell.n for cell in samples.cells) == 240
+    assert samples.expected == {"blue": 240}
+    assert samples.problem is None
+    assert ("hold a code below 200" in (samples.doubt or "")) is is_said
+
+
 def test_answers_without_a_duration_are_kept_and_said() -> None:
     read = question().read_bars(BARS, [[MS, "blue", 200, 200, "-1*2 5*1"]])
     assert read.problems == ("2 answers have no duration",)
