@@ -76,4 +76,4 @@ def arguments_of(load: Load, target: ScoringTarget, payload: Path, folder: Path,
         **({"--seed": str(load.seed)} if load.seed is not None else {}),
         **({"--replay": str(recording)} if load.replay else {}),
     }
-    return [word for pair in given.items() for word in pair]
+    return [*(word for pair in given.items() for word in pair), *(["--in-clear"] if target.in_clear else [])]

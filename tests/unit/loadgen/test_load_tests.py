@@ -118,6 +118,14 @@ def test_workers_of_other_hosts_load_the_deployment_alone_that_was_asked_for(pay
     assert {asked.headers["authorization"] for asked in server.asked} == {f"Bearer {KEY}"}
 
 
+@pytest.mark.parametrize("in_clear", [False, True])
+def test_workers_of_other_hosts_send_a_key_over_plain_http_where_that_was_allowed(
+    payload: Path, tmp_path: Path, *, in_clear: bool
+) -> None:
+    aimed = replace(target("http://aks.internal/score"), in_clear=in_clear)
+    assert ("--in-clear" in arguments_of(poisson(5), aimed, payload, tmp_path, users=1)) == in_clear
+
+
 def test_headers_that_workers_of_other_hosts_are_not_given_are_refused(payload: Path) -> None:
     aimed = replace(target(NOBODY), headers={**target(NOBODY).headers, "x-tenant": "a"})
     with (
