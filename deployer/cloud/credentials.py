@@ -38,6 +38,15 @@ _CHOSEN = (
     "AZURE_FEDERATED_TOKEN_FILE",
 )
 """Somebody has said which identity to use: then nothing is guessed."""
+_RENEWED = (
+    (
+        "GITHUB_ACTIONS",
+        _GITHUB,
+        "Give the step AZURE_CLIENT_ID and AZURE_TENANT_ID, and the job `permissions: {id-token: write}`.",
+    ),
+    ("TF_BUILD", _PIPELINES, "Run it in AzureCLI@2, with `SYSTEM_ACCESSTOKEN: $(System.AccessToken)` in its env."),
+)
+"""By the variable that tells a CI service: what lets the job vouch for itself again, and how it is set."""
 
 
 class Renewable:
@@ -58,6 +67,12 @@ class Renewable:
             self._made = self._make()
         return self._made
 
+    @property
+    def giver(self) -> str:
+        """Whose token was given last, by the name of its class, where several were asked in turn; empty: not known."""
+        giver = getattr(self._made, "_successful_credential", None)  # of azure-identity 1.27.0; a test watches it
+        return "" if giver is None else type(giver).__name__
+
     def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         """Ask the identity."""
         return self.identity.get_token(*scopes, **options)
@@ -76,6 +91,21 @@ class Renewable:
 def credential(cloud: Cloud, env: Mapping[str, str] = os.environ) -> Renewable:
     """Say who asks; touches nothing. See ``_identity``."""
     return Renewable(lambda: _identity(cloud, env))
+
+
+def ends_early(identity: Renewable, env: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
+    """Say why ``identity`` may end before a rollout does, and what to set; None: nothing tells that it would.
+
+    In CI `az login` has exchanged a token of the job that ends within minutes, and gets no other one: after an hour or
+    so nothing is signed in, in the middle of a rollout.
+
+    Source: github.com/Azure/azure-cli/issues/28708 (read 2026-11-26).
+    """
+    for service, names, how in _RENEWED:
+        if env.get(service) and identity.giver == "AzureCliCredential":
+            missing = ", ".join(name for name in names if not env.get(name))
+            return f"what `az login` got cannot be renewed{f' ({missing} missing)' if missing else ''}", how
+    return None
 
 
 def _identity(cloud: Cloud, env: Mapping[str, str]) -> TokenCredential:

@@ -15,6 +15,7 @@ from typing import Any
 from deployer.cloud.arm import Arm
 from deployer.cloud.clouds import Cloud, Workspace, find_cloud
 from deployer.cloud.credentials import credential as find_credential
+from deployer.cloud.credentials import ends_early
 from deployer.cloud.service_clock import ServiceClock
 from deployer.errors import PlanError, PlatformError, TelemetryError
 from deployer.gate.samples import Samples
@@ -139,7 +140,9 @@ def connect(
     watch = watch_for(spec, platform)
     if watch is not None:
         telemetry = witness(telemetry, watch, watch.arms)
-    around = Surroundings(cloud, identity, facts, telemetry, source, clock, fetch, azure_clock.ahead_s)
+    around = Surroundings(
+        cloud, identity, facts, telemetry, source, clock, fetch, azure_clock.ahead_s, lambda: ends_early(identity)
+    )
     return Connected(platform, telemetry, AzureInspector(spec, around), caretaker, watch)
 
 

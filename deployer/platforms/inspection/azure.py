@@ -48,6 +48,8 @@ class Surroundings:
     """Reads JSON from the public price list; None: its prices do not hold in this cloud."""
     ahead_s: Callable[[], float] = lambda: 0.0
     """Azure's clock less ours; 0 where they agree."""
+    ends_early: Callable[[], tuple[str, str] | None] = lambda: None
+    """Why the identity may end before a rollout does, and what to do; None: nothing tells that it would."""
 
 
 class AzureInspector:
@@ -80,7 +82,7 @@ class AzureInspector:
         watch = sight.Sight(spec.manifest.gate.telemetry, around.source, facts, around.telemetry, around.clock, steps)
         asked += watch.questions()
         known = [Question(name, partial(self._if_known, name, ask)) for name, ask in asked]
-        return [Question("identity", self._identity), *known]
+        return [Question("identity", partial(self._identity, to_plan=to_plan)), *known]
 
     def price(self) -> Price | None:
         """Price of one instance of the candidate."""
@@ -99,13 +101,17 @@ class AzureInspector:
         except (AzureError, OSError) as exc:
             raise without_identity(exc, cloud.name) from exc
 
-    def _identity(self) -> Sequence[Check]:
+    def _identity(self, *, to_plan: bool) -> Sequence[Check]:
         name, cloud = "identity", self._around.cloud.name
         try:
             self._token()
         except DeniedError as exc:
             return [Check(name, CheckState.FAIL, exc.message, exc.hint)]
-        return [Check(name, CheckState.OK, f"{cloud} gave a token")]
+        said = f"{cloud} gave a token"
+        if not to_plan and (early := self._around.ends_early()):
+            why, fix = early
+            return [Check(name, CheckState.WARN, f"{said}, and a rollout may take longer than it: {why}", fix)]
+        return [Check(name, CheckState.OK, said)]
 
     def _if_known(self, name: str, ask: Callable[[], Sequence[Check]]) -> Sequence[Check]:
         """Ask only with an identity and of a workspace that exists: else every check would tell the same story."""

@@ -11,11 +11,17 @@ from urllib.parse import quote
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
-from azure.identity import AzurePipelinesCredential, ClientAssertionCredential, DefaultAzureCredential
+from azure.identity import (
+    AzureCliCredential,
+    AzurePipelinesCredential,
+    ClientAssertionCredential,
+    DefaultAzureCredential,
+    ManagedIdentityCredential,
+)
 
 from deployer.cloud.answers import without_identity
 from deployer.cloud.clouds import find_cloud
-from deployer.cloud.credentials import Renewable, credential, github_assertion
+from deployer.cloud.credentials import Renewable, credential, ends_early, github_assertion
 from deployer.errors import DeniedError, PlatformError, TransientError
 from tests.doubles.arm_script import Tokens
 
@@ -51,6 +57,51 @@ def test_the_identity_is_that_of_the_environment(env: dict[str, str], kind: type
     found = credential(find_cloud("", {}), env)
     assert type(found.identity) is kind
     found.close()
+
+
+def asked(env: dict[str, str], giver: type[Any]) -> Renewable:
+    """The identity of ``env``, after ``giver`` of its chain gave a token."""
+    found = credential(find_cloud("", {}), env)
+    if isinstance(found.identity, DefaultAzureCredential):
+        assert hasattr(found.identity, "_successful_credential"), "azure-identity has renamed it"
+        found.identity._successful_credential = giver()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("env", "giver", "missing"),
+    [
+        ({"GITHUB_ACTIONS": "true"}, AzureCliCredential, ", ".join(GITHUB)),
+        ({"GITHUB_ACTIONS": "true", **GITHUB, "AZURE_CLIENT_ID": ""}, AzureCliCredential, "(AZURE_CLIENT_ID missing)"),
+        (
+            {"TF_BUILD": "True", **PIPELINES, "SYSTEM_ACCESSTOKEN": ""},
+            AzureCliCredential,
+            "(SYSTEM_ACCESSTOKEN missing)",
+        ),
+        ({"GITHUB_ACTIONS": "true", **GITHUB, "AZURE_TOKEN_CREDENTIALS": "AzureCliCredential"}, AzureCliCredential, ""),
+    ],
+)
+def test_in_ci_a_login_that_cannot_be_renewed_is_told(env: dict[str, str], giver: type[Any], missing: str) -> None:
+    early = ends_early(asked(env, giver), env)
+    assert early is not None
+    why, how = early
+    assert "cannot be renewed" in why
+    assert missing in why
+    assert ("id-token" in how) is ("GITHUB_ACTIONS" in env)
+    assert ("SYSTEM_ACCESSTOKEN" in how) is ("TF_BUILD" in env)
+
+
+@pytest.mark.parametrize(
+    ("env", "giver"),
+    [
+        ({}, AzureCliCredential),
+        ({"GITHUB_ACTIONS": "true"}, ManagedIdentityCredential),
+        ({"GITHUB_ACTIONS": "true", **GITHUB}, AzureCliCredential),
+        ({"TF_BUILD": "True", **PIPELINES}, AzureCliCredential),
+    ],
+)
+def test_an_identity_that_lasts_is_not_warned_of(env: dict[str, str], giver: type[Any]) -> None:
+    assert ends_early(asked(env, giver), env) is None
 
 
 def test_a_token_that_was_refused_is_not_given_again() -> None:

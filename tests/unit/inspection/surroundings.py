@@ -204,7 +204,15 @@ class Azure:
         platform: PlatformType = self.spec.manifest.platform.type
         source = over.pop("source", source_of(platform, self.spec.manifest.gate.telemetry))
         around = Surroundings(
-            cloud, self.tokens, facts, self.rows, source, self.clock, None, over.pop("ahead_s", lambda: 0.0)
+            cloud,
+            self.tokens,
+            facts,
+            self.rows,
+            source,
+            self.clock,
+            None,
+            over.pop("ahead_s", lambda: 0.0),
+            over.pop("ends_early", lambda: None),
         )
         return AzureInspector(self.spec, around)
 

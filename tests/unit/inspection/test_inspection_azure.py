@@ -21,7 +21,7 @@ from surroundings import (
     Azure,
 )
 
-from deployer.engine.doctor import exit_code
+from deployer.engine.doctor import exit_code, inspect
 from deployer.errors import ExitCode, TelemetryError
 from deployer.manifest.schema import TelemetrySource
 from deployer.platforms.inspection.rights import RIGHTS, Scope, is_granted
@@ -71,6 +71,15 @@ def test_without_an_identity_one_check_fails_and_the_others_do_not_repeat_it() -
     assert "az login" in first.fix
     assert {(check.state, check.text) for check in others} == {(UNKNOWN, "not asked: there is no identity")}
     assert azure.arm.asked == []
+
+
+def test_an_identity_that_ends_before_a_rollout_does_is_told_to_who_rolls_out() -> None:
+    early = {"ends_early": lambda: ("what `az login` got cannot be renewed", "Set AZURE_CLIENT_ID.")}
+    check = Azure().the("identity", **early)
+    assert (check.state, check.fix) == (WARN, "Set AZURE_CLIENT_ID.")
+    assert "cannot be renewed" in check.text
+    planned = inspect(Azure().inspector(**early).questions(to_plan=True), Azure().clock)
+    assert planned[0].state is OK, "a plan takes no hour"
 
 
 def test_a_login_host_that_cannot_be_reached_is_a_fault_of_the_network_and_no_bug() -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from azure.identity import AzureCliCredential
 
 from deployer.errors import PlanError, UsageError
 from deployer.manifest.schema import PlatformType, TelemetrySource
@@ -60,6 +61,14 @@ def test_a_manifest_without_a_cloud_and_a_name_lead_to_the_same_one(
     monkeypatch.setenv("AZURE_CLOUD_NAME", cloud)
     reached = (sites.reach(str(ROOT / "managed" / "canary.yaml"), want_manifest=True), sites.reach("digits"))
     assert [each.site.platform._azure[0].name for each in reached] == [cloud, cloud]  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("_azure")
+def test_doctor_knows_the_ci_service_that_it_runs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    around = sites.reach(str(ROOT / "managed" / "canary.yaml"), want_manifest=True).inspector._around  # type: ignore[union-attr]
+    around.credential.identity._successful_credential = AzureCliCredential()
+    assert "cannot be renewed" in around.ends_early()[0]
 
 
 def test_a_name_leads_to_this_machine_where_nothing_names_a_workspace() -> None:
