@@ -43,6 +43,13 @@ _BUSY = re.compile(r"because it is in \w+ provisioning state", re.IGNORECASE)
 """Refused with 400, though it only came too early (azure-sdk-for-net#36961)."""
 _QUOTA = re.compile(r"outofquota|quotaexceed|outofcapacity|insufficient.*quota|exceed.*quota", re.IGNORECASE)
 
+_LACKING = re.compile(
+    r"not have (?:authorization|permission) to perform action(?:\(s\))? '([\w./]{3,200})'", re.IGNORECASE
+)
+"""The right that ARM misses. LinkedAuthorizationFailed first names one that is there.
+
+Source: learn.microsoft.com/azure/role-based-access-control/troubleshooting (read 2026-11-26).
+"""
 _TRIED = re.compile(r"^\s*(\w+)Credential: ", re.MULTILINE)
 """What ``DefaultAzureCredential`` asked in turn; of each it says at length that it is not set up."""
 _ENTRA = re.compile(r"\bAADSTS\d+")
@@ -136,6 +143,8 @@ def _by_code(refusal: Refusal, told: str) -> PlatformError | None:
         return PlatformError(told, hint="Run `az provider register --namespace` with the namespace named here, once.")
     if _QUOTA.search(refusal.code) or (code == "operationnotallowed" and "quota" in refusal.text.lower()):
         return QuotaExceededError(told, hint="Ask for more quota, use another instance type, or delete leftovers.")
+    if code in {"authorizationfailed", "linkedauthorizationfailed"} and (lacking := _LACKING.search(refusal.text)):
+        return DeniedError(told, hint=f"Give this identity {lacking[1]} there: see the roles in manifests/azure.")
     if code in {"authorizationfailed", "linkedauthorizationfailed", "requestdisallowedbypolicy"}:
         return DeniedError(told, hint="Give this identity the role that `deployer doctor` shows, or ask who owns it.")
     return None

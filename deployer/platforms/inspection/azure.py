@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +17,14 @@ from deployer.manifest.spec import RolloutSpec
 from deployer.platforms.inspection import capacity
 from deployer.platforms.inspection import telemetry as sight
 from deployer.platforms.inspection.facts import Facts, Once
-from deployer.platforms.inspection.rights import Right, Scope, Situation, missing_rights, needed_rights
+from deployer.platforms.inspection.rights import (
+    DELETE_ENDPOINT,
+    Right,
+    Scope,
+    Situation,
+    missing_rights,
+    needed_rights,
+)
 from deployer.platforms.online.endpoint_create import user_identities
 from deployer.platforms.online.endpoint_resource import properties
 from deployer.platforms.online.endpoint_settings import differences
@@ -28,6 +36,10 @@ from deployer.ports.telemetry import Telemetry
 from deployer.rollout.plan import steps_of
 
 ROLE = "manifests/azure/deployer-role.json"
+PROFILER_ROLE = "manifests/azure/profiler-role.json"
+_REGISTRY = re.compile(r"azureml://registries/([^/]+)/", re.IGNORECASE)
+_PUBLIC = ("azureml", "huggingface")
+"""How the names of registries begin that everybody may read: Microsoft's own, and what it shows of Hugging Face."""
 READS_ONLY = "this identity may only read, which is enough for a plan; the one that rolls out needs to write"
 FOR_WHO_ROLLS_OUT = f"Assign the role {ROLE} to the identity that rolls out, and not to this one."
 """A plan of a pull request runs what its author wrote: nobody is told to give it the right to write."""
@@ -157,20 +169,29 @@ class AzureInspector:
         rights = needed_rights(self._situation())
         lost: list[Right] = []
         granted: list[Right] = []
+        held: dict[str, list[dict[str, Any]]] = {}
         for scope in Scope:
             wanted = [right for right in rights if right.scope is scope]
             places = self._places(scope) if wanted else []
-            missing = {
-                right: None for place in places for right in missing_rights(wanted, self._facts.permissions(place))
-            }
+            held |= {place: self._facts.permissions(place) for place in places}
+            missing = {right: None for place in places for right in missing_rights(wanted, held[place])}
             lost += missing
             granted += [right for right in wanted if places and right not in missing]
+        unseen = [_unseen(name) for name in self._registries() if name not in self._facts.registries()]
         if not lost:
-            return [Check("rights", CheckState.OK, f"all {len(granted)} that are needed")]
+            said = f"all {len(granted)} that are needed{_beyond(held[self._facts.where.id])}"
+            return [Check("rights", CheckState.OK, said), *unseen]
         if to_plan and not any(right.changes for right in granted):
             seen = [_missing(right) for right in lost if not right.changes]
-            return [Check("rights", CheckState.WARN, READS_ONLY, FOR_WHO_ROLLS_OUT), *seen]
-        return [_missing(right, to_plan=to_plan) for right in lost]
+            return [Check("rights", CheckState.WARN, READS_ONLY, FOR_WHO_ROLLS_OUT), *seen, *unseen]
+        return [*(_missing(right, to_plan=to_plan) for right in lost), *unseen]
+
+    def _registries(self) -> list[str]:
+        """Lower-case names of the registries that the versions are taken from, but for public ones."""
+        deployments = [each for each in (self._spec.deployment, self._spec.baseline) if each is not None]
+        assets = [str(each.document.get(key) or "") for each in deployments for key in ("model", "environment")]
+        found = {match[1].lower() for asset in assets if (match := _REGISTRY.match(asset))}
+        return sorted(name for name in found if not name.startswith(_PUBLIC))
 
     def _situation(self) -> Situation:
         deployments = [each for each in (self._spec.deployment, self._spec.baseline) if each is not None]
@@ -184,6 +205,7 @@ class AzureInspector:
             named_environment=any(_is_named(each.document.get("environment")) for each in deployments),
             asks_workspace=self._spec.manifest.gate.telemetry.log_analytics_workspace_id is not None,
             user_identity=bool(self._identities()),
+            registry_assets=bool(self._registries()),
         )
 
     def _identities(self) -> list[str]:
@@ -199,6 +221,8 @@ class AzureInspector:
         """Where ``scope`` is; empty: not known, and the query of telemetry itself shows whether the right is there."""
         if scope is Scope.IDENTITY:
             return self._identities()
+        if scope is Scope.REGISTRY:
+            return [self._facts.registries()[name] for name in self._registries() if name in self._facts.registries()]
         place = self._place(scope)
         return [place] if place else []
 
@@ -270,6 +294,18 @@ def _missing(right: Right, *, to_plan: bool = False) -> Check:
         return Check("rights", CheckState.WARN, text, FOR_WHO_ROLLS_OUT)
     state = CheckState.FAIL if right.blocks else CheckState.WARN
     return Check("rights", state, text, f"Assign the role {ROLE} on the {right.scope.value} to this identity.")
+
+
+def _beyond(permissions: Sequence[Mapping[str, Any]]) -> str:
+    """What a rollout does without and other commands do not."""
+    if not missing_rights([DELETE_ENDPOINT], permissions):
+        return ""
+    return f"; none to delete endpoints, which only `profile` and `gc` use ({PROFILER_ROLE})"
+
+
+def _unseen(registry: str) -> Check:
+    text = f"registry {registry} is not seen in this subscription: whether its assets may be read is not known"
+    return Check("rights", CheckState.WARN, text, f"Assign the role {ROLE} on the registry to this identity.")
 
 
 def _state_check(name: str, state: str) -> Check:

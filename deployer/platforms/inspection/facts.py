@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from deployer.cloud.arm import Arm
 from deployer.cloud.clouds import Workspace
-from deployer.errors import DeployerError, NotFoundError
+from deployer.errors import DeniedError, DeployerError, NotFoundError
 from deployer.platforms.inspection.quota import Size, Usage, read_sizes, read_usages
 from deployer.ports.platform import Endpoint, Platform
 
@@ -73,6 +73,8 @@ class Facts:
         self.observed: Once[Endpoint | None] = Once(platform.observe)
         self.sizes: Once[dict[str, Size]] = Once(lambda: read_sizes(self._of_region("vmSizes")))
         self.usages: Once[tuple[Usage, ...]] = Once(lambda: read_usages(self._of_region("usages"), workspace.name))
+        self.registries: Once[dict[str, str]] = Once(self._registries)
+        """Id by lower-case name of each registry that is seen in the subscription."""
         self.diagnostics: Once[list[dict[str, Any]]] = Once(self._diagnostics)
         self._resources: dict[str, Once[Mapping[str, Any] | None]] = {}
         self._lock = threading.Lock()
@@ -109,6 +111,13 @@ class Facts:
     def _of_region(self, what: str) -> list[dict[str, Any]]:
         path = f"{self.subscription_id}/providers/Microsoft.MachineLearningServices/locations/{self.region}/{what}"
         return self._arm.list(path, ML)
+
+    def _registries(self) -> dict[str, str]:
+        try:
+            found = self._arm.list(f"{self.subscription_id}/providers/Microsoft.MachineLearningServices/registries", ML)
+        except DeniedError:  # who may see one of them may still not list them all
+            return {}
+        return {str(each.get("name")).lower(): str(each.get("id")) for each in found}
 
     def _diagnostics(self) -> list[dict[str, Any]]:
         return self._arm.list(f"{self.endpoint_id}/providers/Microsoft.Insights/diagnosticSettings", DIAGNOSTICS)

@@ -1,6 +1,7 @@
 """Which rights a rollout needs on Azure, what breaks without each, and which of them somebody has. Pure.
 
-The list is the source of ``manifests/azure/deployer-role.json``; a test keeps them the same.
+The lists are the source of ``manifests/azure/deployer-role.json`` and ``profiler-role.json`` beside it; a test keeps
+them the same. The role of who rolls out cannot delete an endpoint: only profiles and who cleans up after them do that.
 
 Source: learn.microsoft.com/azure/role-based-access-control/permissions (AI + machine learning, Monitor), names of all
 actions, read 2026-11-25; learn.microsoft.com/azure/role-based-access-control/role-definitions, how wildcards and
@@ -34,6 +35,7 @@ class Scope(StrEnum):
     LOGS = "Log Analytics workspace"
     COMPONENT = "Application Insights component"
     IDENTITY = "user-assigned identity"
+    REGISTRY = "registry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Situation:
     """Rows are asked of a Log Analytics workspace by its id; else of the resource that they tell of."""
     user_identity: bool = False
     """The endpoint has a user-assigned identity, which every write of the endpoint names."""
+    registry_assets: bool = False
+    """Model or environment is in a registry, which may be of another resource group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +241,22 @@ RIGHTS = (
         Scope.IDENTITY,
         needed=lambda it: it.user_identity,
     ),
+    Right(
+        f"{_ML}/registries/read",
+        "the registry of the model or environment cannot be found",
+        Scope.REGISTRY,
+        needed=lambda it: it.registry_assets,
+    ),
+    Right(
+        f"{_ML}/registries/assets/read",
+        "the registry's model or environment cannot be used",
+        Scope.REGISTRY,
+        needed=lambda it: it.registry_assets,
+    ),
     Right("Microsoft.Authorization/permissions/read", "rights cannot be checked beforehand", blocks=False),
 )
+DELETE_ENDPOINT = Right(f"{_ENDPOINT}/delete", "test endpoints that `profile` made stay, empty", blocks=False)
+"""Only ``profile`` and ``gc`` use it, on test endpoints: who rolls out does not get it, and cannot delete others."""
 
 
 def needed_rights(situation: Situation) -> tuple[Right, ...]:
@@ -278,11 +296,24 @@ def _matches(pattern: str, action: str) -> bool:
 
 def role() -> dict[str, Any]:
     """Write the least-privilege role, as ``az role definition create --role-definition`` takes it."""
+    about = "What deployer needs to roll out versions on Azure ML online endpoints, and nothing else."
+    return _definition("Online endpoint deployer", about, RIGHTS)
+
+
+def profiler_role() -> dict[str, Any]:
+    """Write the role that who profiles has beside ``role``."""
+    about = (
+        "What `deployer profile` and `deployer gc` need beside the role Online endpoint deployer: test endpoints end."
+    )
+    return _definition("Online endpoint profiler", about, [DELETE_ENDPOINT])
+
+
+def _definition(name: str, about: str, rights: Iterable[Right]) -> dict[str, Any]:
     return {
-        "Name": "Online endpoint deployer",
+        "Name": name,
         "IsCustom": True,
-        "Description": "What deployer needs to roll out versions on Azure ML online endpoints, and nothing else.",
-        "Actions": [right.action for right in RIGHTS],
+        "Description": about,
+        "Actions": [right.action for right in rights],
         "NotActions": [],
         "DataActions": [],
         "NotDataActions": [],

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from deployer.cloud.answers import LONGEST, one_line, read_refusal
+from deployer.cloud.answers import LONGEST, one_line, read_refusal, refused
+from deployer.errors import DeniedError
 
 CLUSTER = "OnlineEndpoint foo-bar already exists in cluster"
 
@@ -111,3 +112,23 @@ def test_a_text_of_any_length_is_read_at_once(text: str) -> None:
     started = time.monotonic()
     assert len(read_refusal(text).text) <= LONGEST
     assert time.monotonic() - started < 1.5
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "AuthorizationFailed",
+            "The client 'x' does not have authorization to perform action 'A.B/c/delete' over scope 's'.",
+        ),
+        (
+            "LinkedAuthorizationFailed",
+            "The client 'x' has permission to perform action 'A.B/d/write' on scope 's'; however, it "  # noqa: ISC004
+            "does not have permission to perform action(s) 'A.B/c/delete' on the linked scope(s) 't'.",
+        ),
+    ],
+)
+def test_the_right_that_is_missing_is_named_in_what_to_do(code: str, message: str) -> None:
+    error = refused(403, json.dumps({"error": {"code": code, "message": message}}), "DELETE x")
+    assert type(error) is DeniedError
+    assert error.hint == "Give this identity A.B/c/delete there: see the roles in manifests/azure."

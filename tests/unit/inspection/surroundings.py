@@ -46,6 +46,7 @@ REGION = f"{SUB}/providers/Microsoft.MachineLearningServices/locations/westeurop
 LOGS = f"{GROUP}/providers/Microsoft.OperationalInsights/workspaces/logs"
 COMPONENT = f"{GROUP}/providers/Microsoft.Insights/components/ai"
 IDENTITY = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/digits"
+REGISTRY = f"{SUB}/resourceGroups/shared/providers/Microsoft.MachineLearningServices/registries/models"
 PERMISSIONS = "/providers/Microsoft.Authorization/permissions"
 SETTINGS = f"{ENDPOINT}/providers/Microsoft.Insights/diagnosticSettings"
 COMPUTE = f"{SPACE}/computes/aks-prod"
@@ -90,8 +91,9 @@ def documents() -> dict[str, Any]:
         ],
         **{
             f"{scope}{PERMISSIONS}": [{"actions": role()["Actions"], "notActions": []}]
-            for scope in (SPACE, GROUP, SUB, LOGS, COMPONENT, IDENTITY)
+            for scope in (SPACE, GROUP, SUB, LOGS, COMPONENT, IDENTITY, REGISTRY)
         },
+        f"{SUB}/providers/Microsoft.MachineLearningServices/registries": [{"id": REGISTRY, "name": "models"}],
         SETTINGS: [
             {
                 "name": "logs",

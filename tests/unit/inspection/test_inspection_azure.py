@@ -15,6 +15,7 @@ from surroundings import (
     LOGS,
     PERMISSIONS,
     REGION,
+    REGISTRY,
     SETTINGS,
     SPACE,
     SUB,
@@ -24,7 +25,7 @@ from surroundings import (
 from deployer.engine.doctor import exit_code, inspect
 from deployer.errors import ExitCode, TelemetryError
 from deployer.manifest.schema import TelemetrySource
-from deployer.platforms.inspection.rights import RIGHTS, Scope, is_granted
+from deployer.platforms.inspection.rights import RIGHTS, Scope, is_granted, profiler_role
 from deployer.platforms.inspection.telemetry import LEAST_LAG_S
 from deployer.ports.inspection import CheckState
 from deployer.ports.platform import DeploymentSpec
@@ -38,6 +39,7 @@ SCOPES = {
     Scope.LOGS: LOGS,
     Scope.COMPONENT: COMPONENT,
     Scope.IDENTITY: IDENTITY,
+    Scope.REGISTRY: REGISTRY,
 }
 MANAGED, CLUSTER = "managed/canary.yaml", "kubernetes/canary.yaml"
 
@@ -122,6 +124,47 @@ def test_each_missing_right_is_named_with_what_breaks(right: object, manifest: s
     assert right.action in check.text  # type: ignore[attr-defined]
     assert right.without in check.text  # type: ignore[attr-defined]
     assert "deployer-role.json" in check.fix
+
+
+def from_registry(azure: Azure, model: str) -> Azure:
+    deployment = azure.spec.deployment
+    azure.spec = replace(azure.spec, deployment=replace(deployment, document={**deployment.document, "model": model}))
+    return azure
+
+
+@pytest.mark.parametrize("action", ["registries/read", "registries/assets/read"])
+def test_a_model_of_a_registry_needs_rights_there(action: str) -> None:
+    azure = from_registry(Azure(), "azureml://registries/Models/models/digits/versions/1")
+    assert azure.the("rights").state is OK
+    azure.arm[f"{REGISTRY}{PERMISSIONS}"][0]["actions"].remove(f"Microsoft.MachineLearningServices/{action}")
+    check = azure.the("rights")
+    assert check.state is FAIL
+    assert f"{action} is missing on the registry" in check.text
+
+
+@pytest.mark.parametrize("how", ["elsewhere", "hidden"])
+def test_a_registry_that_is_not_seen_is_told_and_stops_nobody(how: str) -> None:
+    azure = from_registry(Azure(), "azureml://registries/models/models/digits/versions/1")
+    listed = f"{SUB}/providers/Microsoft.MachineLearningServices/registries"
+    if how == "hidden":
+        azure.arm.denied.add(listed)
+    else:
+        azure.arm.there[listed] = []
+    assert [check.state for check in azure.found("rights")] == [OK, WARN]
+    assert "registry models is not seen" in azure.found("rights")[1].text
+
+
+def test_a_public_registry_is_for_everybody() -> None:
+    azure = from_registry(Azure(), "azureml://registries/azureml-meta/models/llama/versions/1")
+    azure.arm.there[f"{SUB}/providers/Microsoft.MachineLearningServices/registries"] = []
+    assert azure.the("rights").state is OK
+
+
+def test_what_only_a_profile_needs_is_told_and_not_missed() -> None:
+    azure = Azure()
+    assert "none to delete endpoints, which only `profile` and `gc` use" in azure.the("rights").text
+    azure.arm[f"{SPACE}{PERMISSIONS}"].append({"actions": profiler_role()["Actions"], "notActions": []})
+    assert "delete" not in azure.the("rights").text
 
 
 def test_an_endpoint_with_an_identity_of_its_own_needs_the_right_to_assign_it() -> None:

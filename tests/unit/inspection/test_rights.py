@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from deployer.manifest.schema import PlatformType, TelemetrySource
-from deployer.platforms.inspection.rights import RIGHTS, Situation, is_granted, missing_rights, needed_rights, role
+from deployer.platforms.inspection.rights import (
+    RIGHTS,
+    Situation,
+    is_granted,
+    missing_rights,
+    needed_rights,
+    profiler_role,
+    role,
+)
 
 ROLE = Path(__file__).parents[3] / "manifests" / "azure" / "deployer-role.json"
 OPERATIONS = Path(__file__).with_name("azure_operations.txt")
@@ -17,7 +25,15 @@ LOGS_OF_A_RESOURCE = next(right for right in RIGHTS if right.action == "Microsof
 READ = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/read"
 KEYS = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/listKeys/action"
 ALL = [
-    Situation(platform, source, auth, *uploads, asks_workspace=asks_workspace, user_identity=uploads[0])
+    Situation(
+        platform,
+        source,
+        auth,
+        *uploads,
+        asks_workspace=asks_workspace,
+        user_identity=uploads[0],
+        registry_assets=uploads[0],
+    )
     for platform in (PlatformType.MANAGED, PlatformType.KUBERNETES)
     for source in (TelemetrySource.TRAFFIC_LOG, TelemetrySource.APP_INSIGHTS, TelemetrySource.METRICS)
     for auth in ("key", "aml_token", "aad_token")
@@ -112,7 +128,7 @@ def test_rows_are_asked_where_the_telemetry_asks_them(
     assert asked == {next(f"{each}{end}" for each in prefixes if f"{each}{end}" in role()["Actions"]) for end in wanted}
 
 
-@pytest.mark.parametrize("action", role()["Actions"])
+@pytest.mark.parametrize("action", [*role()["Actions"], *profiler_role()["Actions"]])
 def test_azure_knows_every_action_of_the_role(action: str) -> None:
     known = [line for line in OPERATIONS.read_text().splitlines() if not line.startswith("#")]
     assert any(is_granted(each, [entry([action])]) for each in known)
@@ -127,3 +143,10 @@ def test_the_role_has_one_wildcard_and_nothing_twice() -> None:
 
 def test_the_role_that_is_shipped_is_the_one_that_is_checked() -> None:
     assert json.loads(ROLE.read_text()) == role()
+    assert json.loads(ROLE.with_name("profiler-role.json").read_text()) == profiler_role()
+
+
+def test_who_profiles_has_the_one_right_more_that_profiles_use() -> None:
+    both = [entry(role()["Actions"]), entry(profiler_role()["Actions"])]
+    assert is_granted("Microsoft.MachineLearningServices/workspaces/onlineEndpoints/delete", both)
+    assert len(profiler_role()["Actions"]) == 1
