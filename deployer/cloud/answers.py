@@ -48,7 +48,7 @@ _LACKING = re.compile(
 )
 """The right that ARM misses. LinkedAuthorizationFailed first names one that is there.
 
-Source: learn.microsoft.com/azure/role-based-access-control/troubleshooting (read 2026-11-26).
+Source: ARM's sentences, as Microsoft's documentation and public issues quote them (2026-11-26).
 """
 _TRIED = re.compile(r"^\s*(\w+)Credential: ", re.MULTILINE)
 """What ``DefaultAzureCredential`` asked in turn; of each it says at length that it is not set up."""
@@ -58,6 +58,16 @@ _AWAY = re.compile(
 )
 """Who hands out tokens was not reached, or is out of order."""
 
+_TENANT = re.compile(r"must match (?:one of )?the tenants? '?https://[\w.]+/([0-9a-f-]{36})/?'?", re.IGNORECASE)
+"""The tenant that the subscription belongs to, as ``InvalidAuthenticationTokenTenant`` names it."""
+REGISTER = (
+    "Run `az provider register --namespace Microsoft.Cdn`, and the same for Microsoft.PolicyInsights; try again once "
+    "both are registered."
+)
+"""Before the first managed endpoint of a subscription, whose refusal does not name what is missing.
+
+Source: learn.microsoft.com/answers/questions/2068819, as public notes on managed endpoints quote it (2026-11-26).
+"""
 LOGIN = "Sign in with `az login`, or set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_FEDERATED_TOKEN_FILE (OIDC) in CI."
 
 
@@ -141,6 +151,11 @@ def _by_code(refusal: Refusal, told: str) -> PlatformError | None:
     code = refusal.code.lower()
     if code == "missingsubscriptionregistration":
         return PlatformError(told, hint="Run `az provider register --namespace` with the namespace named here, once.")
+    if code == "subscriptionnotregistered":
+        return PlatformError(told, hint=REGISTER)
+    if code == "invalidauthenticationtokentenant":
+        tenant = found[1] if (found := _TENANT.search(refusal.text)) else "TENANT"
+        return DeniedError(told, hint=f"Sign in with `az login --tenant {tenant}`, or set AZURE_TENANT_ID to it.")
     if _QUOTA.search(refusal.code) or (code == "operationnotallowed" and "quota" in refusal.text.lower()):
         return QuotaExceededError(told, hint="Ask for more quota, use another instance type, or delete leftovers.")
     if code in {"authorizationfailed", "linkedauthorizationfailed"} and (lacking := _LACKING.search(refusal.text)):

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from deployer.cloud.answers import REGISTER
+
 GUIDE = "learn.microsoft.com/azure/machine-learning/how-to-troubleshoot-online-endpoints"
 _K8S = "learn.microsoft.com/azure/machine-learning/how-to-troubleshoot-kubernetes-extension"
 _ARM = "learn.microsoft.com/azure/azure-resource-manager/troubleshooting/common-deployment-errors"
@@ -255,6 +257,16 @@ _RESOURCE_MANAGER = {
     "MissingSubscriptionRegistration": Failure(
         "the subscription is not registered for a resource provider",
         "Run `az provider register --namespace` with the namespace that the message names.",
+        _ARM,
+    ),
+    "SubscriptionNotRegistered": Failure(
+        "the subscription is not registered for what managed endpoints are made of",
+        REGISTER,
+        "learn.microsoft.com/answers/questions/2068819",
+    ),
+    "InvalidAuthenticationTokenTenant": Failure(
+        "the token is of another tenant than the subscription",
+        "Sign in with `az login --tenant`, or set AZURE_TENANT_ID, with the tenant that the message names.",
         _ARM,
     ),
     "SubscriptionNotFound": Failure(

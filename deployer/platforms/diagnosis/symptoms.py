@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from deployer.platforms.diagnosis.failures import VAGUE
+
 _ISSUES = "github.com/Azure-Samples/contoso-chat/issues/139 and azure-sdk-for-net/issues/36961"
 
 
@@ -36,6 +38,13 @@ def symptom(
     compiled = re.compile(pattern, re.IGNORECASE | re.MULTILINE)
     return Symptom(code, compiled, meaning, next_step, source or f"#error-{code.lower()}", retryable)
 
+
+_LIMIT_MAY_BE = (
+    rf"\A(?:{'|'.join(sorted(VAGUE - {''}))}|unknown|OutOfQuota|QuotaExceeded): .*?"
+    r"\b(?:maximum|max|limit|quota)(?: number| count)?(?: of| for| on)?(?: [\w-]+){0,2}?"
+    r" (?P<what>endpoints|deployments)\b"
+)
+"""Only where Azure gives no other cause: "the maximum number of retries for deployments" is no limit of deployments."""
 
 MESSAGES = (
     symptom(
@@ -92,7 +101,7 @@ MESSAGES = (
     ),
     symptom(
         "OutOfQuota",
-        r"(?:maximum|max|limit|quota)\b.{0,60}\b(?P<what>endpoints|deployments)\b",
+        _LIMIT_MAY_BE,
         "the limit of {what} is reached",
         "Delete {what} that nobody uses, or request a higher limit.",
         "#endpoint-quota",

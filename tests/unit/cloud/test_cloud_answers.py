@@ -8,8 +8,9 @@ import time
 import pytest
 
 from deployer.cloud.answers import LONGEST, one_line, read_refusal, refused
-from deployer.errors import DeniedError
+from deployer.errors import DeniedError, PlatformError
 
+TENANT = "11111111-2222-3333-4444-555555555556"
 CLUSTER = "OnlineEndpoint foo-bar already exists in cluster"
 
 
@@ -132,3 +133,23 @@ def test_the_right_that_is_missing_is_named_in_what_to_do(code: str, message: st
     error = refused(403, json.dumps({"error": {"code": code, "message": message}}), "DELETE x")
     assert type(error) is DeniedError
     assert error.hint == "Give this identity A.B/c/delete there: see the roles in manifests/azure."
+
+
+def test_a_subscription_that_is_not_registered_is_told_for_what() -> None:
+    body = {"error": {"code": "SubscriptionNotRegistered", "message": "Resource provider [N/A] isn't registered."}}
+    error = refused(409, json.dumps(body), "PUT x")
+    assert type(error) is PlatformError, "waiting for an operation to end would not help"
+    assert "Microsoft.Cdn" in error.hint
+    assert "Microsoft.PolicyInsights" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "tenant"),
+    [(f"It must match the tenant 'https://sts.windows.net/{TENANT}/' of this subscription.", TENANT), ("", "TENANT")],
+)
+def test_a_token_of_another_tenant_says_which_to_sign_in_to(said: str, tenant: str) -> None:
+    message = f"The access token is from the wrong issuer 'https://sts.windows.net/{TENANT[::-1]}/'. {said}"
+    body = {"error": {"code": "InvalidAuthenticationTokenTenant", "message": message}}
+    error = refused(401, json.dumps(body), "GET x")
+    assert type(error) is DeniedError
+    assert f"`az login --tenant {tenant}`" in error.hint

@@ -131,6 +131,26 @@ QUOTED = [
     ("", "RoleAssignmentLimitExceeded: no more role assignments can be created", "OutOfQuota", "role assignment"),
     ("BadRequest", "AllocationFailed: lack of capacity in the region", "OutOfQuota", "region has no machines"),
     ("BadRequest", "The limit of online endpoints in this region, 100, is reached", "OutOfQuota", "limit of endpoints"),
+    ("OutOfQuota", "the maximum of 20 deployments of an endpoint", "OutOfQuota", "limit of deployments"),
+    ("", "You have reached the quota for online endpoints", "OutOfQuota", "limit of endpoints"),
+    (
+        "ResourceNotReady",
+        "User container has crashed: the maximum number of retries was reached for endpoint deployments.",
+        "ResourceNotReady",
+        "did not become ready",
+    ),
+    ("BadArgument", "quota: max 50 instances of deployments", "BadArgument", "Azure could not use"),
+    ("BadRequest", "The maximum number of retries was reached for deployments", "BadRequest", "does not know"),
+    (  # learn.microsoft.com/answers/questions/2068819
+        "SubscriptionNotRegistered",
+        (
+            "Resource provider [N/A] isn't registered with Subscription [N/A]. Please see troubleshooting guide, available "
+            "here: https://aka.ms/register-resource-provider"
+        ),
+        "SubscriptionNotRegistered",
+        "not registered for what managed endpoints are made of",
+    ),
+    ("InvalidAuthenticationTokenTenant", "wrong issuer", "InvalidAuthenticationTokenTenant", "another tenant"),
     (
         "BadRequest",
         "The VM size Standard_NC6 is not supported in this region westeurope",
