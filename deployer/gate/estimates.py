@@ -10,7 +10,7 @@ from deployer.gate.permutation import Ints
 Z95 = 1.959964
 """Two-sided 95 %."""
 _GROUPS = 12
-_REACH = 160  # bins: factors up to 50
+_REACH = FINE_BINS  # every factor between two latencies
 
 
 def share_interval(bad: int, n: int) -> tuple[float | None, float | None, float | None]:
