@@ -19,7 +19,7 @@ from deployer.profile.fit import bad_of, excess
 from deployer.profile.identify import fullest, has_moved, usual_s
 from deployer.profile.service import Trace, slow_s, trace_of
 from deployer.profile.targets import targets_of
-from deployer.profile.trials import MOST_IN_FLIGHT, Capacity, Probe, Seen, Tally
+from deployer.profile.trials import BELOW, MOST_IN_FLIGHT, Capacity, Probe, Seen, Tally
 
 CONFIRM_S = 45.0
 ENOUGH_SD = 0.0125
@@ -43,8 +43,6 @@ _SURE = 3.0
 """Standard deviations above the estimate that nothing carries."""
 _STEP = 1.06
 """Farthest step above rates that were seen to hold, once the model is not trusted."""
-_BELOW = 0.8
-"""Share of the endpoint's rate limit that is sent: at 500 rps a second of Poisson arrivals is over it once in 10^6."""
 _FLAT = 1.5
 """Slope of ln(violation) against ln(rate) below which the rate says little about the violation."""
 
@@ -119,7 +117,7 @@ class CapacitySearch:
         if not trace.arrival.size:
             self._end("the endpoint's rate limit turned every request away")
             return
-        if trace.limited:
+        if trace.is_limited:
             self._meet_limit(trace)
         self._go_on(lambda: self._plan.send(trace))
 
@@ -243,7 +241,7 @@ class CapacitySearch:
                     f"{self._ceiling:.4g} rps"
                 )
                 return False
-            if trace.limited:
+            if trace.is_limited:
                 return False
             self._traces.append(trace)
             self._ceiling = max(self._ceiling, trace.rps)
@@ -277,7 +275,7 @@ class CapacitySearch:
             trace = yield self._next_probe(belief)
         except _GeneratorTooSlowError:
             return True  # there are fewer service times, and that is known
-        if trace.limited:
+        if trace.is_limited:
             return True  # the next one stays below the endpoint's limit
         self._traces.append(trace)
         if self._restarts < _PATIENCE and self._is_drifting(belief, trace):
@@ -295,7 +293,7 @@ class CapacitySearch:
     def _next_probe(self, belief: Belief) -> Probe:
         opens = self._opens()
         if not opens:
-            rate = min(0.97 * belief.rps, _BELOW * self._endpoint_rps)
+            rate = min(0.97 * belief.rps, BELOW * self._endpoint_rps)
             return Probe("open", rate, 0, 30.0, True, f"open arrivals at {rate:.4g} rps")
         closed = [trace for trace in self._traces if trace.probe.kind == "closed"]
         full = fullest(closed or self._traces[:1])
@@ -325,7 +323,7 @@ class CapacitySearch:
 
     def _promised(self, belief: Belief) -> float:
         """What to promise: what is believed, as far as the endpoint's own limit lets it be shown."""
-        return min(belief.safe_rps, _BELOW * self._endpoint_rps)
+        return min(belief.safe_rps, BELOW * self._endpoint_rps)
 
     def _is_limited(self, belief: Belief) -> bool:
         return self._promised(belief) < belief.safe_rps

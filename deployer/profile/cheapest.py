@@ -359,7 +359,11 @@ class CheapestSearch:
         if math.isfinite(self._endpoint_rps):
             said = f"the endpoint's rate limit turned requests away at about {self._endpoint_rps:.4g} rps"
             notes.append(f"{said}: what a candidate carries beyond is not known")
-        return Advice(recommended, answers, is_final, tuple(notes), "" if recommended else self._undecided())
+        is_known = recommended is not None or not (self._is_over or self._is_any_capped())
+        return Advice(recommended, answers, is_final, tuple(notes), "" if is_known else self._undecided())
+
+    def _is_any_capped(self) -> bool:
+        return any(shape.capacity is not None and shape.capacity.is_capped for shape in self._shapes)
 
     def _answer(self, configuration: Configuration, recommended: Configuration | None) -> Answer:
         count = configuration.instance_count
@@ -380,7 +384,7 @@ class CheapestSearch:
         if self._is_over and count not in shape.confirmed:
             return self._undecided()
         if capacity.sustainable_rps < self._rate:
-            least = "at least " if math.isfinite(capacity.endpoint_rps) else ""
+            least = "at least " if capacity.is_capped else ""
             return f"carries {least}{capacity.sustainable_rps:.4g} of {self._rate:.4g} rps"
         return f"carries it, at ${shape.cost(count):.4g} an hour"
 

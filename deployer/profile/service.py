@@ -17,6 +17,8 @@ from deployer.profile.queueing import Flags, Floats, Stalls, worked
 from deployer.profile.trials import Probe, Seen
 
 THROTTLED = 429
+_STRAY, _LEFT_OVER = 0.005, 0.3
+"""Shares that the endpoint's rate limit turns away without being met: by chance, and right after it was."""
 _SILENT = 5.0
 """A pause is so many times longer than 98 % of the times between answers ..."""
 _RARE = 0.01
@@ -45,6 +47,12 @@ class Trace:
     limited: int = 0
     """Requests that the endpoint's rate limit turned away. Left out of everything else: they say nothing of what stands
     behind it."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it met the endpoint's rate limit, and not only what an earlier probe had left of it."""
+        least = _LEFT_OVER if self.probe.kind == "warm" else _STRAY
+        return self.limited > max(2, least * (self.limited + self.arrival.size))
 
     @property
     def rps(self) -> float:

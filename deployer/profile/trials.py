@@ -81,6 +81,10 @@ class Point:
     """False: predicted by the fitted model."""
 
 
+BELOW = 0.8
+"""Share of the endpoint's rate limit that is sent: at 500 rps a second of Poisson arrivals is over it once in 10^6."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """What one configuration carries within the SLO."""
@@ -106,3 +110,8 @@ class Capacity:
     """About what the endpoint's own rate limit admits, whatever stands behind it; infinite: it was not met."""
     error_rate_shown: float | None = None
     """95 % upper bound of the share of errors at the confirmed rates together; None: nothing was sent there."""
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether it may carry more than could be sent below the endpoint's limit."""
+        return self.sustainable_rps >= 0.99 * BELOW * self.endpoint_rps

@@ -69,6 +69,22 @@ def test_what_was_turned_away_is_left_out_of_what_is_believed() -> None:
     assert trace.latency.min() > 0.009
 
 
+class Stray(Fifo):
+    """One request of each probe, and a moment of each warm one, meets the endpoint's limit, which is far away."""
+
+    def over(self, at: float, among: Counter[int], kind: str) -> bool:
+        among[0] += 1
+        return among[0] == 1 or (kind == "warm" and 1 <= at < 1.03)
+
+
+def test_a_request_that_was_turned_away_by_chance_is_no_limit() -> None:
+    server = Stray(lambda chance: chance.uniform(0.009, 0.011), slots=2)
+    found, _ = run(CapacitySearch(SLO, seed=1), server)
+    plain, _ = run(CapacitySearch(SLO, seed=1), Fifo(lambda chance: chance.uniform(0.009, 0.011), slots=2))
+    assert (found.measured, found.endpoint_rps) == (True, math.inf)
+    assert found.sustainable_rps == pytest.approx(plain.sustainable_rps, rel=0.03)
+
+
 def test_open_probes_go_down_until_the_endpoint_admits_them_all() -> None:
     server = fast(slots=1, admitted=60, kinds=("open",))
     found, probes = run(CapacitySearch(Slo.model_validate({"latency": {"p95": "90ms"}}), seed=1), server)
@@ -181,6 +197,12 @@ def test_a_candidate_that_may_carry_more_than_the_endpoint_let_be_shown_is_undec
     assert advice.recommended is None
     assert "ended the search for what carries 450 rps" in advice.undecided
     assert [each.why for each in advice.answers] == ["carries at least 400 of 450 rps"]
+
+
+def test_a_candidate_that_carries_less_than_the_endpoint_admits_is_known_not_to_carry_more() -> None:
+    advice, _ = profile(350.0, capacity(100.0, 500.0))
+    assert (advice.recommended, advice.undecided) == (None, "")
+    assert advice.answers[0].why == "carries 100 of 350 rps"
 
 
 def test_no_rate_at_all_is_a_verdict_though_the_endpoints_limit_was_met() -> None:
