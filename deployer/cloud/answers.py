@@ -16,7 +16,7 @@ from deployer.errors import (
     QuotaExceededError,
     TransientError,
 )
-from deployer.manifest.secrecy import LEFT_OUT, without_secrets
+from deployer.manifest.secrecy import LEFT_OUT, WITH_USER, without_secrets
 
 LONGEST = 600
 """Characters of an error text that are kept: a build log does not belong into one line."""
@@ -26,6 +26,7 @@ READ_MAX = 20_000
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
 _STRICTER = (
+    WITH_USER,
     (re.compile(r"(https?://[^\s?\"'<>]{1,1000})\?[^\s\"'<>)]*", re.IGNORECASE), r"\1"),  # SAS and operation signatures
     (re.compile(r"\b(bearer|sharedaccesssignature)\s+[\w.~+/=%&-]{16,}", re.IGNORECASE), rf"\1 {LEFT_OUT}"),
     (

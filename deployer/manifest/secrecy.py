@@ -21,13 +21,14 @@ _WORDS = (
     r"|\d*\.\d"
 )
 """What follows a name in a sentence, or a score of that name."""
+_PEM = r"-{5}BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-{5}"
 _FORMS = re.compile(
-    rf"(?P<name>(?<![A-Za-z0-9])(?:{_NAMES})\\*[\"']?\s{{0,8}}[=:]\s{{0,8}})"
+    rf"(?P<name>(?<![A-Za-z0-9])(?:{_NAMES})\\*[\"']?\s{{0,8}}[=:]\s{{0,8}})(?!\\*[\"']?{_PEM})"
     rf"(?:(?P<quote>\\*[\"'])(?:(?!(?P=quote))[^\n]){{4,}}|{{[^}}\n]{{4,}}}}|(?!{_WORDS}){_VALUE})"
     rf"|(?P<bearer>\bBearer\s+)(?=\S{{0,400}}\d){_VALUE}"
     r"|(?P<basic>\bBasic\s+)(?-i:(?=[A-Za-z0-9+/][A-Za-z+/]*[A-Z0-9=])[A-Za-z0-9+/=]{8,})"
     r"|(?<![\w-])eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"
-    r"|-{5}BEGIN [A-Z ]*PRIVATE KEY-{5}.*?(?:-{5}END [A-Z ]*PRIVATE KEY-{5}|\Z)"
+    rf"|{_PEM}.*?(?:{_PEM.replace('BEGIN', 'END')}|\Z)"
     r"|(?P<user>://[^/@\s:\"']{0,80}:)[^/@\s\"']{1,200}(?=@)"
     r"|(?P<hook>\bhooks\.slack(?:-gov)?\.com/(?:services|triggers|workflows)/|\.webhook\.office\.com/webhookb2/)[^\s\"'(]+"
     # Tokens known by how they begin: longer than a deployment's or an endpoint's name may be, or written with "_".
@@ -35,6 +36,8 @@ _FORMS = re.compile(
     r"|(?:sk-|glpat-)[\w-]{32,}|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|dapi[0-9a-f]{32})",
     re.IGNORECASE | re.DOTALL,
 )
+WITH_USER = (re.compile(r"(://)[^/@\s:\"']{0,200}:[^/\s]{1,200}@"), rf"\1{LEFT_OUT}@")
+"""For texts that may lose a word: also the user of an address, who may be a token, and any character of a password."""
 
 
 def without_secrets(text: str) -> str:

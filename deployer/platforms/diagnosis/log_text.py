@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
-from deployer.manifest.secrecy import LEFT_OUT, without_secrets
+from deployer.manifest.secrecy import LEFT_OUT, WITH_USER, without_secrets
 
 EXCERPT_LINES = 20
 """Lines of an excerpt: a traceback's last frames and its message fit."""
@@ -25,6 +25,7 @@ _ESCAPE = re.compile(
 )
 _NEW = rf"(?!{re.escape(LEFT_OUT)})"
 _STRICTER = (
+    WITH_USER,
     (
         re.compile(
             rf"([?&;](?:sig|se|st|sp|sv|skoid|sktid|code|token|key|t|c|s|h)=){_NEW}[^&\s\"'<>)]{{1,4000}}",
@@ -39,7 +40,7 @@ _STRICTER = (
     (
         re.compile(
             r"((?:\b|_)(?:\w{0,40}(?:key|token|secret|passw(?:or)?d|pwd|assertion|signature|credential|connectionstring|sig))"
-            rf"[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?)(?!\s|None\b|null\b){_NEW}[^\s\"',;&]{{4,8000}}",
+            rf"[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?)(?!\s|None\b|null\b|-{{5}}BEGIN ){_NEW}[^\s\"',;&]{{4,8000}}",
             re.IGNORECASE,
         ),
         rf"\1{LEFT_OUT}",
@@ -47,7 +48,9 @@ _STRICTER = (
     (re.compile(r"\b(?:hf_|ghp_|gho_|github_pa[t]_|sk-|xox[bp]-)[\w-]{16,400}"), LEFT_OUT),
     (re.compile(r"(?<![\w/+])(?=[\w/+]{0,86}\d)[A-Za-z0-9+/]{86}==(?!=)"), LEFT_OUT),
 )
-"""Beyond what is certain (``without_secrets``): all of a SAS, `…key=`, short tokens of known services, account keys."""
+"""Beyond what is certain (``without_secrets``): users of addresses, all of a SAS, `…key=`, account keys and short
+tokens of known services.
+"""
 
 _HEAD = re.compile(r"^(?:\S.{0,160}?)?Traceback \(most recent call last\):$")
 _FRAME = re.compile(r'^\s*File "[^"]{1,400}", line \d+')

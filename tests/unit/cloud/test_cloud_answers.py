@@ -86,12 +86,16 @@ def test_a_long_text_is_cut() -> None:
         "AccountKey=SECRETsecretSECRETsecret==;EndpointSuffix=core",
         "client_secret=SECRETsecretSECRETsecret",
         "https://user:SECRETsecret@host/path",
+        "https://SECRETsecret" + ":x-oauth-basic@github.com/a/b.git",
+        "postgres://svc" + ':a"b@SECRETsecret@db/x',
+        "https://user" + ":SECRETsecret?a@host/path",
         "SharedAccessSignature sr=x&sig=SECRETsecretSECRETsecret",
         "password=SECRETsecret",
         "Authorization: Basic SECRETsecret7Q==",
         "hf_SECRETsecretSECRETsecretSECRETsecret",
         "https://hooks.slack.com/services/T0/B0/SECRETsecret",
         5 * "-" + "BEGIN PRIVATE KEY" + 5 * "-" + " SECRETsecret",
+        5 * "-" + "BEGIN PGP PRIVATE KEY BLOCK" + 5 * "-" + " SECRETsecret",
     ],
 )
 def test_secrets_are_removed(text: str) -> None:
