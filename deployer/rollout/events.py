@@ -224,6 +224,9 @@ class Retired:
 
     text: str
     left: tuple[str, ...] = ()
+    """It was to be retired, and was not."""
+    warns: bool = False
+    """People should know, though nothing stays that was to go."""
     type: Literal["retired"] = "retired"
 
 

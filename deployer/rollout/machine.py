@@ -226,8 +226,8 @@ def _apply(state: Rollout, event: Event, at: datetime) -> Rollout:  # noqa: C901
         case Cleaned(text, left):
             warnings = _add(state, text) if left else state.warnings
             return replace(state, removed=text, warnings=warnings).enter(Phase.ROLLED_BACK, at)
-        case Retired(text, left):
-            warnings = _add(state, text) if left else state.warnings
+        case Retired(text, left, warns):
+            warnings = _add(state, text) if left or warns else state.warnings
             return replace(state, outcome=Outcome.PROMOTED, left=left, warnings=warnings).enter(Phase.PROMOTED, at)
         case GotStuck(reason):
             return replace(state, reason=f"{state.reason}; {reason}").enter(Phase.STUCK, at)

@@ -23,17 +23,24 @@ def retire(state: Rollout, observed: Observed, now: datetime) -> Action:
         return Record(Retired("nothing to retire"))
     if state.held:  # it, or at least the candidate, goes on without us
         return ReleaseScaling(plan.stable)
-    if candidate is not None and not _is_whole(candidate):
-        kept = f"{_instances(candidate)}: {plan.stable} is kept whole, at 0%"
-        return Record(Retired(f"{kept}. Remove it later: {_gc(plan)}", (plan.stable,)))
+    kept = _kept(plan, stable, candidate)
+    return RetireStable(plan.stable) if kept is None else Record(kept)
+
+
+def _kept(plan: Plan, stable: Deployment, candidate: Deployment | None) -> Retired | None:
+    """Why the stable stays, by the plan before anything else; None: it goes."""
+    short = "" if candidate is None or _is_whole(candidate) else f"{_instances(candidate)}: "
     if plan.retire is Retire.KEEP:
-        return Record(Retired(f"{plan.stable} is kept at 0%, as planned"))
-    if plan.retire is None:
-        unknown = f"how {plan.stable} was to be retired is in the manifest, which is not at hand: it is left at 0%"
-        return Record(Retired(f"{unknown}. Remove it: {_gc(plan)}", (plan.stable,)))
+        return Retired(f"{short}{stable.name} is kept at 0%, as planned", warns=bool(short))
     if stable.digest is None:
-        return Record(Retired(f"{plan.stable} was not made by deployer and is left alone", (plan.stable,)))
-    return RetireStable(plan.stable)
+        return Retired(f"{short}{stable.name} was not made by deployer and is left alone", (stable.name,))
+    if plan.retire is None:
+        unknown = f"how {stable.name} was to be retired is in the manifest, which is not at hand: it is left at 0%"
+        return Retired(f"{short}{unknown}, and deployer gc lists it once no rollback returns to it", warns=True)
+    if short:
+        later = f"Remove it later: deployer gc {plan.endpoint} --yes"
+        return Retired(f"{short}{stable.name} is kept whole, at 0%. {later}", (stable.name,))
+    return None
 
 
 def _await_whole(state: Rollout, candidate: Deployment | None, now: datetime) -> Action | None:
@@ -55,10 +62,6 @@ def _await_whole(state: Rollout, candidate: Deployment | None, now: datetime) ->
     if answers:
         return None
     return give_up(Outcome.PLATFORM, f"deployment {candidate.name} answers nobody any more: {_instances(candidate)}")
-
-
-def _gc(plan: Plan) -> str:
-    return f"deployer gc {plan.endpoint} --yes"
 
 
 def _is_whole(candidate: Deployment) -> bool:

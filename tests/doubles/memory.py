@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import cycle
 
 from deployer.errors import ConflictError, NotFoundError, NotReadyError, PlatformError, QuotaExceededError
@@ -38,6 +38,7 @@ CAPABILITIES = Capabilities(
     stale_after_s=45.0,
     typical_deploy_s=0.0,
 )
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +237,10 @@ class MemoryPlatform:
     def make_ready(self, name: str) -> None:
         """``name`` is ready from now on, whatever it was."""
         self._deployed[name] = replace(self._deployed[name], ready_at=self._clock.now(), failure=None)
+
+    def serve(self, name: str, instances: int) -> None:
+        """Only so many instances of ``name`` answer, until it is made ready."""
+        self._deployed[name] = replace(self._deployed[name], serving=instances, ready_at=NEVER)
 
     def fail(self, name: str, message: str) -> None:
         """``name`` has failed; when it does not exist yet, it will fail as soon as it is created (once)."""

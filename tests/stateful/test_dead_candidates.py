@@ -8,6 +8,7 @@ import pytest
 from test_recoveries import phase, with_stable
 from world import Behaviour, Killed, World
 
+from deployer.engine.leftovers import idle_deployments
 from deployer.errors import ExitCode
 from deployer.rollout.model import Phase
 
@@ -29,6 +30,11 @@ def retiring(world: World, act: Callable[[], None]) -> None:
             act()
 
     world.platform.after = strike
+
+
+def serve(world: World, instances: int) -> None:
+    """So many instances of the candidate answer from now on."""
+    world.platform.serve("blue", instances)
 
 
 def digests(world: World) -> set[str | None]:
@@ -61,6 +67,23 @@ def test_a_candidate_that_dies_while_the_stable_is_about_to_go_is_not_promoted(d
     retiring(world, lambda: DEATHS[death](world, "blue"))
     done = world.roll_out()
     assert (done.exit_code, world.live_digest()) == (ExitCode.PLATFORM, "base"), done.text
+
+
+@pytest.mark.parametrize(("retire", "is_left"), [("delete", True), ("scale_down", True), ("keep", False)])
+def test_beside_a_candidate_with_half_its_instances_the_stable_stays_and_gc_takes_only_what_was_to_go(
+    retire: str, is_left: bool
+) -> None:
+    world = with_stable(Behaviour(), instances={"base": 1, "new": 2})
+    world.strategy = {**world.strategy, "retire": retire}
+    retiring(world, lambda: serve(world, 1))
+    done = world.roll_out()
+    assert (done.exit_code, digests(world), world.live_digest()) == (ExitCode.OK, {"base", "new"}, "new"), done.text
+    assert done.state is not None
+    assert done.state.warnings[0].startswith("blue has 1 of 2 instances ready")
+    world.platform.make_ready("blue")
+    view = world.platform.peek()
+    assert view is not None
+    assert [each.name for each in idle_deployments(view)] == (["green"] if is_left else [])
 
 
 def test_a_candidate_that_is_back_in_time_is_promoted() -> None:

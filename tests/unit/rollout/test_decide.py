@@ -564,10 +564,33 @@ def test_a_candidate_that_answers_with_some_instances_keeps_its_traffic_and_the_
     assert book.state.left == ("blue",)
 
 
-def test_a_stable_of_which_only_the_manifest_says_how_to_retire_it_is_left_with_the_command_that_removes_it() -> None:
+def test_a_stable_of_which_only_the_manifest_says_how_to_retire_it_stays_for_a_rollback() -> None:
     book = passed(judging(100, retire=None)).records(Advanced).records(Retired)
-    assert (book.state.phase, book.state.left) == (Phase.PROMOTED, ("blue",))
-    assert book.state.warnings[0].endswith("it is left at 0%. Remove it: deployer gc digits --yes")
+    assert (book.state.phase, book.state.left) == (Phase.PROMOTED, ())
+    assert "the manifest, which is not at hand: it is left at 0%" in book.state.warnings[0]
+
+
+HALF = deployment("green", "new", DeploymentState.DEGRADED, instances_wanted=2)
+
+
+@pytest.mark.parametrize(
+    ("retire", "digest", "left", "said"),
+    [
+        (Retire.KEEP, "old", (), "blue is kept at 0%, as planned"),
+        (Retire.KEEP, None, (), "blue is kept at 0%, as planned"),
+        (None, "old", (), "how blue was to be retired is in the manifest"),
+        (None, None, ("blue",), "blue was not made by deployer"),
+        (Retire.DELETE, None, ("blue",), "blue was not made by deployer"),
+    ],
+)
+def test_beside_a_candidate_with_some_instances_only_a_stable_that_was_to_go_is_left_over(
+    retire: Retire | None, digest: str | None, left: tuple[str, ...], said: str
+) -> None:
+    book = retiring_with(HALF, retire=retire).sees(endpoint({"green": 100}, deployment("blue", digest), HALF))
+    book.records(UnreadyNoticed).after(30).records(Retired)
+    assert book.state.warnings[0].startswith(f"green has 1 of 2 instances ready: {said}")
+    assert "--yes" not in book.state.warnings[0]
+    assert book.state.left == left
 
 
 def test_while_retiring_only_an_operator_is_listened_to() -> None:
