@@ -177,12 +177,12 @@ class AzureInspector:
             missing = {right: None for place in places for right in missing_rights(wanted, held[place])}
             lost += missing
             granted += [right for right in wanted if places and right not in missing]
-        unseen = [_unseen(name) for name in self._registries() if name not in self._facts.registries()]
+        unseen = [_unseen(name, to_plan=to_plan) for name in self._registries() if name not in self._facts.registries()]
         if not lost:
             said = f"all {len(granted)} that are needed{_beyond(held[self._facts.where.id])}"
             return [Check("rights", CheckState.OK, said), *unseen]
         if to_plan and not any(right.changes for right in granted):
-            seen = [_missing(right) for right in lost if not right.changes]
+            seen = [_missing(right, to_plan=True) for right in lost if not right.changes]
             return [Check("rights", CheckState.WARN, READS_ONLY, FOR_WHO_ROLLS_OUT), *seen, *unseen]
         return [*(_missing(right, to_plan=to_plan) for right in lost), *unseen]
 
@@ -293,7 +293,11 @@ def _missing(right: Right, *, to_plan: bool = False) -> Check:
     if to_plan and right.changes:
         return Check("rights", CheckState.WARN, text, FOR_WHO_ROLLS_OUT)
     state = CheckState.FAIL if right.blocks else CheckState.WARN
-    return Check("rights", state, text, f"Assign the role {ROLE} on the {right.scope.value} to this identity.")
+    return Check("rights", state, text, _assign(right.scope, to_plan=to_plan))
+
+
+def _assign(scope: Scope, *, to_plan: bool) -> str:
+    return f"Assign the role {'Reader' if to_plan else ROLE} on the {scope.value} to this identity."
 
 
 def _beyond(permissions: Sequence[Mapping[str, Any]]) -> str:
@@ -303,9 +307,9 @@ def _beyond(permissions: Sequence[Mapping[str, Any]]) -> str:
     return f"; none to delete endpoints, which only `profile` and `gc` use ({PROFILER_ROLE})"
 
 
-def _unseen(registry: str) -> Check:
+def _unseen(registry: str, *, to_plan: bool) -> Check:
     text = f"registry {registry} is not seen in this subscription: whether its assets may be read is not known"
-    return Check("rights", CheckState.WARN, text, f"Assign the role {ROLE} on the registry to this identity.")
+    return Check("rights", CheckState.WARN, text, _assign(Scope.REGISTRY, to_plan=to_plan))
 
 
 def _state_check(name: str, state: str) -> Check:

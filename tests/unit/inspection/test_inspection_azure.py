@@ -190,6 +190,19 @@ def test_rights_that_may_not_be_listed_are_unknown() -> None:
     assert azure.the("rights").state is UNKNOWN
 
 
+@pytest.mark.parametrize("held", [[], ["*/read"]], ids=["nothing", "Reader"])
+def test_who_only_plans_is_never_told_to_take_the_role_that_writes(held: list[str]) -> None:
+    azure = from_registry(Azure(), "azureml://registries/hidden/models/digits/versions/1")
+    for scope in SCOPES.values():
+        azure.arm.there[f"{scope}{PERMISSIONS}"] = [{"actions": held, "notActions": []}]
+    azure.arm.there[f"{SUB}{PERMISSIONS}"] = []
+    checks = inspect(azure.inspector().questions(to_plan=True), azure.clock)
+    to_this = [check.fix for check in checks if "to this identity" in check.fix]
+    assert "Assign the role Reader on the subscription to this identity." in to_this
+    assert "Assign the role Reader on the registry to this identity." in to_this
+    assert all("role Reader on" in fix for fix in to_this)
+
+
 def test_an_owner_has_every_right() -> None:
     azure = Azure()
     for scope in SCOPES.values():
