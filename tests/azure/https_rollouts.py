@@ -103,8 +103,8 @@ class HttpsWorld(AzureWorld):
         os.environ.pop("AZUREML_CURRENT_CLOUD", None)
 
     def parts(self) -> dict[str, Any]:
-        self._asked = len(self.double.calls)
         cloud, workspace = find_cloud("", os.environ), Workspace(SUBSCRIPTION, GROUP, WORKSPACE)
+        self._asked = len(self.double.calls)  # the cloud is described before a fault can be planned
         identity = credential(cloud)
         return {
             "arm": Arm(cloud, identity, self.clock, transport=self.wire),
