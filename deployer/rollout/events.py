@@ -181,6 +181,8 @@ class UnreadyNoticed:
     """The candidate is not whole, so the stable does not go yet; None: it is again."""
 
     text: str | None
+    is_silent: bool = False
+    """It answers nobody."""
     type: Literal["unready_noticed"] = "unready_noticed"
 
 

@@ -105,13 +105,15 @@ _ANYWHERE = frozenset({"request_ignored", "drift_noticed"})
 def fold(events: Iterable[tuple[Event, datetime]]) -> Rollout | None:
     """Rebuild a rollout from its journal; None for an empty one.
 
+    Nobody looked between its last event and now: that the candidate answers nobody has to be seen anew.
+
     Raises:
         IllegalTransitionError: an event does not fit where it stands.
     """
     state: Rollout | None = None
     for event, at in events:
         state = begin(event, at) if state is None else evolve(state, event, at)
-    return state
+    return None if state is None else replace(state, silent_at=None)
 
 
 def begin(event: Event, at: datetime) -> Rollout:
@@ -213,8 +215,9 @@ def _apply(state: Rollout, event: Event, at: datetime) -> Rollout:  # noqa: C901
             return unpaused.enter(state.paused_in, at) if state.paused_in else _next(unpaused, at)
         case DriftNoticed(traffic):
             return replace(state, drift=traffic, drift_at=None if traffic is None else at)
-        case UnreadyNoticed(text):
-            return replace(state, unready_at=None if text is None else at)
+        case UnreadyNoticed(text, is_silent):
+            since = None if text is None else state.unready_at or at
+            return replace(state, unready_at=since, silent_at=at if is_silent else None)
         case GaveUp(outcome, reason):
             return _give_up(state, outcome, reason, at)
         case RevertFailed(error):

@@ -190,6 +190,8 @@ class Rollout:
     drift_at: datetime | None = None
     unready_at: datetime | None = None
     """Since when the candidate is known not to be whole, now that the stable is to be retired; None: it is."""
+    silent_at: datetime | None = None
+    """Since when it answers nobody at all, as seen without a break; None: it answers, or nobody looked."""
     paused_in: Phase | None = None
     paused_s: float = 0.0
     revert_attempts: int = 0

@@ -54,14 +54,14 @@ def _await_whole(state: Rollout, candidate: Deployment | None, now: datetime) ->
         return None
     if is_whole:
         return Record(UnreadyNoticed(None))
-    if state.unready_at is None:
-        return Record(UnreadyNoticed(_instances(candidate)))
-    answers = candidate.instances_ready > 0
-    if now < state.unready_at + timedelta(seconds=plan.deploy_s if answers else plan.reserve_s):
-        return Wait(now + timedelta(seconds=plan.poll_s), _instances(candidate))
-    if answers:
-        return None
-    return give_up(Outcome.PLATFORM, f"deployment {candidate.name} answers nobody any more: {_instances(candidate)}")
+    said, is_silent = _instances(candidate), candidate.instances_ready < 1
+    if state.unready_at is None or is_silent != (state.silent_at is not None):
+        return Record(UnreadyNoticed(said, is_silent))
+    until = (state.silent_at or state.unready_at) + timedelta(seconds=plan.reserve_s if is_silent else plan.deploy_s)
+    if now < until:
+        return Wait(now + timedelta(seconds=plan.poll_s), said)
+    lost = f"deployment {candidate.name} answers nobody any more: {said}"
+    return give_up(Outcome.PLATFORM, lost) if is_silent else None
 
 
 def _is_whole(candidate: Deployment) -> bool:

@@ -86,6 +86,38 @@ def test_beside_a_candidate_with_half_its_instances_the_stable_stays_and_gc_take
     assert [each.name for each in idle_deployments(view)] == (["green"] if is_left else [])
 
 
+def test_a_moment_without_an_answer_after_a_long_wait_sends_no_good_version_back() -> None:
+    world = with_stable(Behaviour(), instances={"base": 1, "new": 2})
+
+    def blink() -> None:
+        serve(world, 1)
+        second = (world.clock.now() - world.started).total_seconds()
+        world.at[second + 25] = lambda _: serve(world, 0)
+        world.at[second + 25.8] = lambda _: serve(world, 1)
+
+    retiring(world, blink)
+    done = world.roll_out()
+    assert (done.exit_code, world.live_digest()) == (ExitCode.OK, "new"), done.text
+
+
+@pytest.mark.parametrize("was", [0, 1])
+def test_a_run_that_resumes_counts_a_silence_anew(was: int) -> None:
+    world = with_stable(Behaviour(), instances={"base": 1, "new": 2})
+
+    def die() -> None:
+        serve(world, was)
+        world.at[(world.clock.now() - world.started).total_seconds() + 5] = World.kill
+
+    retiring(world, die)
+    with pytest.raises(Killed):
+        world.roll_out()
+    world.clock.advance(3600)
+    serve(world, 0)
+    world.at[(world.clock.now() - world.started).total_seconds() + 10] = lambda w: w.platform.make_ready("blue")
+    assert world.roll_out().exit_code is ExitCode.OK
+    assert digests(world) == {"new"}
+
+
 def test_a_candidate_that_is_back_in_time_is_promoted() -> None:
     world = with_stable(Behaviour())
 

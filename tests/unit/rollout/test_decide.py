@@ -528,6 +528,9 @@ def test_a_candidate_that_broke_after_its_last_pass_gives_its_traffic_back(
     assert name in book.state.reason
 
 
+HALF = deployment("green", "new", DeploymentState.DEGRADED, instances_wanted=2)
+
+
 def retiring_with(candidate: Deployment, **over: object) -> Playbook:
     book = passed(judging(100, **over)).records(Advanced)
     return book.sees(endpoint({"green": 100}, deployment("blue", "old"), candidate))
@@ -547,6 +550,22 @@ def test_a_candidate_that_answers_nobody_is_waited_for_before_the_stable_takes_i
     assert (book.state.outcome, "(crash loop)" in book.state.reason) == (Outcome.PLATFORM, True)
 
 
+def test_only_a_silence_without_a_break_sends_a_candidate_back() -> None:
+    book = retiring_with(HALF).records(UnreadyNoticed).after(25).expect(Wait)
+    silent = both({"green": 100}, deployments={**BOTH.deployments, "green": replace(HALF, instances_ready=0)})
+    partly = replace(silent, deployments={**BOTH.deployments, "green": HALF})
+    book.sees(silent).records(UnreadyNoticed).after(4).expect(Wait).sees(partly).records(UnreadyNoticed)
+    book.after(0.5).sees(silent).records(UnreadyNoticed).after(19).expect(Wait).after(1).records(GaveUp)
+
+
+def test_a_candidate_that_blinks_to_the_end_is_not_waited_for_longer_than_a_deployment() -> None:
+    book = retiring_with(HALF).records(UnreadyNoticed).after(20)
+    book.sees(endpoint({"green": 100}, deployment("blue", "old"), replace(HALF, instances_ready=0)))
+    book.records(UnreadyNoticed).after(10).sees(endpoint({"green": 100}, deployment("blue", "old"), HALF))
+    book.records(UnreadyNoticed).records(Retired)
+    assert book.state.left == ("blue",)
+
+
 def test_a_candidate_that_is_whole_again_in_time_is_promoted() -> None:
     book = retiring_with(deployment("green", "new", DeploymentState.CREATING)).records(UnreadyNoticed).after(10)
     book.sees(both({"green": 100})).records(UnreadyNoticed).expect(RetireStable("blue"))
@@ -554,8 +573,7 @@ def test_a_candidate_that_is_whole_again_in_time_is_promoted() -> None:
 
 
 def test_a_candidate_that_answers_with_some_instances_keeps_its_traffic_and_the_stable_stays() -> None:
-    half = deployment("green", "new", DeploymentState.DEGRADED, instances_wanted=2)
-    book = retiring_with(half)
+    book = retiring_with(HALF)
     book.state = replace(book.state, held=True)
     book.records(UnreadyNoticed).expect(Wait).after(30).expect(ReleaseScaling("blue")).then(ScalingReleased("released"))
     book.records(Retired)
@@ -568,9 +586,6 @@ def test_a_stable_of_which_only_the_manifest_says_how_to_retire_it_stays_for_a_r
     book = passed(judging(100, retire=None)).records(Advanced).records(Retired)
     assert (book.state.phase, book.state.left) == (Phase.PROMOTED, ())
     assert "the manifest, which is not at hand: it is left at 0%" in book.state.warnings[0]
-
-
-HALF = deployment("green", "new", DeploymentState.DEGRADED, instances_wanted=2)
 
 
 @pytest.mark.parametrize(

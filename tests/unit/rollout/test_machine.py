@@ -22,6 +22,7 @@ from deployer.rollout.events import (
     Resumed,
     Shifted,
     Started,
+    UnreadyNoticed,
     from_record,
     to_record,
 )
@@ -103,6 +104,14 @@ def test_the_state_is_the_fold_of_the_journal_and_survives_json() -> None:
     assert whole == read_back
     assert whole is not None
     assert whole.phase is Phase.REVERTING
+
+
+def test_a_silence_is_not_counted_from_before_a_run_that_resumes() -> None:
+    first = Adopted(plan(), Phase.RETIRING, 5, 100, 0, "found")
+    silent = fold([(first, T0), (UnreadyNoticed("0 of 1", is_silent=True), T0 + timedelta(seconds=1))])
+    assert silent is not None
+    assert (silent.unready_at, silent.silent_at) == (T0 + timedelta(seconds=1), None)
+    assert from_record({"type": "unready_noticed", "text": "0 of 1"}) == UnreadyNoticed("0 of 1")  # as once written
 
 
 def test_an_adopted_rollout_begins_where_the_tags_say() -> None:
