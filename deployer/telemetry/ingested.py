@@ -30,8 +30,8 @@ BEFORE = timedelta(minutes=10)
 
 FEW_UNTOLD = 0.02
 """Part of all answers that may name no deployment, such as those of a pod that was replaced before we reached it."""
-FEW_INTERIM = 0.02
-"""Part of all rows that may tell of no answer without a word about it."""
+FEW_INTERIM = 0.01
+"""Part of all rows that may tell of no answer; with more of them nobody knows that every answer is there."""
 UNCOUNTED = "without an independent count nobody knows which requests are missing from telemetry"
 
 _T = TypeVar("_T")
@@ -159,7 +159,8 @@ class IngestedTelemetry:
         said = chain(problems, partial, *(part.problems for part in parts), wrong, found.problems)
         doubts = filter(None, (uncounted, found.doubt, left_out, vague, interim))
         problem, doubt = ("; ".join(dict.fromkeys(each)) or None for each in (said, doubts))
-        return Samples(cells, block_s, found.complete_until, found.expected, problem, doubt)
+        complete_until = found.complete_until if interim is None else None
+        return Samples(cells, block_s, complete_until, found.expected, problem, doubt)
 
     def _counted(self, window: Window) -> tuple[Counts | None, str | None]:
         """Count independently; None, and why, when that cannot be done now."""

@@ -138,7 +138,7 @@ class Sight:
         newest = max((cell.start for cell in samples.cells), default=None)
         expected = sum(samples.expected.values())
         if newest is None and not expected and samples.complete_until is None and samples.doubt:
-            return [Check(name, CheckState.WARN, f"the gate cannot pass: {samples.doubt}", "See to the metrics first.")]
+            return [Check(name, CheckState.WARN, f"the gate cannot pass: {samples.doubt}", "See to that first.")]
         if newest is None:
             return [self._nothing(expected, now - since)]
         age_s = max((now - newest).total_seconds() - BLOCK_S, 0.0)
@@ -147,7 +147,7 @@ class Sight:
         if samples.problem:
             return [Check(name, CheckState.WARN, f"fresh, but: {samples.problem}", "Look into it before you trust it.")]
         if samples.complete_until is None and samples.doubt:
-            return [Check(name, CheckState.WARN, f"the gate cannot pass: {samples.doubt}", "See to the metrics first.")]
+            return [Check(name, CheckState.WARN, f"the gate cannot pass: {samples.doubt}", "See to that first.")]
         return [Check(name, CheckState.OK, f"the newest answers are less than {format_duration(age_s + BLOCK_S)} old")]
 
     def _quiet(self, samples: Samples, newest: datetime, age_s: float) -> Check:

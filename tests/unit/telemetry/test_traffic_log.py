@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from doubles.monitor_tables import COMPONENT, ML_WORKSPACE
 from doubles.monitor_world import T0, MonitorWorld, monitor_world
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.telemetry.scenario import Answer, canary, read, verdict, write
 
 from deployer.cloud.clouds import find_cloud
 from deployer.errors import TelemetryError
 from deployer.gate.samples import AnswerClass, Cell
+from deployer.gate.verdict import Result, Verdict
 from deployer.local.traffic_table import COLUMNS
 from deployer.telemetry.app_insights import AppInsightsQuestion
 from deployer.telemetry.kql import PROBES, WITNESS
@@ -118,18 +121,25 @@ def test_a_row_of_an_interim_code_is_no_answer() -> None:
     assert (read.interim, read.problems) == (2, ())
 
 
-@pytest.mark.parametrize(("interim", "is_said"), [(2, False), (40, True)])
-def test_interim_codes_are_a_doubt_when_they_are_more_than_a_few(tmp_path: Path, interim: int, is_said: bool) -> None:
+def judged(tmp_path: Path, answers: list[Answer], *, every: int) -> Verdict:
+    """What the gate says where there is a row of an interim code for each ``every`` answers."""
     with monitor_world(tmp_path) as world:
-        for second in range(240):
-            world.answer(T0 + timedelta(seconds=second), "blue")
-        world.answer(T0 + timedelta(seconds=100), "blue", code=100, n=interim)
-        world.clock.advance(1800)
-        samples = world.telemetry.fetch(T0, T1, block_s=10)
-    assert sum(cell.n for cell in samples.cells) == 240
-    assert samples.expected == {"blue": 240}
-    assert samples.problem is None
-    assert ("hold a code below 200" in (samples.doubt or "")) is is_said
+        write(world, answers + [replace(answer, code=100) for answer in answers[::every]])
+        return verdict(read(world))
+
+
+def test_a_few_rows_of_an_interim_code_keep_nobody_from_a_pass(tmp_path: Path) -> None:
+    assert judged(tmp_path, canary(), every=200).result is Result.PASS
+
+
+def test_with_more_of_them_the_gate_is_blind_and_says_why(tmp_path: Path) -> None:
+    said = judged(tmp_path, canary(), every=50)
+    assert said.result is Result.BLIND
+    assert "rows hold a code below 200" in said.text
+
+
+def test_a_candidate_that_breaks_fails_beside_any_number_of_them(tmp_path: Path) -> None:
+    assert judged(tmp_path, canary(errors=0.9), every=1).result is Result.FAIL
 
 
 def test_answers_without_a_duration_are_kept_and_said() -> None:
