@@ -123,8 +123,10 @@ class Replay:
             return None
         verdict = self._judge(float(self.ledger.starts[-1]) + self.cell_s, careful=False, explain=True, settled=True)
         blind, why = self.blind
-        unseen = f"; at {blind} of {self.looks} looks the gate was blind: {why}" if blind else ""
-        return replace(verdict, result=Result.INCONCLUSIVE, text=_undecided(verdict) + unseen)
+        text = _undecided(verdict)
+        if blind:
+            text += f"; at {blind} of {self.looks} looks the gate was blind" + (f": {why}" if why not in text else "")
+        return replace(verdict, result=Result.INCONCLUSIVE, text=text)
 
     def _judge(
         self, now_s: float, *, careful: bool, explain: bool = False, prove: bool = True, settled: bool = False
@@ -159,6 +161,8 @@ def _undecided(verdict: Verdict) -> str:
     text = f"the recording ends undecided {so_far}"
     if verdict.result in (Result.PASS, Result.FAIL):
         return f"{text}; by all that had been answered by then, were it known at once, it would {verdict.result.value}"
+    if verdict.result is Result.BLIND:
+        return f"{text}; with all of it at hand the gate is blind: {verdict.text}"
     if unproven:
         text += f"; not proven by then: {', '.join(_named(reason) for reason in unproven)}"
         needed = [reason.needed for reason in unproven]

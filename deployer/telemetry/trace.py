@@ -142,13 +142,15 @@ class Trace:
         return (Shift(utc(first), 50),), False
 
     def _are_set(self, shifts: list[Shift]) -> bool:
-        """Whether recorded weights can be those that somebody set: few changes, and no stable traffic at 100 %."""
+        """Whether recorded weights can be those that somebody set, in percent: few, and no stable traffic at 100 %."""
         stable, candidate = self._arms
-        mine, other = self._db.execute(
-            "SELECT count(*) FILTER (deployment = ?), count(*) FILTER (deployment = ?) FROM trace WHERE weight > 99.5",
+        mine, other, are_shares = self._db.execute(
+            "SELECT count(*) FILTER (deployment = ? AND weight > 99.5), "
+            "count(*) FILTER (deployment = ? AND weight > 99.5), "
+            "coalesce(max(weight) <= 1 AND bool_or(weight != round(weight)), false) FROM trace",
             [candidate, stable],
         ).fetchall()[0]
-        return 0 < len(shifts) <= _SHIFTS and other <= _BESIDE * (mine + other)
+        return 0 < len(shifts) <= _SHIFTS and other <= _BESIDE * (mine + other) and not are_shares
 
     def arrivals(self, since_s: float, every_s: float, cell_s: float, slo: Slo) -> Iterator[Arrivals]:
         """Counts by look, oldest first; a look at which nothing new was visible is there too."""

@@ -102,6 +102,22 @@ def test_a_recording_at_which_the_gate_was_blind_says_why():
     assert " looks the gate was blind: " in found.verdict.text
 
 
+def test_a_recording_that_ends_with_a_silent_candidate_leaves_the_gate_blind_and_no_proof():
+    made = world(duration_s=240.0)
+    batches = list(stream(made, Scenario("good", bad=False), np.random.default_rng(1)))
+
+    def silent(batch):
+        kept = (batch.arms == 1) | (batch.starts < EPOCH_S + 2)
+        parts = (getattr(batch, name)[kept] for name in ("starts", "arms", "classes", "duration_ms", "n"))
+        return Arrivals(batch.now_s, *parts, batch.lags)
+
+    found = backtest(map(silent, batches), replay())
+    assert found.result is Result.INCONCLUSIVE
+    assert "; with all of it at hand the gate is blind: " in found.verdict.text
+    assert "proof" not in found.verdict.text
+    assert found.verdict.text.count("blind: ") == 1
+
+
 def test_an_empty_recording_is_inconclusive():
     assert backtest(iter(()), replay()).document() == {
         "verdict": "inconclusive",

@@ -119,8 +119,13 @@ def test_without_weights_the_first_answer_of_the_candidate_is_the_beginning(save
 
 @pytest.mark.parametrize(
     "weight",
-    [lambda at: np.full(at.size, 100.0), lambda at: 19.0 + np.floor(at) % 3, lambda at: np.full(at.size, np.nan)],
-    ids=["a full stable beside it", "another one each second", "none"],
+    [
+        lambda at: np.full(at.size, 100.0),
+        lambda at: 19.0 + np.floor(at) % 3,
+        lambda at: np.full(at.size, np.nan),
+        lambda at: np.where(at < 60, 0.2, 1.0),
+    ],
+    ids=["a full stable beside it", "another one each second", "none", "shares"],
 )
 def test_weights_that_nobody_set_are_not_believed(save, weight):
     data = rows(120.0)
@@ -168,6 +173,17 @@ def test_a_recording_that_nobody_could_have_judged_in_time_says_why(save):
     assert late.result is late.verdict.result is Result.INCONCLUSIVE
     assert "it would pass" in late.verdict.text
     assert "looks the gate was blind: " in late.verdict.text
+
+
+def test_a_candidate_that_goes_silent_leaves_the_gate_blind_and_no_proof(save):
+    data = rows(240.0)
+    kept = (data["deployment"] == "blue") | (data["at"] < 4)
+    silent = {name: column[kept] for name, column in data.items()}
+    found = replay_trace(SLO, GATE, save(silent, weight=np.full(kept.sum(), 20.0)), **NAMES, every_s=5.0)
+    assert found.result is Result.INCONCLUSIVE
+    assert "with all of it at hand the gate is blind: " in found.verdict.text
+    assert "proof" not in found.verdict.text
+    assert found.verdict.text.count("blind") == 2
 
 
 def test_counts_are_those_of_the_file(save):
