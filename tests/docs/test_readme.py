@@ -115,8 +115,10 @@ def test_the_commands_that_make_identities_trust_each_environment_of_the_readme(
     subjects = {credential["subject"].removeprefix("repo:OWNER/REPO:environment:"): app for app, credential in trusted}
     assert subjects == {"production": "app-1", "recovery": "app-1", "production-plan": "app-2"}
     workflow = next(b for b in re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL) if "plan.yml@" in b)
-    named = set(re.findall(r"environment: ([\w-]+)", workflow))
-    assert named == set(subjects), "each environment has its own credential"
+    for each in (workflow, (ROOT / "manifests/github/deploy.yml").read_text()):
+        named = set(re.findall(r"environment: ([\w-]+)", each))
+        assert named == set(subjects), "each environment has its own credential"
+        assert all("environment" in job["with"] for job in yaml.safe_load(each)["jobs"].values())
 
 
 def _options(call: list[str]) -> dict[str, str]:
