@@ -586,6 +586,19 @@ def test_a_plan_that_failed_replaces_the_earlier_one(runner: Runner) -> None:
     assert "no plan: `a???x???b?.yaml`\n" in only["body"]
 
 
+def test_a_plan_that_holds_a_masked_value_is_dropped_by_github_and_the_comment_says_so(runner: Runner) -> None:
+    """actions/runner#1061: such an output of a job is empty, and the job a success."""
+    runner.put("gh", GH)
+    runner.env["COMMENTS"] = str(runner.temp / "comments.json")
+    comment = step_of("plan", "comment", "Write the comment, or update it")
+    values = {"inputs__manifest": "a.yaml", "needs__plan__outputs__plan": "", "needs__plan__result": "success"}
+    assert runner.run(comment, github__event__pull_request__number="7", **values).returncode == 0
+    (only,) = json.loads((runner.temp / "comments.json").read_text())
+    assert "GitHub dropped it, as it holds a masked value" in only["body"]
+    assert "[the log](https://host/ann/shop/actions/runs/5) has it" in only["body"]
+    assert "ended as success" not in only["body"]
+
+
 def test_the_options_of_a_rollback_are_two_lines_each_whatever_a_person_types(runner: Runner) -> None:
     done = runner.run(
         step_of("rollback", "rollback", "Options"),
