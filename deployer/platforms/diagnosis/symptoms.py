@@ -41,7 +41,7 @@ def symptom(
 
 _LIMIT_MAY_BE = (
     rf"\A(?:{'|'.join(sorted(VAGUE - {''}))}|unknown|OutOfQuota|QuotaExceeded): .*?"
-    r"\b(?:maximum|max|limit|quota)(?: number| count)?(?: of| for| on)?(?: [\w-]+){0,2}?"
+    r"\b(?:maximum|max|limit|quota)(?: (?:number|count|total|of|for|on|the|online|managed|kubernetes|\(?\d+\)?)){0,6}"
     r" (?P<what>endpoints|deployments)\b"
 )
 """Only where Azure gives no other cause: "the maximum number of retries for deployments" is no limit of deployments."""
@@ -98,6 +98,13 @@ MESSAGES = (
         "the model does not fit into the instance's memory",
         "Choose an instance_type with more memory.",
         "#memory-quota",
+    ),
+    symptom(
+        "OutOfQuota",
+        r"\bendpoint quota reached\b",
+        "the limit of endpoints is reached",
+        "Delete endpoints that nobody uses, or request a higher limit.",
+        "github.com/Azure/azureml-examples/pull/1635",
     ),
     symptom(
         "OutOfQuota",

@@ -141,6 +141,18 @@ QUOTED = [
     ),
     ("BadArgument", "quota: max 50 instances of deployments", "BadArgument", "Azure could not use"),
     ("BadRequest", "The maximum number of retries was reached for deployments", "BadRequest", "does not know"),
+    ("BadRequest", "The maximum number of retries for deployments was reached", "BadRequest", "does not know"),
+    ("BadRequest", "You exceeded the limit (100) of online endpoints", "OutOfQuota", "limit of endpoints"),
+    ("BadRequest", "Maximum number of managed online deployments: 20", "OutOfQuota", "limit of deployments"),
+    (  # github.com/Azure/azureml-examples/pull/1635
+        "InferencingClientCallFailed",
+        (
+            "Endpoint Quota reached for subscription ***.Current usage/limit: 300/300."
+            "Please clean up existing endpoints and try again"
+        ),
+        "OutOfQuota",
+        "limit of endpoints",
+    ),
     (  # learn.microsoft.com/answers/questions/2068819
         "SubscriptionNotRegistered",
         (
