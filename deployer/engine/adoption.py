@@ -11,7 +11,8 @@ from deployer.ports.platform import Capabilities, Endpoint, Platform
 from deployer.rollout.events import Adopted
 from deployer.rollout.model import Phase, Plan, Request, RequestKind, Step, StepKind
 from deployer.rollout.plan import DEPLOY_PATIENCE, Wanted, compile_plan
-from deployer.rollout.tags import Marks
+from deployer.rollout.readiness import find, is_scaled_down
+from deployer.rollout.tags import Marks, instances_of
 
 
 def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted | None, now: datetime) -> Adopted:
@@ -26,6 +27,7 @@ def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted |
         plan = compile_plan(named_like(wanted, marks), before, capabilities, rollout_id=fresh_id)
     else:
         plan = _way_back(marks, before, capabilities, fresh_id)
+    plan = _as_large_as_it_was(plan, endpoint)
     position = min(marks.position, len(plan.steps) - 1)
     weight_pct = endpoint.traffic.get(marks.candidate, 0)
     mirror_pct = endpoint.mirror.get(marks.candidate, 0)
@@ -56,6 +58,13 @@ def _is_written(step: Step, plan: Plan, endpoint: Endpoint) -> bool:
     """Whether traffic is what ``step`` is judged with."""
     split = (dict(endpoint.traffic), dict(endpoint.mirror))
     return step.is_gated and split == (plan.traffic(step.weight_pct), plan.mirror(step.mirror_pct))
+
+
+def _as_large_as_it_was(plan: Plan, endpoint: Endpoint) -> Plan:
+    """The plan as it was made before its stable was scaled down, as far as the tags tell."""
+    stable, had = find(endpoint, plan.stable), instances_of(endpoint.tags, plan.stable, plan.stable_digest)
+    is_small = stable is not None and is_scaled_down(stable, had, plan.least_instances)
+    return replace(plan, stable_instances=had) if is_small else plan
 
 
 def before_it(endpoint: Endpoint, marks: Marks) -> Endpoint:
@@ -98,4 +107,5 @@ def _way_back(marks: Marks, endpoint: Endpoint, capabilities: Capabilities, roll
         poll_s=capabilities.poll_s,
         stable_instances=stable.instances_wanted if stable else 1,
         autoscaling=capabilities.autoscaling,
+        least_instances=capabilities.least_instances,
     )

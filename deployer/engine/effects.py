@@ -150,6 +150,8 @@ class Effects:
                 return RevertFailed(why)
             case Scale() if state.phase is Phase.REVERTING:
                 return RevertFailed(why)
+            case Scale(name, instances) if state.phase is Phase.CLEANING:
+                return Scaled(name, instances, f"{name} may be too small for all traffic: {why}", failed=True)
             case MatchScaling(name, like):
                 return ScalingMatched(f"{name} may not scale like {like}: {why}", failed=True)
             case ReleaseScaling(name):

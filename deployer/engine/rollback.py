@@ -25,7 +25,8 @@ from deployer.ports.store import Entry
 from deployer.rollout.ending import Ended
 from deployer.rollout.endpoint import in_words
 from deployer.rollout.model import Phase
-from deployer.rollout.tags import LEASE, PHASE, REQUEST, marks_of, tags_for_good
+from deployer.rollout.readiness import is_scaled_down
+from deployer.rollout.tags import LEASE, PHASE, REQUEST, marks_of, tags_for_good, with_instances
 from deployer.rollout.way_back import REVERT_BACKOFF_S
 
 
@@ -50,10 +51,10 @@ def roll_back(site: Site, listener: Listener, *, to: str | None, reason: str, fo
     target = target_of(endpoint, to)
     if target is None:
         return _no_target(endpoint)
-    if _is_done(endpoint, target):
+    if _is_done(site, endpoint, target):
         endpoint = _observe_again(site)
         target = target_of(endpoint, to) or target
-        if _is_done(endpoint, target):
+        if _is_done(site, endpoint, target):
             return Ended(ExitCode.OK, f"nothing to do: {target.name} has 100% already")
     check(site, endpoint, target, force=force)  # before the lease is taken: a mistake must not stop a healthy rollout
     lease = site.lease()
@@ -85,11 +86,12 @@ def _no_target(endpoint: Endpoint) -> Ended:
     return Ended(ExitCode.OK, f"no earlier version is known; traffic stays at {in_words(endpoint.traffic)}")
 
 
-def _is_done(endpoint: Endpoint, target: Target) -> bool:
+def _is_done(site: Site, endpoint: Endpoint, target: Target) -> bool:
     """Whether there is nothing to do, as far as one look tells."""
-    found = endpoint.deployments.get(target.name)
-    stands = _has_all(endpoint, target.name) and found is not None and target.is_met_by(found)
-    return stands and is_idle(endpoint) and not endpoint.settling
+    found, least = endpoint.deployments.get(target.name), site.platform.capabilities.least_instances
+    if found is None or not target.is_met_by(found) or is_scaled_down(found, target.instances, least):
+        return False
+    return _has_all(endpoint, target.name) and is_idle(endpoint) and not endpoint.settling
 
 
 def _shift_back(
@@ -234,8 +236,8 @@ def _keep_books(
             _give_back(site, lease, listener, before, after, name)
     after = _see_that_it_stays(site, lease, listener, after, name, force=force)
     found = after.deployments.get(name)
-    grows = found is not None and found.instances_wanted < needed
-    _note(site, lease, listener, before, after, name, reason, keep_lease=grows)
+    gets = needed if found is not None and found.instances_wanted < needed else 0
+    _note(site, lease, listener, before, after, name, reason, gets=gets)
     if found is not None:
         _make_large_enough(site, listener, found, needed)
     return after
@@ -304,20 +306,24 @@ def _note(
     name: str,
     reason: str,
     *,
-    keep_lease: bool,
+    gets: int,
 ) -> None:
-    """Write down what was done; traffic is safe already, so a failure here is only said."""
+    """Write down what was done, and the instances that ``name`` still ``gets``, whoever sees to that; else 0.
+
+    Traffic is safe already, so a failure here is only said.
+    """
     now = site.clock.now()
     found = after.deployments.get(name)
     digest = found.digest or "" if found else ""
     tags = tags_for_good(before.tags, (name, digest), None, now) | {REQUEST: None}
+    tags |= with_instances(tags, (name, digest), gets, now)
     marks = marks_of(before.tags)
     if marks is not None and marks.phase is not Phase.PROMOTED:
         tags[PHASE] = f"{Phase.ROLLED_BACK.value}:{marks.position}"
     event = {"type": "manual_rollback", "to": name, "from": dict(before.traffic), "reason": reason}
     try:
         if lease.is_held:
-            (lease.write if keep_lease else lease.hand_back)(tags)
+            (lease.write if gets else lease.hand_back)(tags)
         else:
             site.platform.set_tags(tags)
     except PlatformError as exc:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deployer.ports.platform import Deployment, DeploymentState, Endpoint
 from deployer.rollout.model import Phase
-from deployer.rollout.tags import GOOD, PREVIOUS, Revision, marks_of, revision_of
+from deployer.rollout.tags import GOOD, PREVIOUS, Revision, instances_of, marks_of, revision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,10 @@ def target_of(endpoint: Endpoint, to: str | None) -> Target | None:
         return _named(endpoint, to, (good, previous))
     marks = marks_of(endpoint.tags)
     if marks is not None and marks.phase is not Phase.PROMOTED:
-        return Target(marks.stable, marks.stable_digest) if marks.stable else None
+        had = instances_of(endpoint.tags, marks.stable, marks.stable_digest)
+        return Target(marks.stable, marks.stable_digest, had) if marks.stable else None
+    if previous is None and good is not None and good.instances and endpoint.traffic.get(good.name) == 100:
+        previous = good  # a rollback brought it back, and may have died before it was large enough
     return Target(previous.name, previous.digest, previous.instances) if previous else None
 
 

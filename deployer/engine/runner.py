@@ -36,6 +36,7 @@ from deployer.rollout.events import (
 from deployer.rollout.machine import begin, evolve
 from deployer.rollout.model import FINAL, WAY_BACK, Observed, Outcome, Phase, Request, RequestKind, Rollout
 from deployer.rollout.pace import Usual
+from deployer.rollout.readiness import find, is_scaled_down
 from deployer.rollout.tags import (
     ANSWER,
     LEASE,
@@ -43,10 +44,12 @@ from deployer.rollout.tags import (
     TAGGED,
     answer_of,
     answer_to,
+    instances_of,
     marks_of,
     request_of,
     tags_for,
     tags_for_good,
+    with_instances,
 )
 
 UNREACHABLE_S = 60.0
@@ -300,18 +303,25 @@ class Runner:
         if state.phase not in TAGGED:
             return
         tags = tags_for(state)
-        if state.phase is Phase.PROMOTED and endpoint is not None:
-            plan = state.plan
-            previous = (plan.stable, plan.stable_digest or "") if plan.stable else None
-            good = (plan.candidate, plan.candidate_digest)
-            found = endpoint.deployments.get(plan.stable or "")
-            instances = (found.instances_wanted if found else 0) or plan.stable_instances
-            is_left = plan.stable in state.left
-            tags |= tags_for_good(endpoint.tags, good, previous, self._clock.now(), instances, is_left=is_left)
+        if state.phase in (Phase.RETIRING, Phase.PROMOTED) and endpoint is not None:
+            tags |= self._versions(state, endpoint)
         if tags.items() <= self._kept.items():
             return
         self._keep(tags)
         self._write(tags)
+
+    def _versions(self, state: Rollout, endpoint: Endpoint) -> dict[str, str | None]:
+        """Which version is in use, and how large the old one was: written down before that is scaled down."""
+        plan, now = state.plan, self._clock.now()
+        old = (plan.stable, plan.stable_digest or "") if plan.stable else None
+        had = instances_of(endpoint.tags, plan.stable, plan.stable_digest) or plan.stable_instances
+        found = find(endpoint, plan.stable)
+        if found is not None and not is_scaled_down(found, had, self._platform.capabilities.least_instances):
+            had = found.instances_wanted
+        if state.phase is Phase.RETIRING:
+            return with_instances(endpoint.tags, old, had, now) if old else {}
+        good, is_left = (plan.candidate, plan.candidate_digest), plan.stable in state.left
+        return tags_for_good(endpoint.tags, good, old, now, had, is_left=is_left)
 
     def _keep(self, tags: dict[str, str | None]) -> None:
         """Have ``tags`` written again with each beat: a write that fails, or is overwritten, is made up for."""

@@ -107,11 +107,12 @@ class ScalingReleased:
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """``name`` was asked to have so many instances."""
+    """``name`` was asked to have so many instances; or why it may be too small."""
 
     name: str
     instances: int
     text: str
+    failed: bool = False
     type: Literal["scaled"] = "scaled"
 
 

@@ -91,7 +91,11 @@ TRANSITIONS: Mapping[Phase, Mapping[str, frozenset[Phase]]] = {
         "reverted": frozenset({Phase.CLEANING}),
         "got_stuck": frozenset({Phase.STUCK}),
     },
-    Phase.CLEANING: {"scaling_released": frozenset({Phase.CLEANING}), "cleaned": frozenset({Phase.ROLLED_BACK})},
+    Phase.CLEANING: {
+        "scaled": frozenset({Phase.CLEANING}),
+        "scaling_released": frozenset({Phase.CLEANING}),
+        "cleaned": frozenset({Phase.ROLLED_BACK}),
+    },
     Phase.PROMOTED: {},
     Phase.ROLLED_BACK: {},
     Phase.STUCK: {},
@@ -198,8 +202,8 @@ def _apply(state: Rollout, event: Event, at: datetime) -> Rollout:  # noqa: C901
             return replace(state, matched=True, held=True, warnings=_add(state, text) if failed else state.warnings)
         case ScalingReleased(text, failed):
             return replace(state, held=False, warnings=_add(state, text) if failed else state.warnings)
-        case Scaled(name, instances):
-            return _scaled(state, name, instances)
+        case Scaled():
+            return _scaled(state, event)
         case Shifted(weight_pct, mirror_pct):
             shifts = (*state.shifts, Shift(at, weight_pct))
             shifted = replace(state, weight_pct=weight_pct, mirror_pct=mirror_pct, shifts=shifts)
@@ -244,10 +248,12 @@ def _add(state: Rollout, warning: str) -> tuple[str, ...]:
     return (*state.warnings, warning)
 
 
-def _scaled(state: Rollout, name: str, instances: int) -> Rollout:
-    cold = tuple(warmed for warmed in state.warmed if warmed != name)  # the new instances never answered anything
+def _scaled(state: Rollout, event: Scaled) -> Rollout:
+    cold = tuple(warmed for warmed in state.warmed if warmed != event.name)  # the new ones never answered anything
     rebuilding = state.rebuilding or state.phase is Phase.REVERTING
-    return replace(state, scaled=(*state.scaled, (name, instances)), warmed=cold, rebuilding=rebuilding)
+    warnings = _add(state, event.text) if event.failed else state.warnings
+    scaled = (*state.scaled, (event.name, event.instances))
+    return replace(state, scaled=scaled, warmed=cold, rebuilding=rebuilding, warnings=warnings)
 
 
 def _warmed(state: Rollout, event: Warmed, at: datetime) -> Rollout:
@@ -292,7 +298,10 @@ def _unpaused(state: Rollout, at: datetime) -> Rollout:
 
 
 def _give_up(state: Rollout, outcome: Outcome, reason: str, at: datetime) -> Rollout:
-    return replace(state, outcome=outcome, reason=reason, drift=None, drift_at=None).enter(Phase.REVERTING, at)
+    # The stable that was to go was released, and its rules may be off by now: that is put right when traffic is back.
+    held = state.held or (state.phase is Phase.RETIRING and state.plan.autoscaling)
+    back = replace(state, outcome=outcome, reason=reason, drift=None, drift_at=None, held=held)
+    return back.enter(Phase.REVERTING, at)
 
 
 def to_mermaid() -> str:

@@ -28,6 +28,11 @@ def is_ready(deployment: Deployment | None) -> bool:
     return deployment is not None and deployment.state is DeploymentState.READY
 
 
+def is_scaled_down(deployment: Deployment, had: int, least: int) -> bool:
+    """Whether it has as few instances as there can be (``least``), and ``had`` more in use (0: that is not known)."""
+    return deployment.instances_wanted <= least and deployment.instances_wanted < had
+
+
 def await_ready(state: Rollout, deployment: Deployment | None, name: str, now: datetime) -> Action | None:
     """Create, wait for or give up on a deployment; None when it is ready."""
     if deployment is None:

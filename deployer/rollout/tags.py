@@ -74,7 +74,7 @@ class Revision:
     """Empty: it was not made by deployer."""
     at: datetime
     instances: int = 0
-    """How many it had when another version took its place; 0: not recorded."""
+    """How many it had before another version took its place, or is to have again; 0: not recorded."""
     is_left: bool = False
     """It was to be retired and could not be."""
 
@@ -145,6 +145,23 @@ def revision_of(value: str | None) -> Revision | None:
         return Revision(int(number), name, digest, since, instances, is_left=rest[1:] == [LEFT])
     except ValueError:
         return None
+
+
+def instances_of(tags: Mapping[str, str], name: str | None, digest: str | None) -> int:
+    """Instances that the tags say a version had; 0: not recorded."""
+    known = (revision_of(tags.get(tag)) for tag in (GOOD, PREVIOUS))
+    return max(
+        (each.instances for each in known if each and (each.name, each.digest) == (name, digest or "")), default=0
+    )
+
+
+def with_instances(
+    tags: Mapping[str, str | None], good: tuple[str, str], instances: int, at: datetime
+) -> dict[str, str | None]:
+    """Tags that say how many instances the version in use (name, digest) has, or is to have again."""
+    known = revision_of(tags.get(GOOD))
+    number, since = (known.number, known.at) if known else (0, at)
+    return {GOOD: _value(Revision(number, *good, at=since, instances=instances))}
 
 
 def _value(revision: Revision) -> str:

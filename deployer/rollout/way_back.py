@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from deployer.rollout.actions import Action, Clean, Record, Recreate, ReleaseScaling, Restore, Scale, Wait
 from deployer.rollout.endpoint import Deployment, DeploymentState, Endpoint, in_words
 from deployer.rollout.events import Cleaned, GotStuck, Reverted
-from deployer.rollout.model import Observed, Plan, Rollout
-from deployer.rollout.readiness import await_shown, find
+from deployer.rollout.model import Observed, Plan, Rollout, StepKind
+from deployer.rollout.readiness import await_shown, find, is_scaled_down
 from deployer.rollout.tags import began_at
 
 REVERT_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -56,9 +56,10 @@ def _bring_back(state: Rollout, endpoint: Endpoint, now: datetime) -> Action:
         stable = None
     if plan.stable is not None and stable is None:
         return await_shown(state, plan.stable, now) or Recreate(plan.stable)
-    if stable is not None and stable.instances_wanted < 1 and not state.asked_for(stable.name):
-        return Scale(stable.name, max(plan.stable_instances, 1), "it is scaled to 0")
     if stable is not None and stable.instances_ready < 1:
+        growing = _grow(state, stable)
+        if growing is not None:
+            return growing
         # Never roll back onto an unhealthy stable (flagger, scheduler.go): the candidate is then the only healthy copy.
         return Wait(
             now + timedelta(seconds=state.plan.poll_s), f"stable {stable.name} has no ready instance: {stable.message}"
@@ -66,11 +67,26 @@ def _bring_back(state: Rollout, endpoint: Endpoint, now: datetime) -> Action:
     return Restore()
 
 
+def _grow(state: Rollout, stable: Deployment | None) -> Scale | None:
+    """Give a stable that was scaled down its instances again; None: it was not, or has been asked for them.
+
+    Traffic goes first to one that answers, however few its instances are: nothing that it needs may hold that up.
+    """
+    plan = state.plan
+    had = max(plan.stable_instances, 1)
+    if stable is None or state.asked_for(stable.name) or not is_scaled_down(stable, had, plan.least_instances):
+        return None
+    return Scale(stable.name, had, f"it is scaled to {stable.instances_wanted}")
+
+
 def clean(state: Rollout, observed: Observed) -> Action:
     """Choose what of this rollout is removed, now that traffic is back."""
     plan, endpoint = state.plan, observed.endpoint
     if endpoint is None:
         return Record(Cleaned("the endpoint is gone"))
+    growing = _grow(state, find(endpoint, plan.stable)) if state.step.kind is StepKind.RETIRE else None
+    if growing is not None:
+        return growing
     if state.held and plan.stable is not None and plan.stable in endpoint.deployments:
         return ReleaseScaling(plan.stable)
     names: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,13 +130,113 @@ def test_a_rollback_onto_a_version_scaled_to_0_starts_as_many_as_it_had(world: W
 
 
 def test_a_rollback_onto_a_version_that_could_not_be_scaled_to_0_gets_as_many_as_it_had(tmp_path: Path) -> None:
-    keeps_one = replace(CAPABILITIES, least_instances=1)
-    world = World(tmp_path, instances={"base": 8}, capabilities=keeps_one)
-    world.strategy = {**world.strategy, "retire": "scale_down"}
+    world = scaling_down(tmp_path, 1)
     assert world.roll_out().exit_code is ExitCode.OK
     assert deployments(world)["blue"].instances_wanted == 1
+    world.platform.edit_scale("green", 3)
+    before = len(world.platform.calls)
     assert world.roll_back().exit_code is ExitCode.OK
     assert (world.live_digest(), deployments(world)["blue"].instances_wanted) == ("base", 8)
+    calls = [call for call in world.platform.calls[before:] if call in ("set_traffic", "scale_deployment")]
+    assert calls == ["set_traffic", "scale_deployment"]
+
+
+def scaling_down(tmp_path: Path, least: int) -> World:
+    """A stable of 8 instances, which is to keep ``least`` of them."""
+    world = World(tmp_path, instances={"base": 8}, capabilities=replace(CAPABILITIES, least_instances=least))
+    world.strategy = {**world.strategy, "retire": "scale_down"}
+    world.platform.autoscaled["blue"] = "cpu over 70%"
+    return world
+
+
+def killed(world: World, call: str, at: Callable[[], bool], act: Callable[[], object]) -> None:
+    """``act``, by a process that dies in ``call`` when ``at`` says so."""
+
+    def strike(name: str) -> None:
+        world.check_alive()
+        if name == call and at():
+            world.kill()
+
+    world.platform.before = world.platform.after = strike
+    with pytest.raises(Killed):
+        act()
+    world.platform.before = world.platform.after = lambda _: None
+
+
+def retirement_killed(tmp_path: Path, least: int, journal: str) -> World:
+    """The stable was scaled down by a process that died over it; the new version has 3 instances by now."""
+    world = scaling_down(tmp_path, least)
+    killed(world, "scale_deployment", lambda: deployments(world)["blue"].instances_wanted == least, world.roll_out)
+    world.platform.edit_scale("green", 3)
+    if journal == "elsewhere":
+        for path in (world.home / "journal").glob("*.jsonl"):
+            path.unlink()
+    return world
+
+
+@pytest.mark.parametrize("with_manifest", [True, False])
+@pytest.mark.parametrize("journal", ["at hand", "elsewhere"])
+@pytest.mark.parametrize("least", [0, 1])
+def test_a_retirement_that_was_killed_remembers_how_large_the_old_version_was(
+    tmp_path: Path, least: int, journal: str, *, with_manifest: bool
+) -> None:
+    world = retirement_killed(tmp_path, least, journal)
+    assert world.recover(with_manifest=with_manifest).ended.exit_code is ExitCode.OK
+    assert (world.live_digest(), deployments(world)["blue"].instances_wanted) == ("new", least)
+    assert world.roll_back().exit_code is ExitCode.OK
+    assert (world.live_digest(), deployments(world)["blue"].instances_wanted) == ("base", 8)
+
+
+@pytest.mark.parametrize("with_manifest", [True, False])
+@pytest.mark.parametrize("journal", ["at hand", "elsewhere"])
+@pytest.mark.parametrize("least", [0, 1])
+def test_a_stable_that_was_scaled_down_takes_the_traffic_of_a_dead_candidate_and_gets_its_instances_again(
+    tmp_path: Path, least: int, journal: str, *, with_manifest: bool
+) -> None:
+    world = retirement_killed(tmp_path, least, journal)
+    world.platform.edit_scale("green", 0)
+    before = len(world.platform.calls)
+    done = world.recover(with_manifest=with_manifest).ended
+    assert (done.exit_code, world.live_digest()) == (ExitCode.PLATFORM, "base"), done.text
+    assert {name: found.instances_wanted for name, found in deployments(world).items()} == {"blue": 8}
+    calls = [call for call in world.platform.calls[before:] if call in ("set_traffic", "scale_deployment")]
+    assert calls == ["set_traffic", "scale_deployment"][:: 1 if least else -1]  # who answers gets traffic first
+    assert world.platform.held == {}
+
+
+def test_a_stable_that_cannot_get_its_instances_again_has_all_traffic_and_it_is_said(tmp_path: Path) -> None:
+    world = retirement_killed(tmp_path, 1, "at hand")
+    world.platform.edit_scale("green", 0)
+    world.platform.before = lambda call: refuse(call) if call == "scale_deployment" else None
+    done = world.recover().ended
+    assert (done.exit_code, world.traffic(), set(deployments(world))) == (ExitCode.PLATFORM, {"blue": 100}, {"blue"})
+    assert done.state is not None
+    assert done.state.warnings[-1] == "blue may be too small for all traffic: no cores left (Ask for quota.)"
+
+
+@pytest.mark.parametrize("journal", ["at hand", "elsewhere"])
+def test_a_rollback_by_hand_of_a_retirement_that_was_killed_gives_the_old_version_its_instances_again(
+    tmp_path: Path, journal: str
+) -> None:
+    world = retirement_killed(tmp_path, 1, journal)
+    assert world.roll_back().exit_code is ExitCode.OK
+    assert (world.live_digest(), deployments(world)["blue"].instances_wanted) == ("base", 8)
+
+
+@pytest.mark.parametrize("retirement", ["done", "killed"])
+def test_a_rollback_that_was_killed_before_it_scaled_is_finished_by_the_next_one(
+    tmp_path: Path, retirement: str
+) -> None:
+    world = retirement_killed(tmp_path, 1, "at hand") if retirement == "killed" else scaling_down(tmp_path, 1)
+    if retirement == "done":
+        world.roll_out()
+        world.platform.edit_scale("green", 3)
+    killed(world, "scale_deployment", lambda: world.traffic() == {"blue": 100}, world.roll_back)
+    assert (world.traffic(), deployments(world)["blue"].instances_wanted) == ({"blue": 100}, 1)
+    assert world.roll_back().exit_code is ExitCode.OK
+    assert (world.traffic(), deployments(world)["blue"].instances_wanted) == ({"blue": 100}, 8)
+    again = world.roll_back()
+    assert (again.exit_code, again.text) == (ExitCode.OK, "nothing to do: blue has 100% already")
 
 
 def test_a_rollback_writes_traffic_first_and_scales_after(world: World) -> None:

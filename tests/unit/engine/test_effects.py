@@ -288,6 +288,13 @@ def test_a_stable_that_cannot_be_started_on_the_way_back_is_told_and_left_to_the
     assert event == RevertFailed("no right to write (Ask for it.)")
 
 
+def test_a_stable_that_cannot_grow_when_traffic_is_back_is_told_and_waited_for_no_more(stage: Stage) -> None:
+    stage.fails("scale_deployment", DENIED)
+    event = stage.perform(Scale("blue", 4, "it is scaled to 1"), state(Phase.CLEANING))
+    why = "blue may be too small for all traffic: no right to write (Ask for it.)"
+    assert event == Scaled("blue", 4, why, failed=True)
+
+
 def test_the_rules_of_the_stable_are_taken_over_and_given_back(stage: Stage) -> None:
     with_green(stage)
     stage.platform.autoscaled["blue"] = "cpu over 70%"

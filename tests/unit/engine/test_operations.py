@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from deployer.errors import ExitCode, PlanError, TransientError, UsageError
 from deployer.ports.platform import DeploymentSpec
 from deployer.report.listeners import Quiet
 from deployer.rollout.model import Phase, RequestKind
-from deployer.rollout.tags import ANSWER, LEASE, PHASE, REQUEST, answer_to, marks_of, request_of
+from deployer.rollout.tags import ANSWER, GOOD, LEASE, PHASE, REQUEST, answer_to, marks_of, request_of
 
 ACKNOWLEDGE_S, SETTLE_S = acknowledge_s(CAPABILITIES), settle_s(CAPABILITIES)
 STALE_AFTER_S = CAPABILITIES.stale_after_s
@@ -296,6 +297,25 @@ def test_a_rollout_without_journal_and_manifest_can_only_go_back(world: World) -
     assert found.phase is Phase.SHIFTING
     assert found.plan.restore == {"blue": 100}
     assert found.plan.rollout_id.startswith(f"{marks.rollout_id}+")
+
+
+@pytest.mark.parametrize(("instances", "known"), [(1, 8), (3, 3)])
+@pytest.mark.parametrize("with_manifest", [True, False])
+def test_a_rollout_without_journal_takes_the_size_of_a_stable_that_was_scaled_down_from_the_tags(
+    tmp_path: Path, instances: int, known: int, *, with_manifest: bool
+) -> None:
+    world = World(tmp_path, capabilities=replace(CAPABILITIES, least_instances=1))
+    world.at[9.0] = World.kill
+    with pytest.raises(Killed):
+        world.roll_out()
+    world.platform.edit_tags({GOOD: "1|blue|base|1767225600|8"})
+    world.platform.edit_scale("blue", instances)
+    view = world.platform.peek()
+    assert view is not None
+    marks = marks_of(view.tags)
+    assert marks is not None
+    found = adopt(marks, view, world.platform, world.job().wanted if with_manifest else None, world.clock.now())
+    assert (found.plan.stable_instances, found.plan.least_instances) == (known, 1)
 
 
 def test_what_the_platform_says_beside_its_answers_reaches_who_listens(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def put_fails(answer: Answer, while_: Callable[[Any], bool]) -> Any:
 
 
 BUSY = Answer(409, {"error": {"code": "Conflict", "message": "waiting for lock confirmation"}})
+SCALING = ("deployment", "PATCH")
 POLICY = Answer(403, {"error": {"code": "RequestDisallowedByPolicy", "message": "tags"}})
 
 
@@ -204,6 +205,24 @@ def test_the_books_are_written_before_instances_grow_and_the_lease_is_kept_meanw
     assert told[-1]["deployer.good"].split("|")[1] == "blue"
     assert told[-1][LEASE].split("|")[0] != ""
     assert stage.endpoint["tags"][LEASE].split("|")[0] == ""  # given back at the end
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_what_was_scaled_down_gets_traffic_first_and_its_instances_by_a_repetition_where_they_failed(
+    stage: Stage, *, answers: bool
+) -> None:
+    stage.endpoint["tags"]["deployer.previous"] = "1|blue|db|1763000000|8"
+    stage.service.deployments["green"]["sku"]["capacity"] = 3
+    stage.clock.sleep(3600)
+    denied = Answer(403, {"error": {"code": "AuthorizationFailed", "message": "no right to scale"}})
+    stage.service.fault = lambda asked, kind: None if answers or (kind, asked.method) != SCALING else denied
+    assert (stage.roll_back().exit_code, stage.traffic) == (ExitCode.OK, {"blue": 100})
+    assert stage.index("PUT", "endpoint") < stage.index("PATCH", "deployment")
+    assert stage.service.deployments["blue"]["sku"]["capacity"] == (8 if answers else 1)
+    stage.service.fault = lambda _asked, _kind: None
+    stage.clock.sleep(3600)
+    assert stage.roll_back().text.startswith("nothing to do" if answers else "rolled back")
+    assert stage.service.deployments["blue"]["sku"]["capacity"] == 8
 
 
 def test_nothing_is_sent_to_a_version_that_is_being_started_from_nothing(stage: Stage) -> None:

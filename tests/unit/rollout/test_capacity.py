@@ -44,7 +44,7 @@ from deployer.rollout.events import (
 from deployer.rollout.machine import begin
 from deployer.rollout.model import Outcome, Phase, Plan, StepKind
 from deployer.rollout.plan import DEPLOY_PATIENCE, Measured, Version, compile_plan
-from deployer.rollout.readiness import instances_for
+from deployer.rollout.readiness import instances_for, is_scaled_down
 
 AZURE = replace(LOCAL, platform="managed", autoscaling=True, typical_deploy_s=600.0, poll_s=5.0)
 QUICK = {"blue_green": {"mirror": "20%", "mirror_for": "5s", "bake": "10s"}}
@@ -199,8 +199,8 @@ def test_a_stable_that_is_not_ours_is_released_too() -> None:
     retiring(Retire.DELETE).sees(foreign).expect(ReleaseScaling("blue"))
 
 
-def retiring(retire: Retire) -> Playbook:
-    book = ready(made(autoscaling=True, retire=retire), large(1)).then(ScalingMatched("alike"))
+def retiring(retire: Retire, **over: Any) -> Playbook:
+    book = ready(replace(made(autoscaling=True, retire=retire), **over), large(1)).then(ScalingMatched("alike"))
     for weight in (20, 50, 100):
         book.then(Shifted(weight, 0), Advanced("pass"))
     assert book.state.phase is Phase.RETIRING
@@ -231,6 +231,56 @@ def test_a_stable_that_was_scaled_to_nothing_is_started_as_large_as_it_was() -> 
     book.then(Scaled("blue", 4, "more")).expect(Wait)
     book.after(45).expect(Wait)  # the reserve is over: what has to start takes as long as a deployment
     book.after(10).records(GotStuck)
+
+
+@pytest.mark.parametrize(
+    ("instances", "had", "least", "is_so"),
+    [(0, 1, 0, True), (1, 8, 0, False), (1, 8, 1, True), (1, 1, 1, False), (1, 0, 1, False), (2, 8, 1, False)],
+)
+def test_what_has_the_fewest_instances_there_can_be_and_had_more_was_scaled_down(
+    instances: int, had: int, least: int, *, is_so: bool
+) -> None:
+    found = deployment("blue", "old", instances_ready=instances, instances_wanted=instances)
+    assert is_scaled_down(found, had, least) is is_so
+
+
+def left_with(stable: int, ready: int | None = None, **over: Any) -> Playbook:
+    """A candidate of 3 instances died after its stable of 4 was scaled down to so many."""
+    book = retiring(Retire.SCALE_DOWN, least_instances=1, stable_instances=4, **over)
+    book.then(ScalingReleased("free"), GaveUp(Outcome.PLATFORM, "dead"))
+    few = deployment("blue", "old", instances_ready=stable if ready is None else ready, instances_wanted=stable)
+    dead = deployment("green", "new", instances_ready=0, instances_wanted=3)
+    return book.sees(endpoint({"green": 100}, few, dead))
+
+
+def brought_back(book: Playbook) -> Playbook:
+    assert book.endpoint is not None
+    return book.restores().sees(replace(book.endpoint, traffic={"blue": 100}))
+
+
+def test_a_stable_that_was_scaled_down_gets_all_traffic_first_and_then_its_instances_again() -> None:
+    book = brought_back(left_with(1)).expect(Scale("blue", 4, "it is scaled to 1"))
+    assert book.then(Scaled("blue", 4, "more")).state.phase is Phase.CLEANING
+    book.expect(ReleaseScaling("blue")).then(ScalingReleased("free")).expect(Clean(("green",)))
+
+
+def test_a_stable_that_cannot_get_its_instances_again_is_a_warning_and_the_candidate_goes() -> None:
+    book = brought_back(left_with(1)).then(Scaled("blue", 4, "blue may be too small", failed=True))
+    book.expect(ReleaseScaling("blue")).then(ScalingReleased("free")).expect(Clean(("green",)))
+    assert book.state.warnings == ("blue may be too small",)
+
+
+def test_a_stable_whose_last_instance_does_not_answer_gets_the_other_ones_before_traffic() -> None:
+    left_with(1, ready=0).expect(Scale("blue", 4, "it is scaled to 1")).then(Scaled("blue", 4, "more")).expect(Wait)
+
+
+def test_rules_that_were_switched_off_for_the_scaling_down_work_again_though_it_did_not_come_to_that() -> None:
+    brought_back(left_with(4)).expect(ReleaseScaling("blue"))
+    brought_back(left_with(4, autoscaling=False)).expect(Clean(("green",)))
+
+
+def test_a_stable_that_shrank_by_its_own_rules_is_left_to_them_when_its_candidate_never_had_all_traffic() -> None:
+    brought_back(reverting(least_instances=1).sees(large(1))).expect(Clean(("green",)))
 
 
 def test_a_start_that_fails_is_tried_again() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -21,12 +21,14 @@ from deployer.rollout.tags import (
     VALUE_MAX,
     answer_of,
     answer_to,
+    instances_of,
     marks_of,
     request_of,
     revision_of,
     tag_for,
     tags_for,
     tags_for_good,
+    with_instances,
 )
 
 
@@ -150,6 +152,23 @@ def test_a_version_that_was_replaced_is_remembered_with_its_instances(instances:
     assert len(written.split("|")) == parts
     assert found is not None
     assert (found.number, found.name, found.instances) == (1, "blue", instances)
+
+
+def test_the_version_in_use_is_remembered_with_its_instances_and_keeps_its_number() -> None:
+    later = T0 + timedelta(days=1)
+    tags = as_tags(with_instances({GOOD: "3|blue|old|1767225600"}, ("blue", "old"), 8, later))
+    assert tags == {GOOD: "3|blue|old|1767225600|8"}
+    assert as_tags(with_instances({}, ("blue", ""), 8, T0)) == {GOOD: "0|blue||1767225600|8"}
+    assert instances_of(tags, "blue", "old") == 8
+    replaced = as_tags(tags_for_good(tags, ("green", "new"), ("blue", "old"), later, 8))
+    assert [instances_of(replaced, *each) for each in (("blue", "old"), ("green", "new"))] == [8, 0]
+
+
+@pytest.mark.parametrize("version", [("green", "old"), ("blue", "new"), ("blue", None), (None, None)])
+def test_of_a_version_that_the_tags_do_not_tell_of_no_instances_are_known(
+    version: tuple[str | None, str | None],
+) -> None:
+    assert instances_of({GOOD: "3|blue|old|1767225600|8", PREVIOUS: "garbled"}, *version) == 0
 
 
 @pytest.mark.parametrize("instances", [0, 7])
