@@ -8,7 +8,9 @@ from azure_oracle import check_all
 from azure_rollouts import AzureWorld, fresh
 from stateful.world import Killed
 
+from deployer.engine.rollback import roll_back
 from deployer.errors import DeployerError, ExitCode
+from deployer.report.listeners import Quiet
 from deployer.rollout.ending import Ended
 
 ON_READS = (
@@ -45,8 +47,17 @@ def history(
     world = world or fresh(home, bad=bad)
     ended = world.run(faults=faults)
     check_all(world, ended, bad=bad)
+    if isinstance(ended, Ended) and ended.exit_code is ExitCode.STUCK:
+        rescue(world)
     converge(world, bad=bad)
     return ended
+
+
+def rescue(world: AzureWorld) -> None:
+    """Do what a rollout that is stuck asks of a human, once the service goes on."""
+    world.heal()
+    assert roll_back(world.site(), Quiet(), to="blue", reason="by hand").exit_code is ExitCode.OK
+    world.watch()
 
 
 def converge(world: AzureWorld, *, bad: bool = False) -> None:

@@ -210,7 +210,7 @@ class TrafficWrite:
                 return False
         raise TransientError(
             f"endpoint {self._resource.name} does not show the split {wanted} after {VERIFY_S:g} s",
-            hint="Look at the endpoint in the portal; run it again once it is not updating.",
+            hint="Look at the endpoint in the portal; go on once it is not updating.",
         )
 
     def _has_ended(self, now: Mapping[str, Any], sent: _Sent, deadline: Deadline) -> bool:
