@@ -50,7 +50,12 @@ def _remnant(plan: Plan) -> str:
     """Say what is left of a stable that cannot be scaled down to nothing."""
     if plan.retire is not Retire.SCALE_DOWN or not plan.least_instances:
         return ""
-    return f" to {plan.least_instances} instance{'s' * (plan.least_instances > 1)}, the fewest there can be"
+    said = f" to {plan.least_instances} instance{'s' * (plan.least_instances > 1)}, the fewest there can be"
+    if plan.stable_instances <= plan.least_instances:
+        return said
+    return (
+        f"{said}: a rollback sends all traffic there first, and then starts the other ones of {plan.stable_instances}"
+    )
 
 
 def _prepare(plan: Plan) -> str:

@@ -66,6 +66,14 @@ def test_a_plan_says_what_is_left_of_a_stable_that_is_scaled_down(retire: str, l
     assert describe(compiled(wanted(strategy), caps=capabilities))[-1][1] == said
 
 
+def test_a_plan_says_how_many_instances_a_rollback_meets_first() -> None:
+    strategy = {"canary": {"steps": [5], "bake": "1m"}, "retire": "scale_down"}
+    large = endpoint({"blue": 100}, deployment("blue", "old", instances_ready=8, instances_wanted=8))
+    start = compiled(wanted(strategy), large, caps=replace(LOCAL, least_instances=1))
+    said = "scale down blue to 1 instance, the fewest there can be: a rollback sends all traffic there first, and then"
+    assert describe(start)[-1][1] == f"{said} starts the other ones of 8"
+
+
 def test_blue_green_with_and_without_mirror() -> None:
     plain = compiled(wanted({"blue_green": {"bake": "1m"}}))
     assert [s.kind for s in plain.steps][2:] == [StepKind.BAKE, StepKind.RETIRE]
