@@ -10,7 +10,7 @@ from deployer.manifest.schema import OnFail, OnInconclusive
 from deployer.ports.platform import Capabilities, Endpoint, Platform
 from deployer.rollout.events import Adopted
 from deployer.rollout.model import Phase, Plan, Request, RequestKind, Step, StepKind
-from deployer.rollout.plan import DEPLOY_PATIENCE, Wanted, compile_plan
+from deployer.rollout.plan import CONFIRM, DEPLOY_PATIENCE, Wanted, compile_plan
 from deployer.rollout.readiness import find, is_scaled_down
 from deployer.rollout.tags import Marks, instances_of
 
@@ -29,8 +29,9 @@ def adopt(marks: Marks, endpoint: Endpoint, platform: Platform, wanted: Wanted |
         plan = _way_back(marks, before, capabilities, fresh_id)
     plan = _as_large_as_it_was(plan, endpoint)
     position = min(marks.position, len(plan.steps) - 1)
-    weight_pct = endpoint.traffic.get(marks.candidate, 0)
-    mirror_pct = endpoint.mirror.get(marks.candidate, 0)
+    is_past = marks.phase is Phase.RETIRING  # the candidate had all traffic by then: anything else is somebody's edit
+    weight_pct = 100 if is_past else endpoint.traffic.get(marks.candidate, 0)
+    mirror_pct = 0 if is_past else endpoint.mirror.get(marks.candidate, 0)
     # Past the first step the stable had its traffic, whoever took it away since; before that, only its traffic tells.
     begun = marks.position > 0 or bool(endpoint.traffic) or not marks.stable
     prepared = marks.phase is not Phase.PREPARING and begun
@@ -103,7 +104,7 @@ def _way_back(marks: Marks, endpoint: Endpoint, capabilities: Capabilities, roll
         reserve_s=reserve_s,
         deploy_s=reserve_s + DEPLOY_PATIENCE * capabilities.typical_deploy_s,
         look_s=1.0,
-        confirm_s=0.0,
+        confirm_s=CONFIRM * capabilities.typical_shift_s,
         poll_s=capabilities.poll_s,
         stable_instances=stable.instances_wanted if stable else 1,
         autoscaling=capabilities.autoscaling,

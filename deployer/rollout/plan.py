@@ -17,6 +17,8 @@ MIRROR_PATIENCE = 2.0
 BAKE_PATIENCE = 2.0
 """The same for the bake, whose time is a minimum."""
 
+CONFIRM = 2.0
+"""Traffic that differs for this many times a usual write is somebody's edit."""
 DEPLOY_PATIENCE = 3.0
 """A deployment is given up after this many times what the platform usually takes, besides what its probes allow."""
 
@@ -122,7 +124,7 @@ def compile_plan(
         reserve_s=capabilities.restore_reserve_s,
         deploy_s=wanted.deploy_s + DEPLOY_PATIENCE * capabilities.typical_deploy_s,
         look_s=gate.look,
-        confirm_s=2 * capabilities.typical_shift_s,
+        confirm_s=CONFIRM * capabilities.typical_shift_s,
         skip_gate=skip_gate,
         poll_s=capabilities.poll_s,
         stable_instances=_instances(wanted, endpoint, stable),

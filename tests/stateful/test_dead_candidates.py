@@ -11,6 +11,7 @@ from world import Behaviour, Killed, World
 from deployer.engine.leftovers import idle_deployments
 from deployer.errors import ExitCode
 from deployer.rollout.model import Phase
+from deployer.rollout.tags import GOOD, revision_of
 
 DEATHS: dict[str, Callable[[World, str], None]] = {
     "failed": lambda world, name: world.platform.fail(name, "crash loop"),
@@ -37,6 +38,11 @@ def serve(world: World, instances: int) -> None:
     world.platform.serve("blue", instances)
 
 
+def lose_journals(world: World) -> None:
+    for path in (world.home / "journal").glob("*.jsonl"):
+        path.unlink()
+
+
 def digests(world: World) -> set[str | None]:
     view = world.platform.peek()
     return {each.digest for each in view.deployments.values()} if view else set()
@@ -52,8 +58,7 @@ def test_recover_does_not_retire_the_stable_of_a_dead_candidate(death: str, jour
     world.platform.after = lambda _: None
     DEATHS[death](world, "blue")
     if journal == "elsewhere":
-        for path in (world.home / "journal").glob("*.jsonl"):
-            path.unlink()
+        lose_journals(world)
     done = world.recover().ended
     assert (done.exit_code, world.live_digest()) == (ExitCode.PLATFORM, "base"), done.text
     assert digests(world) == {"base"}
@@ -116,6 +121,42 @@ def test_a_run_that_resumes_counts_a_silence_anew(was: int) -> None:
     world.at[(world.clock.now() - world.started).total_seconds() + 10] = lambda w: w.platform.make_ready("blue")
     assert world.roll_out().exit_code is ExitCode.OK
     assert digests(world) == {"new"}
+
+
+@pytest.mark.parametrize("edit", [{"green": 100}, {"blue": 50, "green": 50}], ids=["back", "split"])
+@pytest.mark.parametrize("command", ["rollout", "recover"])
+@pytest.mark.parametrize("journal", ["at hand", "elsewhere"])
+def test_a_way_back_by_hand_is_no_promotion(journal: str, command: str, edit: dict[str, int]) -> None:
+    world = with_stable(Behaviour())
+    retiring(world, world.kill)
+    with pytest.raises(Killed):
+        world.roll_out()
+    world.platform.after = lambda _: None
+    world.platform.edit_traffic(edit)
+    if journal == "elsewhere":
+        lose_journals(world)
+    done = world.roll_out() if command == "rollout" else world.recover().ended
+    assert (done.exit_code, world.live_digest()) == (ExitCode.ABORTED, "base"), done.text
+    assert "somebody else changed traffic from blue 100% to" in done.text
+    view = world.platform.peek()
+    good = revision_of(view.tags[GOOD]) if view else None
+    assert good is not None
+    assert good.digest == "base"
+
+
+@pytest.mark.parametrize("with_manifest", [False, True])
+def test_another_split_for_a_moment_after_the_last_pass_is_no_edit(with_manifest: bool) -> None:
+    world = with_stable(Behaviour())
+    retiring(world, world.kill)
+    with pytest.raises(Killed):
+        world.roll_out()
+    world.platform.after = lambda _: None
+    lose_journals(world)
+    world.platform.edit_traffic({"blue": 50, "green": 50})
+    second = (world.clock.now() - world.started).total_seconds()
+    world.at[second + 0.1] = lambda w: w.platform.edit_traffic({"blue": 100})
+    done = world.recover(with_manifest=with_manifest).ended
+    assert (done.exit_code, world.live_digest()) == (ExitCode.OK, "new"), done.text
 
 
 def test_a_candidate_that_is_back_in_time_is_promoted() -> None:
