@@ -142,7 +142,8 @@ def _broken_candidate(state: Rollout, observed: Observed) -> Action | None:
         return give_up(Outcome.PLATFORM, f"deployment {state.plan.candidate} was deleted by somebody else")
     if candidate.digest != state.plan.candidate_digest:
         return give_up(Outcome.PLATFORM, f"deployment {candidate.name} was replaced by somebody else")
-    if candidate.state is DeploymentState.FAILED:
+    is_kept = state.phase is Phase.RETIRING and candidate.instances_ready > 0  # it passed, and may only not grow
+    if candidate.state is DeploymentState.FAILED and not is_kept:
         return give_up(Outcome.PLATFORM, f"deployment {candidate.name} failed: {candidate.message}")
     return None
 

@@ -242,10 +242,13 @@ class MemoryPlatform:
         """Only so many instances of ``name`` answer, until it is made ready."""
         self._deployed[name] = replace(self._deployed[name], serving=instances, ready_at=NEVER)
 
-    def fail(self, name: str, message: str) -> None:
-        """``name`` has failed; when it does not exist yet, it will fail as soon as it is created (once)."""
+    def fail(self, name: str, message: str, *, serving: int = 0) -> None:
+        """``name`` has failed; when it does not exist yet, it will fail as soon as it is created (once).
+
+        So many instances of one that exists answer all the same, as after a change that failed.
+        """
         if name in self._deployed:
-            self._deployed[name] = replace(self._deployed[name], failure=message)
+            self._deployed[name] = replace(self._deployed[name], failure=message, serving=serving)
         else:
             self._failing[name] = message
 
@@ -401,7 +404,7 @@ class MemoryPlatform:
         if deployed.leaves_at is not None:
             return Deployment(name, DeploymentState.DELETING, deployed.digest, 0, deployed.instances, "being deleted")
         is_ready = deployed.failure is None and self._clock.now() >= deployed.ready_at
-        serving = deployed.instances if is_ready else 0 if deployed.failure is not None else deployed.serving
+        serving = deployed.instances if is_ready else deployed.serving
         state = DeploymentState.READY if is_ready else DeploymentState.CREATING
         if serving and not is_ready:
             state = DeploymentState.DEGRADED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from test_recoveries import phase, with_stable
@@ -157,6 +158,37 @@ def test_another_split_for_a_moment_after_the_last_pass_is_no_edit(with_manifest
     world.at[second + 0.1] = lambda w: w.platform.edit_traffic({"blue": 100})
     done = world.recover(with_manifest=with_manifest).ended
     assert (done.exit_code, world.live_digest()) == (ExitCode.OK, "new"), done.text
+
+
+def test_a_candidate_whose_scaling_failed_after_its_last_pass_is_not_sent_back() -> None:
+    world = with_stable(Behaviour(), instances={"base": 1, "new": 2})
+    retiring(world, lambda: world.platform.fail("blue", "scaling failed: quota", serving=2))
+    done = world.roll_out()
+    assert (done.exit_code, world.live_digest(), digests(world)) == (ExitCode.OK, "new", {"base", "new"}), done.text
+
+
+@pytest.mark.parametrize(("answer", "code", "live"), [(1, ExitCode.OK, "new"), (0, ExitCode.ABORTED, "base")])
+def test_a_signal_while_instances_are_waited_for_is_heeded_at_once(answer: int, code: ExitCode, live: str) -> None:
+    world = with_stable(Behaviour(), instances={"base": 1, "new": 2})
+    struck: list[float] = []
+
+    def strike() -> None:
+        serve(world, answer)
+        struck.append((world.clock.now() - world.started).total_seconds())
+        world.at[struck[0] + 3] = lambda w: setattr(w, "signal", "SIGTERM")
+
+    retiring(world, strike)
+    done = world.roll_out()
+    assert (done.exit_code, world.live_digest()) == (code, live), done.text
+    assert "base" in digests(world)
+    assert (world.clock.now() - world.started).total_seconds() < struck[0] + 5
+
+
+def test_the_only_version_is_not_removed_for_want_of_instances(tmp_path: Path) -> None:
+    world = World(tmp_path, baseline=False)
+    retiring(world, lambda: serve(world, 0))
+    done = world.roll_out()
+    assert (done.exit_code, world.traffic()) == (ExitCode.OK, {"blue": 100}), done.text
 
 
 def test_a_candidate_that_is_back_in_time_is_promoted() -> None:

@@ -566,6 +566,27 @@ def test_a_candidate_that_blinks_to_the_end_is_not_waited_for_longer_than_a_depl
     assert book.state.left == ("blue",)
 
 
+def test_a_signal_ends_the_wait_for_instances_with_the_stable_whole() -> None:
+    book = retiring_with(HALF).records(UnreadyNoticed).expect(Wait)
+    book.signal = "SIGTERM"
+    book.records(Retired)
+    assert (book.state.phase, book.state.left) == (Phase.PROMOTED, ("blue",))
+
+
+def test_a_signal_while_the_candidate_answers_nobody_brings_traffic_back_at_once() -> None:
+    book = retiring_with(replace(HALF, instances_ready=0))
+    book.signal = "SIGINT"
+    book.records(GaveUp).expect(Restore)
+    assert (book.state.outcome, "stopped by SIGINT" in book.state.reason) == (Outcome.ABORTED, True)
+
+
+def test_a_candidate_that_failed_and_still_answers_keeps_its_traffic_and_the_stable_stays() -> None:
+    book = retiring_with(deployment("green", "new", DeploymentState.FAILED, instances_ready=1, message="no quota"))
+    book.records(UnreadyNoticed).expect(Wait).after(30).records(Retired)
+    assert book.state.warnings[0].startswith("green failed, with 1 of 1 instances ready (no quota): blue is kept whole")
+    judging().sees(both({"green": 20, "blue": 80}, deployments=book.endpoint.deployments)).records(GaveUp)
+
+
 def test_a_candidate_that_is_whole_again_in_time_is_promoted() -> None:
     book = retiring_with(deployment("green", "new", DeploymentState.CREATING)).records(UnreadyNoticed).after(10)
     book.sees(both({"green": 100})).records(UnreadyNoticed).expect(RetireStable("blue"))
@@ -703,7 +724,9 @@ def test_a_first_deployment_has_nothing_to_retire() -> None:
     fresh = compile_plan(wanted({"blue_green": {"bake": "10s"}}), empty, LOCAL, rollout_id="r")
     book = Playbook(fresh, empty).records(Prepared).sees(endpoint({}, deployment("blue", "new"))).records(Deployed)
     book.expect(SetWeight).then(Shifted(100, 0))
-    passed(book).records(Advanced).records(Retired)
+    passed(book).records(Advanced)
+    book.sees(endpoint({"blue": 100}, deployment("blue", "new", DeploymentState.CREATING))).records(Retired)
+    assert book.state.warnings == ("blue has 0 of 1 instances ready: nothing to retire",)
 
 
 def test_a_candidate_that_has_traffic_again_is_not_removed() -> None:
