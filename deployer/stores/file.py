@@ -15,10 +15,11 @@ import os
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from deployer.clocks import SystemClock
 from deployer.errors import StoreError
 from deployer.manifest.secrecy import record_without_secrets
 from deployer.ports.store import Entry
@@ -26,6 +27,8 @@ from deployer.stores import deltas
 from deployer.writing import write_whole
 
 GENESIS = "0" * 64
+LOCK_S = 2.0
+"""How long a lock that somebody else holds is waited for: a write takes milliseconds."""
 CHAIN = 40
 """Pieces of evidence that are written one after another as what each adds, before one is written whole again."""
 
@@ -50,8 +53,8 @@ class FileJournal:
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-                with suppress(OSError):  # where files cannot be locked, comparing its end remains
-                    fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed: for one write
+                with suppress(OSError):  # where it cannot be locked, comparing its end remains
+                    _lock(file)
                 size, last = self._where_it_ends(rollout_id, file)
                 body["prev"] = last
                 body["hash"] = digest = _digest(body)
@@ -188,6 +191,23 @@ class FileJournal:
             entry = Entry(datetime.fromisoformat(body["at"]), body["actor"], body["event"])
             lines.append((entry, offset, last))
         return lines
+
+
+def _lock(file: BinaryIO) -> None:
+    """Hold the lock of ``file`` until that is closed, for one write; never wait long: traffic may have to go back.
+
+    Raises:
+        OSError: it cannot be locked, or somebody keeps it.
+    """
+    clock = SystemClock()  # of its own: a rollout's is woken by the signal that asks for the way back
+    until = clock.now() + timedelta(seconds=LOCK_S)
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if clock.now() >= until:
+                raise
+            clock.sleep(0.01)
 
 
 def _parse(raw: bytes) -> dict[str, Any] | None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from deployer.errors import StoreError
 from deployer.ports.store import Entry
+from deployer.stores import file
 from deployer.stores.file import FileJournal
 
 AT = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -93,6 +95,30 @@ def test_many_processes_at_once_write_whole_lines(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
     assert len(FileJournal(tmp_path).read("r1")) == 3 + 8 * 5
+
+
+def test_a_lock_that_somebody_keeps_holds_up_no_event_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "LOCK_S", 0.05)
+    journal = filled(tmp_path)
+    with (tmp_path / "r1.jsonl").open() as kept, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(kept, fcntl.LOCK_SH)
+        waiting = pool.submit(journal.append, "r1", entry(3))
+        done, _ = wait([waiting], timeout=2)
+        fcntl.flock(kept, fcntl.LOCK_UN)
+    assert done, "it waited for the lock"
+    assert journal.read("r1")[-1] == entry(3)
+
+
+def test_a_lock_that_is_given_back_is_waited_for(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    with (tmp_path / "r1.jsonl").open() as kept, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(kept, fcntl.LOCK_EX)
+        waiting = pool.submit(journal.append, "r1", entry(3))
+        assert not wait([waiting], timeout=0.05).done
+        fcntl.flock(kept, fcntl.LOCK_UN)
+    assert journal.read("r1")[-1] == entry(3)
 
 
 @pytest.mark.parametrize("line", [0, 1, 2])
