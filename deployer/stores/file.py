@@ -52,7 +52,8 @@ class FileJournal:
         body = {"at": entry.at.isoformat(), "actor": entry.actor, "event": record_without_secrets(dict(entry.event))}
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+            new = 0 if rollout_id in self._last else os.O_CREAT
+            with os.fdopen(os.open(path, os.O_RDWR | new, 0o600), "r+b") as file:
                 with suppress(OSError):  # where it cannot be locked, comparing its end remains
                     _lock(file)
                 size, last = self._where_it_ends(rollout_id, file)
@@ -68,6 +69,8 @@ class FileJournal:
                 except OSError:
                     file.truncate(size)
                     raise
+        except FileNotFoundError as exc:
+            raise self._lost(rollout_id) from exc
         except OSError as exc:
             raise StoreError(
                 f"cannot write the journal {path}: {exc.strerror or exc}",
@@ -79,7 +82,7 @@ class FileJournal:
         """Size and last hash of the whole lines in ``file``; where this journal wrote before, no others may follow.
 
         Raises:
-            StoreError: another process wrote since, or the file is another one.
+            StoreError: another process wrote since, or the file is another one. It is left as it is.
         """
         known = self._last.get(rollout_id)
         if known is None:
@@ -88,12 +91,20 @@ class FileJournal:
         ending = f'"hash":"{last}"}}\n'.encode()
         file.seek(max(size - len(ending), 0))
         end, torn = file.read(len(ending)), file.read()
-        if end != ending or b"\n" in torn:
+        if end != ending:
+            raise self._lost(rollout_id)
+        if b"\n" in torn:
             raise StoreError(
                 f"the journal {self._path(rollout_id)} was written by another run since, and is left as it is",
                 hint="Look at `deployer status`: another run owns the rollout now.",
             )
         return known
+
+    def _lost(self, rollout_id: str) -> StoreError:
+        return StoreError(
+            f"the journal {self._path(rollout_id)} is gone or was replaced while its rollout ran",
+            hint="Leave journals where they are until their rollouts end.",
+        )
 
     def read(self, rollout_id: str) -> Sequence[Entry]:
         """Return all whole entries in order."""

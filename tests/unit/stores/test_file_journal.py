@@ -71,9 +71,17 @@ def test_a_late_event_of_a_run_that_was_taken_over_does_not_cut_off_the_new_runs
 def test_a_journal_that_was_moved_away_is_not_gone_on_with(tmp_path: Path) -> None:
     journal = filled(tmp_path)
     (tmp_path / "r1.jsonl").rename(tmp_path / "moved")
-    with pytest.raises(StoreError, match="left as it is"):
+    with pytest.raises(StoreError, match="is gone or was replaced"):
         journal.append("r1", entry(3))
-    assert (tmp_path / "r1.jsonl").read_bytes() == b""
+    assert not (tmp_path / "r1.jsonl").exists()
+
+
+def test_a_journal_that_was_replaced_is_left_as_it_is(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    (tmp_path / "r1.jsonl").write_text("another file\n" * 99)
+    with pytest.raises(StoreError, match="is gone or was replaced"):
+        journal.append("r1", entry(3))
+    assert (tmp_path / "r1.jsonl").read_text() == "another file\n" * 99
 
 
 def test_a_torn_line_behind_what_it_wrote_is_written_over(tmp_path: Path) -> None:
@@ -97,9 +105,7 @@ def test_many_processes_at_once_write_whole_lines(tmp_path: Path) -> None:
     assert len(FileJournal(tmp_path).read("r1")) == 3 + 8 * 5
 
 
-def test_a_lock_that_somebody_keeps_holds_up_no_event_for_long(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_that_somebody_keeps_holds_up_no_event_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file, "LOCK_S", 0.05)
     journal = filled(tmp_path)
     with (tmp_path / "r1.jsonl").open() as kept, ThreadPoolExecutor(1) as pool:
