@@ -15,11 +15,11 @@ import os
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
+from time import monotonic, sleep  # noqa: TID251 - locks are other processes': no Clock of a rollout moves them
 from typing import Any, BinaryIO, cast
 
-from deployer.clocks import SystemClock
 from deployer.errors import StoreError
 from deployer.manifest.secrecy import record_without_secrets
 from deployer.ports.store import Entry
@@ -210,15 +210,14 @@ def _lock(file: BinaryIO) -> None:
     Raises:
         OSError: it cannot be locked, or somebody keeps it.
     """
-    clock = SystemClock()  # of its own: a rollout's is woken by the signal that asks for the way back
-    until = clock.now() + timedelta(seconds=LOCK_S)
+    until = monotonic() + LOCK_S
     while True:
         try:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if clock.now() >= until:
+            if monotonic() >= until:
                 raise
-            clock.sleep(0.01)
+            sleep(0.01)
 
 
 def _parse(raw: bytes) -> dict[str, Any] | None:
