@@ -146,6 +146,7 @@ def test_a_miss_that_our_own_lateness_may_explain_blames_nobody(lag_ms: float, r
     assert ("but requests were sent up to 5 ms late (p99). Lower the rate" in verdict.text) == (lag_ms > 3)
     assert judge(run(steady(60, {19.0: 50}), health=late), slo(p95="20ms")).result is Result.PASSED
     assert judge(run(steady(60, {9.0: 50}, {500: 20}), health=late), slo("1%")).result is Result.MISSED
+    assert judge(run(steady(60, {23.0: 50}), health=late), slo(p50="20ms")).result is Result.MISSED
 
 
 def test_the_warm_up_is_kept_apart() -> None:
