@@ -7,7 +7,6 @@ was taken over and does not know it yet may come with a late event, and is refus
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import hashlib
 import json
@@ -54,7 +53,7 @@ class FileJournal:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             new = 0 if rollout_id in self._last else os.O_CREAT
             with os.fdopen(os.open(path, os.O_RDWR | new, 0o600), "r+b") as file:
-                with suppress(OSError):  # where it cannot be locked, comparing its end remains
+                with suppress(OSError, ImportError):  # where it cannot be locked, comparing its end remains
                     _lock(file)
                 size, last = self._where_it_ends(rollout_id, file)
                 body["prev"] = last
@@ -209,7 +208,10 @@ def _lock(file: BinaryIO) -> None:
 
     Raises:
         OSError: it cannot be locked, or somebody keeps it.
+        ImportError: this system has no such locks (Windows).
     """
+    import fcntl  # noqa: PLC0415
+
     until = monotonic() + LOCK_S
     while True:
         try:

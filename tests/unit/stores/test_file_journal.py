@@ -117,6 +117,15 @@ def test_a_lock_that_somebody_keeps_holds_up_no_event_for_long(tmp_path: Path, m
     assert journal.read("r1")[-1] == entry(3)
 
 
+def test_where_there_are_no_locks_of_files_a_journal_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    journal = filled(tmp_path)
+    journal.append("r1", entry(3))
+    assert journal.read("r1")[-1] == entry(3)
+
+
 def test_a_lock_that_is_given_back_is_waited_for(tmp_path: Path) -> None:
     journal = filled(tmp_path)
     with (tmp_path / "r1.jsonl").open() as kept, ThreadPoolExecutor(1) as pool:
