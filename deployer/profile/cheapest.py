@@ -308,9 +308,7 @@ class CheapestSearch:
         self._current = None
 
     def _undecided(self) -> str:
-        """Why nobody knows whether a candidate carries the rate; empty: the endpoint's limit was not met."""
-        if math.isinf(self._endpoint_rps):
-            return ""
+        """Why nobody knows whether a candidate carries the rate, once the endpoint's limit was met."""
         limit = f"the endpoint's rate limit (about {self._endpoint_rps:.4g} rps)"
         return f"not known: {limit} ended the search for what carries {self._rate:.4g} rps; ask for a higher one"
 

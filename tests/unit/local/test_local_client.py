@@ -93,7 +93,7 @@ def test_a_part_that_is_not_installed_is_named_with_the_command_to_install_it(
     monkeypatch.setattr(client_module, "_MODULES", ("no_such_module",))
     with pytest.raises(PlatformError, match="no_such_module") as caught:
         client.call("ensure_endpoint", document={})
-    assert "deployer[local]" in caught.value.hint
+    assert "pip install -e '.[local]'" in caught.value.hint
 
 
 def test_an_endpoint_that_was_never_created_has_no_status_and_cannot_be_started_or_ended(tmp_path: Path):

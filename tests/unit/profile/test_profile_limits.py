@@ -69,6 +69,26 @@ def test_what_was_turned_away_is_left_out_of_what_is_believed() -> None:
     assert trace.latency.min() > 0.009
 
 
+@dataclass
+class Sinking(Limited):
+    """An endpoint that others use, too: it admits less with each probe."""
+
+    def answer(self, probe: Probe, seed: int, stop=None) -> Seen:
+        self.admitted = max(20, self.admitted - 20)
+        return super().answer(probe, seed, stop)
+
+
+def test_a_limit_that_sinks_is_told_once_and_kept_below() -> None:
+    search = CapacitySearch(Slo.model_validate({"latency": {"p95": "90ms"}}), seed=1)
+    server = Sinking(lambda chance: chance.uniform(0.009, 0.011), slots=1, admitted=160, kinds=("open",))
+    found, probes = run(search, server)
+    rates = [probe.rps for probe in probes if probe.kind == "open"]
+    assert len(rates) > 2
+    assert rates == sorted(rates, reverse=True)
+    assert found.endpoint_rps <= 40
+    assert found.note.count("turned requests away") == 1
+
+
 class Stray(Fifo):
     """One request of each probe, and a moment of each warm one, meets the endpoint's limit, which is far away."""
 
