@@ -62,7 +62,7 @@ class Trace:
             return 0.0
         start = 0.1 * self.work_arrival[-1]
         span = float(self.work_done[served].max()) - start
-        return float(np.count_nonzero(self.work_done[served] > start)) / span if span > 0 else 0.0
+        return float(np.count_nonzero(self.work_done[served] > start) / span) if span > 0 else 0.0
 
 
 def trace_of(seen: Seen, slow_s: float = 0.0) -> Trace:

@@ -261,6 +261,8 @@ def test_a_limit_that_the_server_does_not_keep_promises_no_more_than_was_ever_an
     server = Fifo(lambda chance: chance.uniform(0.08, 0.12), slots=4)
     capacity, _ = run(CapacitySearch(slo("4s", "1%"), admission_limit=32, seed=1), server)
     assert capacity.lower <= capacity.sustainable_rps <= capacity.ceiling_rps
+    numbers = (capacity.sustainable_rps, capacity.lower, capacity.upper, capacity.ceiling_rps, capacity.endpoint_rps)
+    assert {type(number) for number in numbers} == {float}, "others cannot be written as YAML"
 
 
 def test_a_limit_of_one_needs_no_climb() -> None:
