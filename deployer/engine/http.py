@@ -19,13 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from deployer.errors import DeniedError, PlatformError, TransientError
 from deployer.manifest.addresses import is_loopback
-from deployer.ports.platform import ScoringTarget
-
-DEPLOYMENT_HEADER = "azureml-model-deployment"
-"""In a request: the deployment to ask, whatever the weights. In an answer: the one that served it.
-
-Source: learn.microsoft.com/azure/machine-learning/how-to-safely-rollout-online-endpoints (read 2025-11-22)
-"""
+from deployer.ports.platform import DEPLOYMENT_HEADER, ScoringTarget
 
 _CHUNK = 64 * 1024
 

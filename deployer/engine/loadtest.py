@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
-from deployer.engine.http import DEPLOYMENT_HEADER, Answer, ScoringClient
+from deployer.engine.http import Answer, ScoringClient
 from deployer.engine.site import Site, no_endpoint
 from deployer.errors import DeniedError, NotFoundError, PlanError, PlatformError, UsageError
 from deployer.loadtest.figures import NO_ANSWER, OVER_CAP, Figures, Load
 from deployer.loadtest.kinds import Kind, kind_of
 from deployer.ports.loadgen import LoadTester, RunningTest
-from deployer.ports.platform import DeploymentState, ScoringTarget, Traffic
+from deployer.ports.platform import DEPLOYMENT_HEADER, DeploymentState, ScoringTarget, Traffic
 from deployer.rollout.tags import marks_of
 
 DEAD_S, DEAD = 10.0, 20

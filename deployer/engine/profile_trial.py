@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 import numpy as np
 
-from deployer.engine.http import DEPLOYMENT_HEADER, Answer, ScoringClient
+from deployer.engine.http import Answer, ScoringClient
 from deployer.engine.site import Site
 from deployer.errors import PlatformError, TransientError
 from deployer.loadtest.figures import Figures, Load
@@ -18,7 +18,7 @@ from deployer.loadtest.kinds import Kind, kind_of
 from deployer.manifest.profile import ProfileSpec
 from deployer.manifest.schema import Slo
 from deployer.ports.loadgen import LoadTester
-from deployer.ports.platform import ScoringTarget
+from deployer.ports.platform import DEPLOYMENT_HEADER, ScoringTarget
 from deployer.profile.trials import MOST_IN_FLIGHT, Probe, Seen
 
 LOOK_S = 1.0

@@ -162,15 +162,14 @@ class Runner:
                 observed = self._observe(state)
                 now = self._clock.now()
                 endpoint = observed.endpoint
-                is_ours = not state.is_final and endpoint is not None and endpoint.uid == state.plan.endpoint_uid
-                if is_ours and endpoint is not None:
-                    self._check_lease(state, endpoint)
+                ours = endpoint if endpoint is not None and endpoint.uid == state.plan.endpoint_uid else None
+                if ours is not None and not state.is_final:
+                    self._check_lease(state, ours)
                 self._look_at_load(state, observed)
                 action = decide(state, observed, now)
                 self._listener.on_look(state, endpoint, action, now)
-                if is_ours and not isinstance(
-                    action, Restore
-                ):  # a busy endpoint takes no beat for minutes: users first
+                # A busy endpoint takes no beat for minutes: users first.
+                if ours is not None and not state.is_final and not isinstance(action, Restore):
                     self._beat()
                 if isinstance(action, Stop):
                     return state

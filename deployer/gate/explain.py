@@ -112,7 +112,6 @@ def _proven(case: Case, proof: Proof, interval: Interval, words: str) -> Reason:
     requests = int(case.blocks.n[:, CANDIDATE].sum())
     needed = None if done else _needed(case, proof, requests, target)
     limit = proof.bound
-    claim = f"below {_times(case, proof.metric, proof.bound, SAFE_MS)}"
     if proof.metric == "error_rate":
         is_share = proof.rule == "slo" and proof.bound < 1
         claim = f"below {_percent(proof.bound) if is_share else f'{proof.bound:.3g}'}"
@@ -120,6 +119,8 @@ def _proven(case: Case, proof: Proof, interval: Interval, words: str) -> Reason:
     elif proof.rule == "slo":
         limit = dict(named_targets(case.slo))[proof.metric]
         claim = f"that at most {_percent(proof.bound)} are above {limit:g} ms"
+    else:
+        claim = f"below {_times(case, proof.metric, proof.bound, SAFE_MS)}"
     if done:
         text = f"{words}: proven {claim}"
     else:

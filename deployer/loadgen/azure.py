@@ -25,11 +25,11 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from deployer.errors import PlatformError, TransientError, UsageError
-from deployer.loadgen.locust import DEPLOYMENT_HEADER, find_locustfile, other_headers
+from deployer.loadgen.locust import find_locustfile, other_headers
 from deployer.loadgen.replay import in_seconds
 from deployer.loadtest.figures import SOME_FAILURE, Figures, Health, Load, Window
 from deployer.ports.clock import Clock
-from deployer.ports.platform import ScoringTarget
+from deployer.ports.platform import DEPLOYMENT_HEADER, ScoringTarget
 
 BEARER = "Bearer "
 KEY_VARIABLE = "DEPLOYER_LOAD_KEY"
@@ -128,7 +128,7 @@ class AzureLoadTesting:
             self.service.start(run_id, self._run(test_id, target))
         except (
             TransientError
-        ):  # its answer may be lost, and the run begun; what was refused there is nothing to stop of
+        ):  # its answer may be lost, and the run begun: of what was refused there is nothing to stop
             with contextlib.suppress(PlatformError):
                 self.service.stop(run_id)
             raise

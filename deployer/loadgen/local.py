@@ -8,11 +8,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.loadgen.locust import DEPLOYMENT_HEADER, HEADLESS, SecretFile, find_locustfile, start_locust
+from deployer.loadgen.locust import HEADLESS, SecretFile, find_locustfile, start_locust
 from deployer.loadgen.process import LocustTest
 from deployer.loadgen.replay import in_seconds
 from deployer.loadtest.figures import Load
-from deployer.ports.platform import ScoringTarget
+from deployer.ports.platform import DEPLOYMENT_HEADER, ScoringTarget
 
 START_S = 30.0
 """Longest time until the first line of figures."""

@@ -28,10 +28,7 @@ from typing import Any
 import deployer
 from deployer.errors import PlatformError
 from deployer.ports.loadgen import LoadStats
-from deployer.ports.platform import ScoringTarget
-
-DEPLOYMENT_HEADER = "azureml-model-deployment"
-"""Names the one deployment that is to answer; an option of the locustfile (``--deployment``), for it is no secret."""
+from deployer.ports.platform import DEPLOYMENT_HEADER, ScoringTarget
 
 STOP_S = 5.0
 """From SIGTERM to SIGKILL. The locustfile lets requests in flight end for 2 s."""

@@ -76,7 +76,7 @@ class Latencies:
         self._stages = stages
         self._window_s = float(np.median([window.seconds for window in windows])) if windows else 1.0
         self._good = [Ranked(window.good_latencies_ms) for window in windows]
-        waiting = [sum(window.waiting_ms.values()) for window in windows]
+        waiting = [window.waiting for window in windows]
         failed = [_failed(window) for window in windows]
         self._by_window = np.array([good.n for good in self._good], np.float64) + np.array(waiting) + np.array(failed)
         self._ranked = Ranked(merged(window.good_latencies_ms for window in windows))
@@ -157,7 +157,7 @@ def failed_share(windows: Sequence[Window], stages: Sequence[int] = ()) -> tuple
     total = float(n.sum())
     if not total:
         return UNKNOWN, 0, clustered
-    waiting = sum(sum(window.waiting_ms.values()) for window in windows)
+    waiting = sum(window.waiting for window in windows)
     share, less = float(bad.sum()) / total, clustered.inflation
     low = lower_share(float(bad.sum()) / less, total / less)
     high = upper_share((float(bad.sum()) + waiting) / less, (total + waiting) / less)

@@ -66,6 +66,11 @@ class Window:
     waiting_ms: Mapping[float, int] = field(default_factory=dict[float, int])
     """Requests without an answer yet when the load was ended early, by how long they had waited."""
 
+    @property
+    def waiting(self) -> int:
+        """How many these are."""
+        return sum(self.waiting_ms.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Health:

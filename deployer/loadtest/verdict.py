@@ -183,7 +183,7 @@ def _errors(windows: Sequence[Window], allowed: float, rps: float, stages: Seque
     value, n, clustered = failed_share(windows, stages)
     result = _result(value, allowed)
     bad = round(value.value * n)
-    waiting = sum(sum(window.waiting_ms.values()) for window in windows)
+    waiting = sum(window.waiting for window in windows)
     seen = f"{bad:,} of {n:,} requests failed" if bad else f"none of {n:,} requests failed"
     seen += _causes(windows) if bad else ""
     seen += f", {waiting:,} more still waited for an answer" if waiting else ""

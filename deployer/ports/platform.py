@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from deployer.rollout.endpoint import Capabilities, Deployment, DeploymentSpec, DeploymentState, Endpoint, Traffic
 
 __all__ = [
+    "DEPLOYMENT_HEADER",
     "Capabilities",
     "Deployment",
     "DeploymentSpec",
@@ -23,6 +24,12 @@ __all__ = [
     "ScoringTarget",
     "Traffic",
 ]
+
+DEPLOYMENT_HEADER = "azureml-model-deployment"
+"""In a request: the deployment to ask, whatever the weights. In an answer: the one that served it.
+
+Source: learn.microsoft.com/azure/machine-learning/how-to-safely-rollout-online-endpoints (read 2025-11-22)
+"""
 
 
 @dataclass(frozen=True, slots=True)

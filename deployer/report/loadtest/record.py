@@ -152,7 +152,7 @@ def _requests(figures: Figures, windows: Sequence[Window]) -> dict[str, Any]:
     return {
         "sent": sent,
         "ended": kinds.total(),
-        "waiting": sum(sum(window.waiting_ms.values()) for window in windows),
+        "waiting": sum(window.waiting for window in windows),
         "failed": sum(kinds[kind] for kind in FAILED),
         "warm_up": sum(window.sent for window in figures.windows if window.is_warm_up),
         "per_second": round(sent / seconds, 3) if seconds else 0.0,
