@@ -1,4 +1,4 @@
-"""Candidate against stable, block by block: the two statistics whose labels are bet on, bad answers and ranks."""
+"""Candidate against stable, block by block: the statistics whose labels are bet on, bad answers, ranks and tails."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 
 from deployer.gate.betting import Bounds, heterogeneity
 from deployer.gate.histogram import RATIO, Counts
-from deployer.gate.permutation import Floats, Ints, hypergeometric_log_mgf, rank_log_mgf
+from deployer.gate.permutation import Floats, Ints, hypergeometric_log_mgf, rank_scores, score_log_mgf
 
 EXCEEDANCES = 10
 """Pooled slow answers that stand behind a threshold, from earlier blocks if this one has too few."""
+TAIL_SHARE = 0.02
+"""Part of the answers, the slowest, that make up the tail."""
 _PROBE_BINS = 4
 _SLOPE = (1.5, 12.0)
 _ODDS = (float(np.exp(-6.0)), float(np.exp(6.0)))
@@ -95,17 +97,22 @@ class Pair:
 def exceedances(pair: Pair, quantile: float) -> tuple[Ints, Ints]:
     """Answers and slow ones by (block, arm); slow is above the pooled quantile of this block and the ones before it.
 
-    So many earlier blocks are used that ``EXCEEDANCES`` pooled answers are above. The threshold does not know who
-    answered what, so the labels stay a draw.
+    The threshold does not know who answered what, so the labels stay a draw.
     """
-    sizes = pair.reached[:, -1]
-    blocks = np.arange(pair.below.shape[0], dtype=np.int64)
-    full = sizes.searchsorted(sizes[blocks + 1] - EXCEEDANCES / (1 - quantile), side="right")
-    window = pair.reached[1:] - pair.reached[np.minimum(np.maximum(full - 1, 0), blocks)]
+    window = _recent(pair, quantile)
     threshold = np.argmax(window >= quantile * window[:, -1:], axis=1)
+    blocks = np.arange(window.shape[0], dtype=np.int64)
     n, pool = pair.mine[:, -1], pair.below[:, -1]
     slow, slow_pool = n - pair.mine[blocks, threshold], pool - pair.below[blocks, threshold]
     return np.stack([n, pool - n], axis=1), np.stack([slow, slow_pool - slow], axis=1)
+
+
+def _recent(pair: Pair, quantile: float) -> Ints:
+    """Pooled answers up to each bin, of each block and of so many before it that ``EXCEEDANCES`` are above."""
+    sizes = pair.reached[:, -1]
+    blocks = np.arange(pair.below.shape[0], dtype=np.int64)
+    full = sizes.searchsorted(sizes[blocks + 1] - EXCEEDANCES / (1 - quantile), side="right")
+    return pair.reached[1:] - pair.reached[np.minimum(np.maximum(full - 1, 0), blocks)]
 
 
 def ranks(pair: Pair, tilt: Floats, wobble: tuple[float, float]) -> Contrast:
@@ -118,17 +125,49 @@ def ranks(pair: Pair, tilt: Floats, wobble: tuple[float, float]) -> Contrast:
         tilt: alternatives.
         wobble: harmless sd of ln latency between blocks, least and most.
     """
+    slope = _rank_slope(pair)
+    return _scored(pair, rank_scores(pair.pooled), tilt, (wobble[0] * slope, wobble[1] * slope))
+
+
+def tails(pair: Pair, tilt: Floats, wobble: tuple[float, float]) -> Contrast:
+    """Bet that more of the slowest answers than its part are the candidate's, the more so the slower they are.
+
+    A score is 0 below the pooled tail of this block and the ones before it, and within it ln(``TAIL_SHARE`` / share
+    of answers that are slower): the scores of Savage (Ann. Math. Statist. 27, 1956), cut off. On one answer in a
+    hundred that takes 25 times as long they bring twice the evidence of counting the answers above p99.
+
+    Args:
+        pair: the margin already granted to the candidate.
+        tilt: alternatives.
+        wobble: harmless sd of ln latency between blocks, least and most.
+    """
+    window = _recent(pair, 1 - TAIL_SHARE / 2)
+    size = np.maximum(window[:, -1:], 1)
+    slower = size - window + np.diff(window, axis=1, prepend=0) / 2
+    scores = np.maximum(0.0, np.log(TAIL_SHARE * size / np.maximum(slower, 0.5)))
+    # A factor of latency moves a tail's mean score by its share, where the variance is twice that share.
+    slope = tail_slope(pair.reached[-1], 1 - TAIL_SHARE) / 2
+    return _scored(pair, scores, tilt, (wobble[0] * slope, wobble[1] * slope))
+
+
+def tail_part(pair: Pair) -> tuple[int, int, float]:
+    """How many of the slowest answers are the candidate's, how many they are, and how many its part would be."""
+    n, slow = exceedances(pair, 1 - TAIL_SHARE)
+    part = n[:, 0] / np.maximum(n.sum(axis=1), 1)
+    return int(slow[:, 0].sum()), int(slow.sum()), float(slow.sum(axis=1) @ part)
+
+
+def _scored(pair: Pair, scores: Floats, tilt: Floats, bounds: Bounds) -> Contrast:
     n, pool = pair.mine[:, -1], pair.below[:, -1]
     size = np.maximum(pool, 1).astype(np.float64)
-    scores = (2 * pair.below - pair.pooled) / size[:, None] - 1
+    usual = np.einsum("bx,bx->b", pair.pooled, scores) / size
+    second = np.einsum("bx,bx,bx->b", pair.pooled, scores, scores) - size * usual * usual
     total = np.einsum("bx,bx->b", pair.candidate, scores)
-    second = np.einsum("bx,bx,bx->b", pair.pooled, scores, scores) / np.maximum(size - 1, 1)
-    variance = n * (pool - n) / size * second
-    log_e = total[:, None] * tilt - rank_log_mgf(n, pair.pooled, tilt)
-    effect = float(total.sum() / variance.sum()) if variance.sum() > 0 else 0.0
-    slope = _rank_slope(pair)
-    bounds = (wobble[0] * slope, wobble[1] * slope)
-    return Contrast(log_e, variance, heterogeneity(total, effect * variance, variance, bounds))
+    beyond = total - n * usual
+    variance = n * (pool - n) / size * np.maximum(second, 0.0) / np.maximum(size - 1, 1)
+    log_e = total[:, None] * tilt - score_log_mgf(n, pair.pooled, scores, tilt)
+    effect = float(beyond.sum() / variance.sum()) if variance.sum() > 0 else 0.0
+    return Contrast(log_e, variance, heterogeneity(beyond, effect * variance, variance, bounds))
 
 
 def _rank_slope(pair: Pair) -> float:

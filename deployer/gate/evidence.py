@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deployer.gate import betting
 from deployer.gate.blocks import Blocks, least_s
-from deployer.gate.contrast import Contrast, Pair, exceedances, odds, ranks, tail_slope
+from deployer.gate.contrast import Contrast, Pair, exceedances, odds, ranks, tail_slope, tails
 from deployer.gate.histogram import Counts, shrink
 from deployer.gate.ledger import CANDIDATE, STABLE
 from deployer.gate.permutation import Floats, Ints
@@ -28,6 +28,7 @@ ERROR_FLOOR = 0.002
 LATENCY_TILTS = np.array([0.4, 1.0, 2.25])
 ERROR_TILTS = np.array([0.5, 1.5, 3.0])
 RANK_TILTS = np.array([0.4, 1.2])
+TAIL_TILTS = np.array([0.3, 0.7])
 """Alternatives, beyond the margin: few, as each one more costs all the others evidence."""
 WOBBLE = (0.03, 0.10)
 """Harmless difference of equal deployments from block to block, sd of ln latency: assumed, and at most believed."""
@@ -35,6 +36,8 @@ ERROR_WOBBLE = (0.30, 0.80)
 """The same for the log odds of an error."""
 ERROR_CAP = 1.0
 """As ``betting.CAP``, for errors: stalls do not cause them."""
+TAIL_CAP = 0.5
+"""The same for the tail, where one stall shows most and a regression in every block."""
 BREAKER_SHARE = 0.15
 """More errors than this share are a catastrophe."""
 BREAKER_TILTS = np.log(np.array([0.6, 0.99]) / np.array([0.4, 0.01])) - np.log(BREAKER_SHARE / (1 - BREAKER_SHARE))
@@ -101,12 +104,6 @@ def _run(used: NDArray[np.bool_]) -> NDArray[np.bool_] | slice:
     return slice(int(places[0]), int(places[-1]) + 1) if whole else used
 
 
-def tolerated(gate: Gate, metric: str) -> float:
-    """Latency factor within which ``metric`` is never rolled back; tails are granted twice the margin."""
-    tolerate = gate.compare.latency.tolerate
-    return 1 + 2 * (tolerate - 1) if metric == "p99" else tolerate
-
-
 def against(blocks: Blocks, broken: Evidence, slo: Slo, gate: Gate, *, stable: bool) -> list[Evidence]:
     """Every metric's evidence, also of those only observed; ``broken`` is the breaker's."""
     found: list[Evidence] = []
@@ -152,13 +149,17 @@ def is_proven_worse(found: list[Evidence], gate: Gate) -> bool:
 def _compared(blocks: Blocks, gate: Gate) -> Iterator[Evidence]:
     yield Evidence("error_rate", "compare", WEIGHTS["error_rate", "compare"], _error_log_e(blocks, gate))
     arms = warm_arms(blocks, gate, latency_chance(gate))
-    common = Pair(shrink(arms.candidate, tolerated(gate, "p50"), HARMLESS_MS), arms.stable)
-    tails = Pair(shrink(arms.candidate, tolerated(gate, "p99"), HARMLESS_MS), arms.stable)
-    shifted = float(_any_start(ranks(common, RANK_TILTS, WOBBLE), arms.caps))
-    yield Evidence("shift", "compare", WEIGHTS["shift", "compare"], shifted)
-    parts = [(common, 0.5), (common, 0.95), (tails, 0.99)]
-    logs: list[float] = _any_start(slower(parts, LATENCY_TILTS), arms.caps).tolist()
-    for metric, log_e in zip(QUANTILES, logs, strict=True):
+    pair = Pair(shrink(arms.candidate, gate.compare.latency.tolerate, HARMLESS_MS), arms.stable)
+    shifted, tail = ranks(pair, RANK_TILTS, WOBBLE), tails(pair, TAIL_TILTS, WOBBLE)
+    parts = slower([(pair, QUANTILES[metric]) for metric in ("p50", "p95")], LATENCY_TILTS)
+    p50, p95 = _any_start(parts, arms.caps).tolist()
+    found = {
+        "shift": float(_any_start(shifted, arms.caps)),
+        "p50": p50,
+        "p95": p95,
+        "p99": float(_any_start(tail, arms.caps * (TAIL_CAP / betting.CAP))),
+    }
+    for metric, log_e in found.items():
         yield Evidence(metric, "compare", WEIGHTS[metric, "compare"], log_e)
 
 

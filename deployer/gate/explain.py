@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deployer.gate.blocks import Blocks
+from deployer.gate.contrast import Pair, tail_part
 from deployer.gate.estimates import latency_ratio, odds_ratio, quantile_ms, quantile_ratio, share_interval
 from deployer.gate.evidence import (
     BREAKER_SHARE,
@@ -18,10 +19,10 @@ from deployer.gate.evidence import (
     latency_chance,
     named_targets,
     observed_only,
-    tolerated,
     total,
     warm_arms,
 )
+from deployer.gate.histogram import shrink
 from deployer.gate.ledger import CANDIDATE, STABLE
 from deployer.gate.passing import SAFE_MS, Proof
 from deployer.gate.verdict import Reason, Result
@@ -215,6 +216,11 @@ def _border(case: Case, metric: str, rule: str) -> tuple[float | None, str]:
     if metric == "error_rate":
         limit = case.gate.compare.error_rate.tolerate
         return limit, f"more errors than the stable in the same moments; up to {limit:.3g}x is tolerated"
-    limit = tolerated(case.gate, metric)
+    limit = case.gate.compare.latency.tolerate
     up_to = _times(case, metric, limit, HARMLESS_MS)
-    return limit, f"slower than the stable in the same moments; up to {up_to} is tolerated"
+    worse = "slower than the stable in the same moments"
+    if metric == "p99":
+        arms = warm_arms(case.blocks, case.gate, latency_chance(case.gate))
+        mine, slowest, usual = tail_part(Pair(shrink(arms.candidate, limit, HARMLESS_MS), arms.stable))
+        worse = f"{mine:,} of the {slowest:,} slowest answers are the candidate's, {_short(usual)} would be its part"
+    return limit, f"{worse}; up to {up_to} is tolerated"

@@ -3,8 +3,9 @@
 Given a block's pooled answers, exchangeable arms make the candidate's part a simple random sample of the pool. For a
 score s of each answer, M(l) = E[exp(l * sum of s over the candidate)] under that draw; exp(l * S) / M(l) is an e-value
 (mean exactly 1), whatever the outcomes were. Two-valued scores give Fisher's noncentral hypergeometric likelihood
-ratio, ranks a rank test. Exact where small, else a saddlepoint (Daniels, Ann. Math. Statist. 25, 1954; in the form of
-Booth & Butler, Biometrika 77, 1990), whose error falls with the block's size.
+ratio, ranks a rank test, logs of the share that is slower a test of the tail. Exact where small, else a saddlepoint
+(Daniels, Ann. Math. Statist. 25, 1954; in the form of Booth & Butler, Biometrika 77, 1990), whose error falls with the
+block's size.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Key = tuple[int, bytes]
+Key = tuple[int, bytes, bytes]
 
 EXACT_RANGE = 300
 """Up to so many values of k the hypergeometric sum is taken in full."""
@@ -115,7 +116,7 @@ class _Table:
 
 Memory = dict[bytes, dict[Key, Floats]]
 _HYPERGEOMETRIC: dict[bytes, _Table] = {}
-_RANKS: Memory = {}
+_SCORES: Memory = {}
 
 
 def _remembered(memory: Memory, keys: list[Key], tilt: Floats, compute: Callable[[Ints], Floats]) -> Floats:
@@ -163,28 +164,30 @@ def rank_scores(counts: Ints) -> Floats:
     return (2 * np.cumsum(counts, axis=1) - counts) / size[:, None] - 1
 
 
-def rank_log_mgf(n: Ints, counts: Ints, tilt: Floats) -> Floats:
-    """Compute ln E[exp(tilt * S)], S the candidate's sum of rank scores, shape (blocks, tilts).
+def score_log_mgf(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
+    """Compute ln E[exp(tilt * S)], S the candidate's sum of scores, shape (blocks, tilts).
 
     Args:
         n: answers of the candidate, by block.
         counts: pooled answers, by (block, bin).
+        scores: of an answer in each bin; whatever does not depend on who answered.
         tilt: values of the tilt.
     """
     filled = counts > 0
-    found, ends = counts[filled].tobytes(), 8 * np.cumsum(filled.sum(axis=1))
-    edges = pairwise([0, *ends.tolist()])
-    keys: list[Key] = [(drawn, found[low:high]) for drawn, (low, high) in zip(n.tolist(), edges, strict=True)]
+    found, scored, ends = counts[filled], scores[filled], np.cumsum(filled.sum(axis=1))
+    keys: list[Key] = [
+        (drawn, found[low:high].tobytes(), scored[low:high].tobytes())
+        for drawn, (low, high) in zip(n.tolist(), pairwise([0, *ends.tolist()]), strict=True)
+    ]
 
     def compute(new: Ints) -> Floats:
-        bins = np.ascontiguousarray(counts[new][:, counts[new].any(axis=0)])
-        return score_log_mgf(n[new], bins, rank_scores(bins), tilt)
+        used = counts[new].any(axis=0)
+        return _score_log_mgf(n[new], counts[new][:, used], scores[new][:, used], tilt)
 
-    return _remembered(_RANKS, keys, tilt, compute)
+    return _remembered(_SCORES, keys, tilt, compute)
 
 
-def score_log_mgf(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
-    """The same for any scores, by (block, bin)."""
+def _score_log_mgf(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
     out = np.zeros((n.size, tilt.size))
     pool = counts.sum(axis=1)
     smaller = np.minimum(n, pool - n)

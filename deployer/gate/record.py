@@ -26,7 +26,7 @@ from deployer.manifest.schema import (
 )
 
 VERSION = 1
-RULE = 2
+RULE = 3
 """Number of the gate's rule: raised when the same samples get another verdict, or the same one in other words."""
 
 

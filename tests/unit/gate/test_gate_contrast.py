@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.gate.contrast import Pair, _common_odds, exceedances, odds, ranks, tail_slope
+from deployer.gate.contrast import Pair, _common_odds, exceedances, odds, ranks, tail_part, tail_slope, tails
 from deployer.gate.histogram import FINE_BINS, fine_bins
 
 TILTS = np.array([0.5, 1.0, 2.0])
@@ -88,10 +89,64 @@ def test_slower_answers_of_the_candidate_are_more_evidence():
     assert found == sorted(found)
 
 
+def test_bets_on_tails_have_a_mean_of_one_over_all_labels():
+    before = counted([range(20, 220)]), counted([range(20, 820)])
+    block = [100.0, 850.0, 1000.0, 1000.0, 2000.0, 30.0, 40.0, 50.0]
+    es = []
+    for mine in itertools.combinations(range(8), 3):
+        other = [value for place, value in enumerate(block) if place not in mine]
+        candidate = np.concatenate([before[0], counted([[block[place] for place in mine]])])
+        es.append(np.exp(tails(Pair(candidate, np.concatenate([before[1], counted([other])])), TILTS, FIXED).log_e[1]))
+    assert np.std(es, axis=0).min() > 0.1
+    assert np.allclose(np.mean(es, axis=0), 1)
+
+
+def test_the_slower_the_candidates_slow_answers_the_more_evidence_and_no_other_answer_counts():
+    stable = counted([[*range(20, 1000), 2000.0, 4000.0]])
+
+    def found(*slow, body=100.0):
+        return tails(Pair(counted([[body] * 95 + [*slow]]), stable), TILTS, FIXED).log_e[0]
+
+    rising = [found(*[ms] * 5) for ms in (100.0, 985.0, 1500.0, 3000.0, 5000.0)]
+    assert (np.diff(rising, axis=0) > 0).all()
+    assert (rising[0] < 0).all()
+    assert np.allclose(found(3000.0, 5000.0), found(3000.0, 5000.0, body=400.0))
+
+
+def test_time_outs_are_the_slowest_answers():
+    candidate, stable = counted([[50.0] * 95 + [math.inf] * 5]), counted([range(20, 1000)])
+    assert (tails(Pair(candidate, stable), TILTS, FIXED).log_e > 5).any()
+
+
+def test_a_thin_block_takes_its_tail_from_earlier_ones():
+    stable = counted([[*range(20, 1000)]] + [[100.0] * 20] * 3)
+    candidate = counted([[100.0] * 100] + [[300.0] * 2] * 3)
+    found = tails(Pair(candidate, stable), TILTS, FIXED)
+    assert np.allclose(found.log_e[1:], 0)  # the slowest of their minute, and none of the tail
+    assert np.allclose(found.variance[1:], 0)
+
+
+def test_one_in_a_hundred_that_hangs_is_found_sooner_than_by_counting_above_the_quantile():
+    rng = np.random.default_rng(4)
+    usual = [rng.lognormal(4.4, 0.5, 2000) for _ in range(30)]
+    stuck = [np.where(rng.random(200) < 0.011, 25.0, 1.0) * rng.lognormal(4.4, 0.5, 200) for _ in range(30)]
+    pair = Pair(counted(stuck), counted(usual))
+    above = odds(*exceedances(pair, 0.99), np.array([0.4, 1.0, 2.25]), 0.0, FIXED)
+    assert tails(pair, np.array([0.3, 0.7]), FIXED).log_e.sum(axis=0).max() > 1.5 * above.log_e.sum(axis=0).max()
+
+
+def test_the_part_of_the_tail_is_told_beside_the_part_of_the_traffic():
+    stable = counted([range(20, 920)])
+    assert tail_part(Pair(counted([[50.0] * 90 + [5000.0] * 10]), stable)) == (10, 10, pytest.approx(1))
+    worse = counted([[*[100.0] * 885, *[2000.0] * 15]])
+    assert tail_part(Pair(counted([[50.0] * 100]), worse)) == (0, 15, pytest.approx(1.5))
+
+
 @pytest.mark.parametrize("arms", [([], [1.0, 2.0]), ([1.0, 2.0], []), ([], [])])
 def test_a_block_without_both_arms_brings_no_evidence(arms):
     candidate, stable = counted([arms[0]]), counted([arms[1]])
     assert np.allclose(ranks(Pair(candidate, stable), TILTS, FIXED).log_e, 0)
+    assert np.allclose(tails(Pair(candidate, stable), TILTS, FIXED).log_e, 0)
     n, bad = exceedances(Pair(candidate, stable), 0.95)
     assert np.allclose(odds(n, bad, TILTS, 0.0, FIXED).log_e, 0)
 
@@ -99,6 +154,7 @@ def test_a_block_without_both_arms_brings_no_evidence(arms):
 def test_no_blocks_are_no_evidence():
     none = np.zeros((0, FINE_BINS), np.int64)
     assert ranks(Pair(none, none), TILTS, FIXED).log_e.shape == (0, 3)
+    assert tails(Pair(none, none), TILTS, FIXED).log_e.shape == (0, 3)
     assert odds(*exceedances(Pair(none, none), 0.95), TILTS, 0.0, FIXED).log_e.shape == (0, 3)
     assert tail_slope(np.zeros(FINE_BINS, np.int64), 0.95) == 1.5
 
@@ -158,3 +214,15 @@ def test_many_statistics_at_once_are_each_as_alone():
         assert np.allclose(whole.log_e[row], alone.log_e)
         assert np.allclose(whole.variance[row], alone.variance)
         assert whole.h2[row] == pytest.approx(alone.h2)
+
+
+def test_a_factor_of_latency_tilts_a_power_tail_by_half_its_exponent():
+    rng = np.random.default_rng(6)
+
+    def powers(n, factor=1.0):
+        return counted([factor * 100 * rng.random(n) ** -0.25 for _ in range(40)])  # P(slower than x) = (x / 100)^-4
+
+    pair, tilts = Pair(powers(2000, math.exp(0.1)), powers(8000)), np.linspace(0.02, 0.6, 30)
+    best = tilts[int(np.argmax(tails(pair, tilts, FIXED).log_e.sum(axis=0)))]
+    assert best == pytest.approx(0.1 * 4 / 2, rel=0.25)
+    assert tails(pair, tilts, FIXED).h2.min() == pytest.approx((0.1 * 4 / 2) ** 2, rel=0.4)

@@ -296,6 +296,16 @@ def test_a_bound_in_milliseconds_is_told_as_one():
     assert "up to 2 ms more than the stable is tolerated" in worse.text
 
 
+def test_a_few_answers_that_hang_fail_a_candidate_by_its_tail():
+    hanging = traffic("candidate", 0.5, 120, seed=9, ms=3000.0)
+    verdict = look((*pair(120, ms=50.0, stable={"ms": 50.0}), *hanging), 120)
+    assert verdict.result is Result.FAIL
+    (tail,) = named(verdict, "p99", "compare")
+    assert tail.result is Result.FAIL
+    assert re.search(r"\d+ of the \d+ slowest answers are the candidate's, [\d.]+ would be its part", tail.text)
+    assert not [reason for reason in named(verdict, "shift") if reason.result is Result.FAIL]
+
+
 @pytest.mark.parametrize(
     ("only", "cells"),
     [

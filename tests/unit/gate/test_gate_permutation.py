@@ -13,7 +13,6 @@ from deployer.gate.permutation import (
     log_factorial,
     log_gamma,
     log_sum_exp,
-    rank_log_mgf,
     rank_scores,
     score_log_mgf,
 )
@@ -68,7 +67,7 @@ def test_rank_sums_agree_with_every_labelling(counts, data):
     n = data.draw(st.integers(0, pool))
     scores = rank_scores(ints(counts))[0]
     values = np.repeat(scores, counts).tolist()
-    found = rank_log_mgf(ints(n), ints(counts), TILTS)[0]
+    found = score_log_mgf(ints(n), ints(counts), rank_scores(ints(counts)), TILTS)[0]
     assert np.allclose(found, enumerated(values, n, TILTS), atol=1e-9)
 
 
@@ -105,8 +104,11 @@ def test_the_larger_arm_is_expanded_by_its_complement():
 
 def test_mixed_blocks_are_each_taken_their_own_way():
     counts = np.array([[3, 2, 5], [200, 300, 500], [1, 1, 0], [4, 0, 0]])
-    together = rank_log_mgf(ints(4, 300, 2, 0), counts, TILTS)
-    alone = np.concatenate([rank_log_mgf(ints(n), counts[[k]], TILTS) for k, n in enumerate((4, 300, 2, 0))])
+    scores = rank_scores(counts)
+    together = score_log_mgf(ints(4, 300, 2, 0), counts, scores, TILTS)
+    alone = np.concatenate(
+        [score_log_mgf(ints(n), counts[[k]], scores[[k]], TILTS) for k, n in enumerate((4, 300, 2, 0))]
+    )
     assert np.allclose(together, alone)
     assert np.allclose(together[3], 0)
     assert np.allclose(together[2], 0)  # everything was drawn: its sum is that of all, 0
@@ -117,7 +119,8 @@ def test_extreme_counts_stay_finite():
         ints(10**7, 1, 10**8, 0, 5), ints(9 * 10**7, 10**8, 1, 7, 0), ints(10**5, 10**8, 3, 3, 5), TILTS
     )
     assert np.isfinite(found).all()
-    ranked = rank_log_mgf(ints(10**7), ints([5 * 10**7, 4 * 10**7, 10**7]), TILTS)
+    counts = ints([5 * 10**7, 4 * 10**7, 10**7])
+    ranked = score_log_mgf(ints(10**7), counts, rank_scores(counts), TILTS)
     assert np.isfinite(ranked).all()
 
 
@@ -165,10 +168,18 @@ def test_blocks_too_large_to_be_remembered_are_computed_each_time():
     assert np.allclose(found[1], hypergeometric_log_mgf(n[1:], others[1:], bad[1:], TILTS)[0], rtol=1e-9)
 
 
-def test_ranks_that_are_forgotten_are_computed_again():
+def test_sums_that_are_forgotten_are_computed_again():
     n, counts = ints(3), np.array([[4, 2, 5]], np.int64)
+    scores = rank_scores(counts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(permutation, "_REMEMBERED", 0)
-        found = [rank_log_mgf(n + more, counts, TILTS) for more in (0, 1, 0)]
+        found = [score_log_mgf(n + more, counts, scores, TILTS) for more in (0, 1, 0)]
     assert np.array_equal(found[0], found[2])
     assert not np.array_equal(found[0], found[1])
+
+
+def test_the_same_block_under_other_scores_is_another_sum():
+    n, counts = ints(3), np.array([[4, 2, 5]], np.int64)
+    ranked = score_log_mgf(n, counts, rank_scores(counts), TILTS)
+    assert not np.array_equal(ranked, score_log_mgf(n, counts, np.array([[0.0, 0.0, 1.0]]), TILTS))
+    assert np.array_equal(ranked, score_log_mgf(n, counts, rank_scores(counts), TILTS))
