@@ -3,7 +3,7 @@
 Each probe is replayed: its own arrivals and pauses, service times drawn anew. What chance did to the arrivals is then
 in both the prediction and the observation, and only the server is compared. One number, the warp, says how much faster
 than sent the fitted queue would have to be fed to do as badly as the server did; its prior says how far the model is
-trusted.
+trusted, and leaves a little room for its being wrong.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deployer.gate.estimates import Z95
 from deployer.profile.predict import Limit
 from deployer.profile.queueing import Flags, Floats, Queue, respond
 from deployer.profile.service import Trace
@@ -23,6 +24,8 @@ TRUST = 0.006
 """Prior sd of ln(warp) while the model agrees with what was seen."""
 DISTRUST = 0.15
 """The same once it does not."""
+DOUBT = 0.01
+"""Prior chance of ``DISTRUST`` before anything has shown that the model is wrong."""
 _DOUBTED = math.log(100)
 """Ln of how many times better probes must be explained by ``DISTRUST`` for the model not to be trusted any more."""
 _COARSE = np.array([-0.25, -0.12, -0.06, -0.03, 0.0, 0.03, 0.06, 0.12, 0.25])
@@ -115,16 +118,20 @@ def warp_of(replies: Sequence[Reply], *, trust: float = TRUST) -> Warp:
 
 def _evidence(together: Floats, trust: float) -> float:
     """Ln of the likelihood of all probes over a prior of sd ``trust``."""
-    prior = np.exp(-0.5 * (_FINE / trust) ** 2)
-    return math.log(float(np.exp(together - together.max()) @ prior / prior.sum()) + 1e-300)
+    return math.log(float(np.exp(together - together.max()) @ _prior(trust)) + 1e-300)
+
+
+def _prior(trust: float) -> Floats:
+    density = np.exp(-0.5 * (_FINE / trust) ** 2)
+    return density / density.sum()
 
 
 def _posterior(together: Floats, trust: float, replies: Sequence[Reply], *, misfit: bool) -> Warp:
-    density = together - 0.5 * (_FINE / trust) ** 2
-    weight = np.exp(density - density.max())
+    weight = np.exp(together - together.max()) * ((1 - DOUBT) * _prior(trust) + DOUBT * _prior(DISTRUST))
     weight /= weight.sum()
     mean = float(weight @ _FINE)
-    sd = float(np.sqrt(weight @ (_FINE - mean) ** 2))
+    low, high = np.interp((0.025, 0.975), np.cumsum(weight), _FINE)  # what is hardly believed and far off adds nothing
+    sd = float(high - low) / (2 * Z95)
     if len(replies) > 1:  # probes that contradict each other make the error larger
         surprise = sum(reply.surprise(mean) ** 2 for reply in replies) / (len(replies) - 1)
         sd *= float(np.sqrt(max(1.0, surprise)))
