@@ -351,14 +351,16 @@ class CapacitySearch:
 
     def _is_impossible(self, trace: Trace) -> bool:
         for target in self._targets:
+            load = "at next to no load"
             if math.isinf(target.limit_s):  # failures that no load explains: every probe counts
+                load = "whatever the load"
                 bad = sum(int(np.count_nonzero(one.failed & ~one.refused)) for one in self._traces)
                 sent = sum(one.arrival.size for one in self._traces)
             else:
                 bad, sent = int(np.count_nonzero(bad_of(trace.latency, trace.failed, target))), trace.arrival.size
             if lower_share(bad, sent, 0.01) > target.allowed:
                 self._notes.append(
-                    f"{bad} of {sent} requests at next to no load break {target.name}: no rate keeps the slo"
+                    f"{bad} of {sent} requests {load} break {target.name}: no rate keeps the slo"
                 )
                 self._infeasible = True
         return self._infeasible

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from heapq import heappush, heappushpop
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deployer.loadtest.kinds import RATE_LIMITED
 from deployer.profile.queueing import Flags, Floats, Stalls, worked
 from deployer.profile.trials import Probe, Seen
 
-THROTTLED = 429
+THROTTLED, UNAVAILABLE = 429, 503
+_SHED = 0.5
+"""Part of the requests that found the house as full as those answered 503: beyond it the house was why."""
 _STRAY, _LEFT_OVER = 0.005, 0.3
 """Shares that the endpoint's rate limit turns away without being met: by chance, and right after it was."""
 _SILENT = 5.0
@@ -36,7 +39,7 @@ class Trace:
     failed: Flags
     """Anything but 2xx."""
     refused: Flags
-    """429: turned away at the door."""
+    """Turned away at the door: 429, or 503 because the house was full."""
     pauses: tuple[Floats, Floats]
     """Starts and lengths of the pauses seen."""
     whole: Flags
@@ -73,13 +76,29 @@ def trace_of(seen: Seen, slow_s: float = 0.0) -> Trace:
     latency = np.asarray(seen.latency_ms, np.float64)[order] / 1000
     status = np.asarray(seen.status)[order]
     failed = (status < 200) | (status > 299)
-    served = status != THROTTLED
+    served = (status != THROTTLED) & ~_shed(arrival, latency, status)
     starts, lengths, whole = find_pauses(arrival[served], arrival[served] + latency[served], slow_s)
     pauses = (starts, lengths)
     return Trace(
         seen.probe, seen.seconds, arrival, latency, failed, ~served, pauses, whole,
         worked(arrival, pauses), worked(arrival + latency, pauses), arrived.size - order.size,
     )  # fmt: skip
+
+
+def _shed(arrival: Floats, latency: Floats, status: NDArray[np.integer]) -> Flags:
+    """Which 503 came because too many were inside; at random, or from an empty house, they are errors."""
+    away = status == UNAVAILABLE
+    if not away.any():
+        return away
+    within = _inside(arrival, latency, ~away & (status != THROTTLED), arrival)
+    full = within >= max(float(np.median(within[away])), 1.0)
+    return away if np.count_nonzero(away & full) > _SHED * np.count_nonzero(full) else np.zeros_like(away)
+
+
+def _inside(arrival: Floats, latency: Floats, served: Flags, at: Floats) -> NDArray[np.intp]:
+    """How many of those that were served are inside at each instant of ``at``."""
+    gone = np.sort((arrival + latency)[served])
+    return np.searchsorted(arrival[served], at) - np.searchsorted(gone, at, side="right")
 
 
 def find_pauses(arrival: Floats, done: Floats, slow_s: float) -> tuple[Floats, Floats, Flags]:
@@ -150,11 +169,9 @@ def sizes_of(trace: Trace, slots: int, delay_s: float) -> tuple[Floats, Flags]:
 
 def limit_of(traces: Sequence[Trace]) -> int | None:
     """The admission limit as refusals show it: the usual number inside when one was turned away; None without any."""
-    counts: list[Floats] = []
-    for trace in traces:
-        if trace.refused.any():
-            served = ~trace.refused
-            came = np.searchsorted(trace.arrival[served], trace.arrival[trace.refused], side="right")
-            gone = np.sort((trace.arrival + trace.latency)[served])
-            counts.append((came - np.searchsorted(gone, trace.arrival[trace.refused], side="right")).astype(np.float64))
+    counts = [
+        _inside(trace.arrival, trace.latency, ~trace.refused, trace.arrival[trace.refused])
+        for trace in traces
+        if trace.refused.any()
+    ]
     return int(np.median(np.concatenate(counts))) if counts else None

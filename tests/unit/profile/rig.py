@@ -25,6 +25,10 @@ class Fifo:
     delay_s: float = 0.0005
     served: int = 0
     cut_s: float | None = None
+    away: int = 429
+    """What it answers when ``limit`` are inside."""
+    broken: int = 500
+    """What its errors answer."""
 
     def answer(self, probe: Probe, seed: int, stop: Callable[[Tally], bool] | None = None) -> Seen:
         chance = np.random.default_rng([seed, self.served])
@@ -41,9 +45,9 @@ class Fifo:
             if self.over(at, among, probe.kind):
                 status = 1429
             elif self.error_share and chance.random() < self.error_share:
-                status = 500
+                status = self.broken
             elif self.limit is not None and len(inside) >= self.limit:
-                status = 429
+                status = self.away
             else:
                 self.served += 1
                 end = self._over(max(at, heapq.heappop(free)), self.size_s(chance) * self.factor(self.served))

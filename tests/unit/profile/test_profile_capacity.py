@@ -28,6 +28,10 @@ def constant(mean_s: float):
     return lambda chance: mean_s
 
 
+def exponential(mean_s: float):
+    return lambda chance: chance.exponential(mean_s)
+
+
 @pytest.fixture(scope="module")
 def steady() -> tuple[Capacity, list[Probe]]:
     return run(CapacitySearch(slo(), seed=5), Fifo(constant(0.01)))
@@ -183,6 +187,23 @@ def test_errors_that_no_load_explains_make_it_infeasible() -> None:
     capacity, _ = run(CapacitySearch(slo("60ms", "0.1%")), Fifo(constant(0.01), error_share=0.02))
     assert capacity.infeasible
     assert "error_rate" in capacity.note
+
+
+def test_a_server_that_sheds_load_with_503_carries_what_one_with_429_does() -> None:
+    def carried(status: int) -> Capacity:
+        return run(CapacitySearch(slo("150ms", "0.1%"), seed=1), Fifo(exponential(0.04), 4, limit=8, away=status))[0]
+
+    shed = carried(503)
+    assert shed == carried(429)
+    assert shed.sustainable_rps > 30
+
+
+@pytest.mark.parametrize("share", [0.02, 0.6])
+def test_503_that_no_load_explains_are_errors(share: float) -> None:
+    server = Fifo(constant(0.01), error_share=share, broken=503)
+    capacity, _ = run(CapacitySearch(slo("60ms", "0.1%")), server)
+    assert capacity.infeasible
+    assert "whatever the load" in capacity.note
 
 
 def test_a_server_that_only_fails_is_given_up_at_once() -> None:
