@@ -43,7 +43,7 @@ def profile(
 
         out = Output(as_json=json)
         asked = wired.reach(path)
-        out.say(outlook_text(asked.spec, asked.prices))
+        out.say(outlook_text(asked.spec, asked.prices, asked.warnings))
         confirm("Deploy on this test endpoint and send it load?", asked.reached.platform, yes=yes)
         asked.reached.signals.install()
         with Progress(out, asked.site.clock) as progress:

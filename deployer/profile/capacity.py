@@ -359,9 +359,7 @@ class CapacitySearch:
             else:
                 bad, sent = int(np.count_nonzero(bad_of(trace.latency, trace.failed, target))), trace.arrival.size
             if lower_share(bad, sent, 0.01) > target.allowed:
-                self._notes.append(
-                    f"{bad} of {sent} requests {load} break {target.name}: no rate keeps the slo"
-                )
+                self._notes.append(f"{bad} of {sent} requests {load} break {target.name}: no rate keeps the slo")
                 self._infeasible = True
         return self._infeasible
 

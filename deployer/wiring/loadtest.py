@@ -174,11 +174,12 @@ def warnings(reached: Reached, asked: Asked, engine: Engine) -> list[str]:
 
         found.append(f"{COARSE}. The load begins minutes after the start, from one engine")
     connections = max(load.in_flight, load.concurrency) * engine.senders(load)
-    size = _largest_body(asked.payload)
+    size = largest_body(asked.payload)
     return found + met_by(reached.platform, rps=peak_rps(load), connections=connections, payload_bytes=size)
 
 
-def _largest_body(payload: Path) -> int:
+def largest_body(payload: Path) -> int:
+    """Bytes of the largest request of a payload file."""
     content = payload.read_bytes()
     return max(map(len, content.splitlines()), default=0) if payload.suffix == ".jsonl" else len(content)
 

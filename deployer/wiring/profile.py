@@ -18,6 +18,7 @@ from deployer.manifest.profile import ProfileSpec
 from deployer.manifest.quantities import format_duration
 from deployer.manifest.schema import PlatformType
 from deployer.manifest.sources import digest_of
+from deployer.platforms.inspection.limits import met_by
 from deployer.ports.inspection import Price
 from deployer.ports.loadgen import LoadTester
 from deployer.ports.profiling import Ending
@@ -33,6 +34,7 @@ from deployer.report.profile.page import page_of
 from deployer.report.profile.record import Outcome, record_of
 from deployer.report.profile.text import markdown_of
 from deployer.wiring.checks import profile as load_profile
+from deployer.wiring.loadtest import largest_body
 from deployer.wiring.sites import Reached, home, new_id
 from deployer.wiring.sites import reach as reach_endpoint
 from deployer.writing import SHARED, require_writable, write_whole
@@ -55,6 +57,11 @@ class ReachedProfile:
     def site(self) -> Site:
         """The test endpoint."""
         return self.reached.site
+
+    @property
+    def warnings(self) -> list[str]:
+        """Which limits of the endpoint itself the wanted rate meets, whatever configuration stands behind it."""
+        return met_by(self.reached.platform, rps=self.spec.rate, payload_bytes=largest_body(self.spec.payload))
 
     def usd_per_hour(self, configuration: Configuration) -> float:
         """Price of the whole configuration."""

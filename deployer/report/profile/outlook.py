@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from deployer.manifest.configuration import Configuration
 from deployer.manifest.profile import ProfileSpec
@@ -11,8 +11,8 @@ from deployer.profile.pricing import PriceTag
 from deployer.report.profile.text import slo_words
 
 
-def outlook_text(spec: ProfileSpec, prices: Mapping[Configuration, PriceTag]) -> str:
-    """Say what will be tried where, and at most how long and for how much."""
+def outlook_text(spec: ProfileSpec, prices: Mapping[Configuration, PriceTag], warnings: Sequence[str] = ()) -> str:
+    """Say what will be tried where, at most how long and for how much, and what is known to stand in the way."""
     profile, count = spec.profile, len(spec.configurations)
     costs = [prices[each].usd_per_hour * each.instance_count for each in spec.configurations]
     sources = dict.fromkeys(f"{each.instance_type or 'an instance'}: {prices[each]}" for each in spec.configurations)
@@ -29,4 +29,5 @@ def outlook_text(spec: ProfileSpec, prices: Mapping[Configuration, PriceTag]) ->
     ]
     if profile.platform.type.value != "local":
         said += [f"  {each}" for each in sources]
+    said += [f"  note: {each}" for each in warnings]
     return "\n".join(said)

@@ -135,6 +135,9 @@ def test_it_is_said_before_what_it_may_take(tmp_path: Path) -> None:
     text = outlook_text(spec, dict.fromkeys(spec.configurations, PriceTag(0.05, "x")))
     assert "4 candidates on test endpoint test (local), one at a time, $0.05 to $0.1 an hour each." in text
     assert "at most 1h and $5.00; everything that is made is removed at the end" in text
+    assert "note:" not in text
+    prices = dict.fromkeys(spec.configurations, PriceTag(0.05, "x"))
+    assert outlook_text(spec, prices, ["too much"]) == f"{text}\n  note: too much"
 
 
 def test_a_log_shows_what_is_tried_once_and_json_shows_nothing(

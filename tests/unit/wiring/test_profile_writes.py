@@ -118,3 +118,16 @@ def test_a_deployment_file_that_went_away_is_a_note(tmp_path: Path, monkeypatch:
     world.spec = replace(world.spec, deployment=source)
     ran = run(tmp_path, world, write=True)
     assert (ran.changed, len(ran.record["notes"]), (tmp_path / locks.NAME).is_file()) == (None, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("platform", "peak", "said"),
+    [("managed", 600, "720 requests/s are over the 500"), ("managed", 50, ""), ("local", 600, "")],
+)
+def test_a_rate_that_the_endpoint_itself_does_not_admit_is_said_before(
+    tmp_path: Path, platform: str, peak: float, said: str
+) -> None:
+    world = ProfileWorld(tmp_path, peak_rps=peak)
+    reached: Any = type("Reached", (), {"platform": platform})
+    assert "".join(wired.ReachedProfile(world.spec, reached, {}).warnings).startswith(said)
+    assert bool(wired.ReachedProfile(world.spec, reached, {}).warnings) == bool(said)
