@@ -14,6 +14,8 @@ EXCEEDANCES = 10
 """Pooled slow answers that stand behind a threshold, from earlier blocks if this one has too few."""
 TAIL_SHARE = 0.02
 """Part of the answers, the slowest, that make up the tail."""
+MOST_OUTLYING = 0.1
+"""Part of the answers, the slowest, among which ``outliers`` looks."""
 _PROBE_BINS = 4
 _SLOPE = (1.5, 12.0)
 _ODDS = (float(np.exp(-6.0)), float(np.exp(6.0)))
@@ -86,6 +88,8 @@ class Pair:
     def __init__(self, candidate: Counts, stable: Counts) -> None:
         used = np.flatnonzero(candidate.any(axis=0) | stable.any(axis=0))
         kept = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
+        self.first = kept.start
+        """Bin that the first column is."""
         self.candidate, self.stable = candidate[:, kept], stable[:, kept]
         self.pooled = self.candidate + self.stable
         self.mine = np.cumsum(self.candidate, axis=1)
@@ -143,18 +147,30 @@ def tails(pair: Pair, tilt: Floats, wobble: tuple[float, float]) -> Contrast:
     """
     window = _recent(pair, 1 - TAIL_SHARE / 2)
     size = np.maximum(window[:, -1:], 1)
-    slower = size - window + np.diff(window, axis=1, prepend=0) / 2
-    scores = np.maximum(0.0, np.log(TAIL_SHARE * size / np.maximum(slower, 0.5)))
+    slower = np.concatenate([size, size - window], axis=1) / size  # share from each bin on; at the end none
+    inside = np.minimum(slower, TAIL_SHARE)
+    area = inside * (1 + np.log(TAIL_SHARE / np.maximum(inside, _TINY)))
+    share = slower[:, :-1] - slower[:, 1:]
+    scores = np.divide(area[:, :-1] - area[:, 1:], share, out=np.zeros_like(share), where=share > 0)
     # A factor of latency moves a tail's mean score by its share, where the variance is twice that share.
     slope = tail_slope(pair.reached[-1], 1 - TAIL_SHARE) / 2
     return _scored(pair, scores, tilt, (wobble[0] * slope, wobble[1] * slope))
 
 
-def tail_part(pair: Pair) -> tuple[int, int, float]:
-    """How many of the slowest answers are the candidate's, how many they are, and how many its part would be."""
-    n, slow = exceedances(pair, 1 - TAIL_SHARE)
-    part = n[:, 0] / np.maximum(n.sum(axis=1), 1)
-    return int(slow[:, 0].sum()), int(slow.sum()), float(slow.sum(axis=1) @ part)
+def outliers(pair: Pair) -> tuple[int, int, int, float] | None:
+    """Where the candidate's slow answers stand out most: bin, all answers above it, the candidate's, and its part.
+
+    None: nowhere among the slowest ``MOST_OUTLYING`` of the answers.
+    """
+    part = pair.mine[:, -1] / np.maximum(pair.below[:, -1], 1)
+    above = pair.below[:, -1:] - pair.below
+    slow, mine = above.sum(axis=0), (pair.mine[:, -1:] - pair.mine).sum(axis=0)
+    usual = part @ above
+    excess = np.where(slow <= MOST_OUTLYING * pair.reached[-1, -1], (mine - usual) / np.sqrt(np.maximum(usual, 1.0)), 0)
+    place = int(np.argmax(excess))
+    if excess[place] <= 0:
+        return None
+    return pair.first + place, int(slow[place]), int(mine[place]), float(usual[place])
 
 
 def _scored(pair: Pair, scores: Floats, tilt: Floats, bounds: Bounds) -> Contrast:

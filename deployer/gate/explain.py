@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deployer.gate.blocks import Blocks
-from deployer.gate.contrast import Pair, tail_part
+from deployer.gate.contrast import Pair, outliers
 from deployer.gate.estimates import latency_ratio, odds_ratio, quantile_ms, quantile_ratio, share_interval
 from deployer.gate.evidence import (
     BREAKER_SHARE,
@@ -22,7 +22,7 @@ from deployer.gate.evidence import (
     total,
     warm_arms,
 )
-from deployer.gate.histogram import shrink
+from deployer.gate.histogram import end_ms
 from deployer.gate.ledger import CANDIDATE, STABLE
 from deployer.gate.passing import SAFE_MS, Proof
 from deployer.gate.verdict import Reason, Result
@@ -221,6 +221,9 @@ def _border(case: Case, metric: str, rule: str) -> tuple[float | None, str]:
     worse = "slower than the stable in the same moments"
     if metric == "p99":
         arms = warm_arms(case.blocks, case.gate, latency_chance(case.gate))
-        mine, slowest, usual = tail_part(Pair(shrink(arms.candidate, limit, HARMLESS_MS), arms.stable))
-        worse = f"{mine:,} of the {slowest:,} slowest answers are the candidate's, {_short(usual)} would be its part"
+        found = outliers(Pair(arms.candidate, arms.stable))
+        if found is not None:
+            place, slow, mine, usual = found
+            over = f"{mine:,} of the {slow:,} answers over {_short(end_ms(place))} ms"
+            worse = f"{over} are the candidate's, {_short(usual)} would be its part"
     return limit, f"{worse}; up to {up_to} is tolerated"

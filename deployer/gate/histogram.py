@@ -53,6 +53,11 @@ def fine_bins(value_ms: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.where(np.isinf(value_ms), FINE_BINS - 1, bins)
 
 
+def end_ms(place: int) -> float:
+    """Upper end in ms of a bin of the fine grid that holds no time-outs."""
+    return float(FLOOR_MS * RATIO ** (place + 1))
+
+
 @lru_cache(maxsize=1)
 def _parts_of_linear() -> NDArray[np.int64]:
     values = np.arange(LINEAR_MS)[:, None] + (np.arange(_PARTS) + 0.5) / _PARTS

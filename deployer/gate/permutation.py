@@ -22,14 +22,14 @@ Key = tuple[int, bytes, bytes]
 
 EXACT_RANGE = 300
 """Up to so many values of k the hypergeometric sum is taken in full."""
-EXACT_WORK = 300
+EXACT_WORK = 1000
 """Up to this smaller arm x pool the rank polynomial is expanded in full."""
 _REMEMBERED = 5000
 _PACKED_BITS = 21
 _PACKED = 2**_PACKED_BITS - 1
 """Blocks of up to two million answers are remembered, by three such numbers in one of 63 bits."""
 _NEWTON = 60
-_CLOSE = 1e-10
+_CLOSE = 1e-20
 
 
 def log_gamma(x: NDArray[np.floating] | Ints) -> Floats:
@@ -238,7 +238,7 @@ def _saddlepoint(n: Ints, counts: Ints, scores: Floats, tilt: Floats) -> Floats:
     for _ in range(_NEWTON):  # Newton, kept inside a shrinking bracket
         share: Floats = factors / (factors + np.exp(-theta)[:, :, None])
         gap, slope = summed(share) - wanted, summed(share * (1 - share))
-        if np.all(gap * gap < _CLOSE * slope):  # the exponent is flat here: its error is half of this
+        if np.all(gap * gap < _CLOSE * slope):  # so near that nothing that is kept depends on which blocks go together
             break
         low, high = np.where(gap < 0, theta, low), np.where(gap > 0, theta, high)
         step = theta - gap / slope

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.gate.contrast import Pair, _common_odds, exceedances, odds, ranks, tail_part, tail_slope, tails
-from deployer.gate.histogram import FINE_BINS, fine_bins
+from deployer.gate.contrast import Pair, _common_odds, exceedances, odds, outliers, ranks, tail_slope, tails
+from deployer.gate.histogram import FINE_BINS, end_ms, fine_bins
 
 TILTS = np.array([0.5, 1.0, 2.0])
 FIXED = (0.1, 0.1)
@@ -135,11 +135,48 @@ def test_one_in_a_hundred_that_hangs_is_found_sooner_than_by_counting_above_the_
     assert tails(pair, np.array([0.3, 0.7]), FIXED).log_e.sum(axis=0).max() > 1.5 * above.log_e.sum(axis=0).max()
 
 
-def test_the_part_of_the_tail_is_told_beside_the_part_of_the_traffic():
+@pytest.mark.parametrize("shape", [(60, 6, 1), (60, 6, 3), (90, 10, 2)])
+def test_bets_on_sparse_tails_promise_no_more_than_they_hold(shape):
+    size, drawn, slow = shape
+    earlier = counted([range(20, 20 + 900)])
+    block = [30.0] * (size - slow) + [3000.0 + 1000 * k for k in range(slow)]
+    none = np.zeros((1, FINE_BINS), np.int64)
+    mean = 0.0
+    for mine in range(2**slow):
+        chosen = [bool(mine >> k & 1) for k in range(slow)]
+        taken = sum(chosen)
+        chance = math.comb(size - slow, drawn - taken) / math.comb(size, drawn)
+        part = [30.0] * (drawn - taken) + [block[size - slow + k] for k in range(slow) if chosen[k]]
+        rest = [30.0] * (size - slow - drawn + taken) + [block[size - slow + k] for k in range(slow) if not chosen[k]]
+        pair = Pair(np.concatenate([none, counted([part])]), np.concatenate([earlier, counted([rest])]))
+        mean += chance * np.exp(tails(pair, np.array([0.3, 0.7]), FIXED).log_e[1])
+    assert np.allclose(mean, 1, atol=2e-4)
+
+
+def test_hangs_at_one_value_are_evidence_however_many():
+    stable = counted([[50.0] * 500])
+    found = [
+        tails(Pair(counted([[50.0] * (500 - k) + [5000.0] * k]), stable), TILTS, FIXED).log_e[0, 0]
+        for k in (5, 10, 20, 40, 80)
+    ]
+    assert found == sorted(found)
+    assert found[-1] > 3
+
+
+def test_where_the_slow_answers_stand_out_is_told_beside_the_part_of_the_traffic():
     stable = counted([range(20, 920)])
-    assert tail_part(Pair(counted([[50.0] * 90 + [5000.0] * 10]), stable)) == (10, 10, pytest.approx(1))
-    worse = counted([[*[100.0] * 885, *[2000.0] * 15]])
-    assert tail_part(Pair(counted([[50.0] * 100]), worse)) == (0, 15, pytest.approx(1.5))
+    place, slow, mine, usual = outliers(Pair(counted([[50.0] * 90 + [5000.0] * 10]), stable))
+    assert (slow, mine, usual) == (10, 10, pytest.approx(1))
+    assert 900 < end_ms(place) < 5000
+    assert outliers(Pair(counted([[50.0] * 100]), counted([range(60, 960)]))) is None
+    _, slow, mine, _ = outliers(Pair(counted([[50.0] * 90 + [math.inf] * 10]), stable))
+    assert (slow, mine) == (10, 10)
+
+
+def test_slow_answers_stand_out_although_those_in_between_do_not():
+    stable = counted([[50.0] * 850 + [300.0] * 50])
+    _, slow, mine, usual = outliers(Pair(counted([[50.0] * 97 + [5000.0] * 3]), stable))
+    assert (slow, mine, usual) == (3, 3, pytest.approx(0.3))
 
 
 @pytest.mark.parametrize("arms", [([], [1.0, 2.0]), ([1.0, 2.0], []), ([], [])])

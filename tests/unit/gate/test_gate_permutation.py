@@ -114,6 +114,16 @@ def test_mixed_blocks_are_each_taken_their_own_way():
     assert np.allclose(together[2], 0)  # everything was drawn: its sum is that of all, 0
 
 
+def test_it_makes_no_difference_which_blocks_are_computed_together():
+    rng = np.random.default_rng(7)
+    counts = rng.poisson(rng.uniform(0.5, 9, (30, 1)), (30, 60)).astype(np.int64)
+    n = (counts.sum(axis=1) * rng.uniform(0.05, 0.6, 30)).astype(np.int64)
+    scores = np.where(np.arange(60) > 57, 3.0 * rng.random((30, 60)), 0.0)
+    together = permutation._score_log_mgf(n, counts, scores, TILTS)
+    alone = [permutation._score_log_mgf(n[[k]], counts[[k]], scores[[k]], TILTS) for k in range(30)]
+    assert np.allclose(together, np.concatenate(alone), rtol=0, atol=1e-11)
+
+
 def test_extreme_counts_stay_finite():
     found = hypergeometric_log_mgf(
         ints(10**7, 1, 10**8, 0, 5), ints(9 * 10**7, 10**8, 1, 7, 0), ints(10**5, 10**8, 3, 3, 5), TILTS
