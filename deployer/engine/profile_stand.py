@@ -32,6 +32,7 @@ from deployer.rollout.tags import LEASE
 
 T = TypeVar("T")
 HINT = "Name a test endpoint of its own in the profile: deployer profile makes it and removes it."
+_HELD = "another run holds the endpoint now: nothing was removed"
 LOG_LINES = 60
 ATTEMPTS = 3
 RECOVERS_S = 60.0
@@ -42,6 +43,10 @@ SLACK_S = 60.0
 
 class NotStartingError(PlatformError):
     """A configuration does not become ready; the others may."""
+
+
+class NoRoomError(NotStartingError):
+    """The quota does not allow a configuration, which says nothing of it."""
 
 
 class DiedError(PlatformError):
@@ -181,15 +186,18 @@ class Stand:
     def close(self) -> str | None:
         """Remove everything that the profile made, the endpoint too; say what is left, None when nothing is."""
         if self._lost:
-            return "another run holds the endpoint now: nothing was removed"
+            return _HELD
         if not self._lease.is_held:
             return self._remove_empty() if self._made_endpoint else None
         try:
             endpoint = self._retrying(self._site.platform.observe)
             if endpoint is not None:
+                self._lease.check(endpoint.tags.get(LEASE))
                 self._delete(ours(endpoint))
                 self._lease.hush()
                 self._retrying(self._site.platform.delete_endpoint)
+        except LostLeaseError:
+            return _HELD
         except PlatformError as exc:
             return f"not everything could be removed: {exc.message} ({exc.hint})"
         finally:
@@ -271,14 +279,14 @@ class Stand:
             self._retrying(lambda: self._site.platform.create_deployment(made))
         except QuotaExceededError as exc:
             self._delete((name,))
-            raise NotStartingError(f"{exc.message}", hint=exc.hint) from exc
+            raise NoRoomError(exc.message, hint=exc.hint) from exc
         return Standing(configuration, name)
 
     def _scale(self, name: str, instances: int) -> None:
         try:
             self._site.platform.scale_deployment(name, instances)
         except QuotaExceededError as exc:
-            raise NotStartingError(exc.message, hint=exc.hint) from exc
+            raise NoRoomError(exc.message, hint=exc.hint) from exc
 
     def _await_ready(self, standing: Standing, doing: Callable[[str], None]) -> None:
         clock, capabilities = self._site.clock, self._site.platform.capabilities

@@ -11,7 +11,14 @@ from typing import Protocol
 
 import numpy as np
 
-from deployer.engine.profile_stand import BudgetSpentError, DiedError, InterruptedByError, NotStartingError, Stand
+from deployer.engine.profile_stand import (
+    BudgetSpentError,
+    DiedError,
+    InterruptedByError,
+    NoRoomError,
+    NotStartingError,
+    Stand,
+)
 from deployer.engine.profile_trial import RETRY_EVERY_S, Trials, Tried, refused_everywhere
 from deployer.engine.site import Site
 from deployer.errors import DeployerError, PlatformError
@@ -116,18 +123,24 @@ class Profiler:
             if isinstance(step, Advice):
                 if step.is_final and step.undecided:
                     return Ending.COMPLETE, step.undecided
-                if step.is_final and self._not_judged:
-                    names = ", ".join(map(str, self._not_judged))
-                    return Ending.COMPLETE, f"not judged, the load generator did not keep up: {names}"
                 if step.is_final:
-                    return Ending.COMPLETE, "every candidate that could be the cheapest was judged"
+                    return Ending.COMPLETE, self._completed(step)
                 return Ending.BUDGET, "the budget was used up before everything was known"
             try:
                 self._try(step)
             except NotStartingError as exc:
+                if isinstance(exc, NoRoomError):
+                    self._not_judged.append(step.configuration)
                 self._exclude(step.configuration, f"does not start: {exc.message}")
             except DiedError as exc:
                 self._exclude(step.configuration, f"did not stay ready: {exc.message}")
+
+    def _completed(self, advice: Advice) -> str:
+        if self._not_judged:
+            return f"not judged, see why beside each: {', '.join(map(str, self._not_judged))}"
+        if not advice.is_any_judged:
+            return "no candidate could be judged, see why beside each"
+        return "every candidate that could be the cheapest was judged"
 
     def _exclude(self, configuration: Configuration, why: str) -> None:
         self._listener.on_note(f"{configuration}: {why}")

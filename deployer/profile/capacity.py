@@ -16,7 +16,7 @@ from deployer.manifest.schema import Slo
 from deployer.profile.belief import Belief, conclude
 from deployer.profile.curve import curve_of
 from deployer.profile.fit import bad_of, excess
-from deployer.profile.identify import fullest, has_moved, usual_s
+from deployer.profile.identify import fullest, has_moved, load_breaks, told_apart, usual_s
 from deployer.profile.service import Trace, slow_s, trace_of
 from deployer.profile.targets import targets_of
 from deployer.profile.trials import BELOW, MOST_IN_FLIGHT, Capacity, Probe, Seen, Tally
@@ -34,6 +34,8 @@ _STEADY = 0.02
 _MOVED = 0.03
 _PATIENCE = 2
 """Restarts for a server that was still warming up; unhealthy probes sent again."""
+_MOST_LOST_S = 60.0
+"""Seconds of probes with an outage that are sent again."""
 _FAILS = 2.6
 """Standard deviations beyond which a probe shows a capacity below its rate."""
 _SIGMAS = 1.96
@@ -71,6 +73,8 @@ class CapacitySearch:
         self._belief: Belief | None = None
         self._notes: list[str] = []
         self._unhealthy = 0
+        self._lost = 0
+        self._lost_s = 0.0
         self._failing: list[Trace] = []
         self._restarts = 0
         self._confirmed = False
@@ -117,6 +121,10 @@ class CapacitySearch:
         if not trace.arrival.size:
             self._end("the endpoint's rate limit turned every request away")
             return
+        if trace.is_outage and self._lost_s < _MOST_LOST_S and not (trace.is_limited or load_breaks(self._traces)):
+            self._lost_s += seen.seconds
+            self._lost += int(np.count_nonzero(trace.broken))
+            return  # the same probe again
         if trace.is_limited:
             self._meet_limit(trace)
         self._go_on(lambda: self._plan.send(trace))
@@ -164,6 +172,8 @@ class CapacitySearch:
         promised = self._promised(belief)
         lower = min(belief.rps / width, promised) if promised < belief.safe_rps else belief.rps / width
         most = self._ceiling if self._has_climbed else math.inf  # a wrong model believes in more than it ever answered
+        if not self._trusted and not self._confirmed and self._opens():
+            most = min(most, self._shown_rps())
         rps = min(promised, most)
         return self._capacity(rps, min(lower, rps), belief.rps * width, note, measured=self._confirmed)
 
@@ -179,13 +189,16 @@ class CapacitySearch:
             infeasible=self._infeasible,
             measured=measured,
             ceiling_rps=self._ceiling,
-            note="; ".join(part for part in (*self._notes, note) if part),
+            note="; ".join(part for part in (*self._notes, self._outage(), note) if part),
             curve=curve_of(belief, self._traces, self._targets, self._seed) if belief is not None and near else (),
             load_seconds=self._load_s,
             binding=self._targets[belief.limit.binding].name if belief else "",
             endpoint_rps=self._endpoint_rps,
             error_rate_shown=upper_share(failed, sent) if sent else None,
         )
+
+    def _outage(self) -> str:
+        return f"{self._lost:,} requests failed while next to nothing was answered: sent again" if self._lost else ""
 
     # the conversation ---------------------------------------------------------------------------------------------
     def _search(self) -> Talk:
@@ -303,11 +316,28 @@ class CapacitySearch:
         if full.rps > 1.25 * belief.rps and is_worthwhile and not self._long and not self._failing:
             self._long = True
             return Probe("closed", 0.0, full.probe.concurrency, seconds, False, "more service times")
-        rate = self._promised(belief)
-        if not self._trusted:
-            held = [trace.probe.rps for trace in opens if trace.seconds > 0.9 * trace.probe.seconds]
-            rate = min(rate, _STEP * max(held, default=0.9 * min(trace.probe.rps for trace in opens)))
+        rate = self._next_rps(belief)
         return Probe("open", rate, 0, CONFIRM_S, True, f"confirm {rate:.4g} rps")
+
+    def _shown_rps(self) -> float:
+        """The highest rate to be promised by a model that is not trusted: a step above what kept the SLO."""
+        opens = self._opens()
+        held = [trace.probe.rps for trace in opens if self._is_kept(trace)]
+        return _STEP * max(held) if held else 0.9 * min(trace.probe.rps for trace in opens)
+
+    def _next_rps(self, belief: Belief) -> float:
+        promised = self._promised(belief)
+        if self._trusted:
+            return promised
+        shown = self._shown_rps()
+        broke = [trace.probe.rps for trace in self._opens() if not self._is_kept(trace) and trace.probe.rps > shown]
+        return min(promised, max(shown, math.sqrt(shown * min(broke)))) if broke else min(promised, shown)
+
+    def _is_kept(self, trace: Trace) -> bool:
+        whole = trace.seconds > 0.9 * trace.probe.seconds
+        bad = (np.count_nonzero(bad_of(trace.latency, trace.failed, target)) for target in self._targets)
+        most = (target.allowed * trace.arrival.size for target in self._targets)
+        return whole and all(seen <= allowed for seen, allowed in zip(bad, most, strict=True))
 
     def _opens(self) -> list[Trace]:
         return [trace for trace in self._traces if trace.probe.kind == "open"]
@@ -343,7 +373,7 @@ class CapacitySearch:
             self._traces.append(trace)
             if self._is_impossible(trace):
                 return False
-            if self._belief is not None and self._belief.rps > 0:
+            if self._believe().rps > 0:
                 return True
         self._notes.append("next to no load is already at the slo: the objective is nearly flat")
         self._flat_rps = rates[0]
@@ -351,13 +381,12 @@ class CapacitySearch:
 
     def _is_impossible(self, trace: Trace) -> bool:
         for target in self._targets:
-            load = "at next to no load"
             if math.isinf(target.limit_s):  # failures that no load explains: every probe counts
+                _, bad, sent = told_apart(self._traces)
                 load = "whatever the load"
-                bad = sum(int(np.count_nonzero(one.failed & ~one.refused)) for one in self._traces)
-                sent = sum(one.arrival.size for one in self._traces)
             else:
                 bad, sent = int(np.count_nonzero(bad_of(trace.latency, trace.failed, target))), trace.arrival.size
+                load = "at next to no load"
             if lower_share(bad, sent, 0.01) > target.allowed:
                 self._notes.append(f"{bad} of {sent} requests {load} break {target.name}: no rate keeps the slo")
                 self._infeasible = True

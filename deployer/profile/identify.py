@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deployer.loadtest.chance import lower_share, upper_share
 from deployer.profile.queueing import Floats, Queue
 from deployer.profile.service import Trace, limit_of, sizes_of, stalls_of
 
+_IDLE = {"open": 0.15, "closed": 0.6}
+"""Probes of up to this part of the ceiling leave a server idle, or nearly; open ones come in bursts."""
 _SAME = 0.005
 """Means of service times may differ so much (relative) without being told apart."""
 
@@ -31,6 +35,7 @@ def believe(traces: Sequence[Trace], limit: int | None) -> Queue:
 
     With too many slots those that waited seem to be served longer than those that found one free, with too few shorter.
     """
+    traces, bad, sent = told_apart(traces)
     ratio, error = slots_seen(traces)
     low, high = max(1, math.floor(ratio - 2 * error)), max(1, math.ceil(ratio + 2 * error))
     nearest = max(1, round(ratio))
@@ -39,7 +44,7 @@ def believe(traces: Sequence[Trace], limit: int | None) -> Queue:
     def misfit(slots: int) -> float:
         return ((slots - ratio) / error) ** 2 + _contrast(traces, slots) ** 2
 
-    return _queue(traces, choices[0] if len(choices) == 1 else min(choices, key=misfit), limit)
+    return _queue(traces, choices[0] if len(choices) == 1 else min(choices, key=misfit), limit, bad / max(sent, 1))
 
 
 def slots_seen(traces: Sequence[Trace]) -> tuple[float, float]:
@@ -72,8 +77,36 @@ def fullest(closed: Sequence[Trace]) -> Trace:
     return max((trace for trace in closed if trace.rps >= 0.92 * best), key=lambda trace: trace.arrival.size)
 
 
-def _queue(traces: Sequence[Trace], slots: int, limit: int | None) -> Queue:
-    failed = sum(int(np.count_nonzero(trace.failed & ~trace.refused)) for trace in traces)
+def told_apart(traces: Sequence[Trace]) -> tuple[list[Trace], int, int]:
+    """Failures that only load brings count as refusals, with whatever status they come.
+
+    Returns:
+        The probes; how many requests failed that no load explains, and among how many.
+    """
+    idle, loaded = _by_load(traces)
+    if load_breaks(traces):
+        return [replace(trace, refused=trace.failed) if trace in loaded else trace for trace in traces], *_broken(idle)
+    return list(traces), *_broken([trace for trace in traces if trace.probe.kind == "open" or not trace.is_outage])
+
+
+def load_breaks(traces: Sequence[Trace]) -> bool:
+    """Whether more requests fail under load than next to none would let expect."""
+    idle, loaded = _by_load(traces)
+    usual = upper_share(*_broken(idle))
+    return any(lower_share(*_broken([trace]), 0.01) > usual for trace in loaded if not trace.is_outage)
+
+
+def _by_load(traces: Sequence[Trace]) -> tuple[list[Trace], list[Trace]]:
+    most = max((trace.rps for trace in traces), default=0.0)
+    idle = [trace for trace in traces if (trace.probe.rps or trace.rps) <= _IDLE.get(trace.probe.kind, 1.0) * most]
+    return idle, [trace for trace in traces if trace not in idle]
+
+
+def _broken(traces: Sequence[Trace]) -> tuple[int, int]:
+    return sum(int(trace.broken.sum()) for trace in traces), sum(trace.arrival.size for trace in traces)
+
+
+def _queue(traces: Sequence[Trace], slots: int, limit: int | None, errors: float) -> Queue:
     delay_s = delay_of(traces, slots)
     return Queue(
         slots=slots,
@@ -81,7 +114,7 @@ def _queue(traces: Sequence[Trace], slots: int, limit: int | None) -> Queue:
         delay_s=delay_s,
         limit=limit if limit is not None else limit_of(traces),
         stalls=stalls_of(traces),
-        errors=failed / sum(trace.arrival.size for trace in traces),
+        errors=errors,
     )
 
 

@@ -17,9 +17,9 @@ from deployer.loadtest.kinds import RATE_LIMITED
 from deployer.profile.queueing import Flags, Floats, Stalls, worked
 from deployer.profile.trials import Probe, Seen
 
-THROTTLED, UNAVAILABLE = 429, 503
-_SHED = 0.5
-"""Part of the requests that found the house as full as those answered 503: beyond it the house was why."""
+THROTTLED = 429
+_OUTAGE, _STRETCH, _STILL = 10, 0.6, 0.1
+"""So many failures, all in such a part of a probe's time in which so small a part of the usual answers came."""
 _STRAY, _LEFT_OVER = 0.005, 0.3
 """Shares that the endpoint's rate limit turns away without being met: by chance, and right after it was."""
 _SILENT = 5.0
@@ -39,7 +39,7 @@ class Trace:
     failed: Flags
     """Anything but 2xx."""
     refused: Flags
-    """Turned away at the door: 429, or 503 because the house was full."""
+    """429: turned away at the door."""
     pauses: tuple[Floats, Floats]
     """Starts and lengths of the pauses seen."""
     whole: Flags
@@ -56,6 +56,22 @@ class Trace:
         """Whether it met the endpoint's rate limit, and not only what an earlier probe had left of it."""
         least = _LEFT_OVER if self.probe.kind == "warm" else _STRAY
         return self.limited > max(2, least * (self.limited + self.arrival.size))
+
+    @property
+    def broken(self) -> Flags:
+        """Which failed, and were not turned away."""
+        return self.failed & ~self.refused
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether for a while next to nothing but failures came, or nothing else at all: no matter of load."""
+        at = self.arrival[self.broken]
+        if self.probe.kind == "warm" or at.size < _OUTAGE:
+            return False
+        lasted = float(at[-1] - at[0])
+        meanwhile = (self.arrival >= at[0]) & (self.arrival <= at[-1]) & ~self.failed
+        is_still = np.count_nonzero(meanwhile) <= _STILL * self.rps * lasted
+        return at.size == self.arrival.size or (lasted <= _STRETCH * self.probe.seconds and bool(is_still))
 
     @property
     def rps(self) -> float:
@@ -76,23 +92,13 @@ def trace_of(seen: Seen, slow_s: float = 0.0) -> Trace:
     latency = np.asarray(seen.latency_ms, np.float64)[order] / 1000
     status = np.asarray(seen.status)[order]
     failed = (status < 200) | (status > 299)
-    served = (status != THROTTLED) & ~_shed(arrival, latency, status)
+    served = status != THROTTLED
     starts, lengths, whole = find_pauses(arrival[served], arrival[served] + latency[served], slow_s)
     pauses = (starts, lengths)
     return Trace(
         seen.probe, seen.seconds, arrival, latency, failed, ~served, pauses, whole,
         worked(arrival, pauses), worked(arrival + latency, pauses), arrived.size - order.size,
     )  # fmt: skip
-
-
-def _shed(arrival: Floats, latency: Floats, status: NDArray[np.integer]) -> Flags:
-    """Which 503 came because too many were inside; at random, or from an empty house, they are errors."""
-    away = status == UNAVAILABLE
-    if not away.any():
-        return away
-    within = _inside(arrival, latency, ~away & (status != THROTTLED), arrival)
-    full = within >= max(float(np.median(within[away])), 1.0)
-    return away if np.count_nonzero(away & full) > _SHED * np.count_nonzero(full) else np.zeros_like(away)
 
 
 def _inside(arrival: Floats, latency: Floats, served: Flags, at: Floats) -> NDArray[np.intp]:

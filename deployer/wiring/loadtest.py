@@ -174,14 +174,17 @@ def warnings(reached: Reached, asked: Asked, engine: Engine) -> list[str]:
 
         found.append(f"{COARSE}. The load begins minutes after the start, from one engine")
     connections = max(load.in_flight, load.concurrency) * engine.senders(load)
-    size = largest_body(asked.payload)
+    size = usual_body(asked.payload)
     return found + met_by(reached.platform, rps=peak_rps(load), connections=connections, payload_bytes=size)
 
 
-def largest_body(payload: Path) -> int:
-    """Bytes of the largest request of a payload file."""
+def usual_body(payload: Path) -> int:
+    """Bytes of a request of a payload file, on average; 0 where a schema says what is drawn: not known."""
+    if payload.name.endswith(".schema.json"):
+        return 0
     content = payload.read_bytes()
-    return max(map(len, content.splitlines()), default=0) if payload.suffix == ".jsonl" else len(content)
+    bodies = [line for line in content.splitlines() if line.strip()] if payload.suffix == ".jsonl" else [content]
+    return round(sum(map(len, bodies)) / max(len(bodies), 1))
 
 
 def run(

@@ -34,7 +34,7 @@ from deployer.report.profile.page import page_of
 from deployer.report.profile.record import Outcome, record_of
 from deployer.report.profile.text import markdown_of
 from deployer.wiring.checks import profile as load_profile
-from deployer.wiring.loadtest import largest_body
+from deployer.wiring.loadtest import usual_body
 from deployer.wiring.sites import Reached, home, new_id
 from deployer.wiring.sites import reach as reach_endpoint
 from deployer.writing import SHARED, require_writable, write_whole
@@ -61,7 +61,7 @@ class ReachedProfile:
     @property
     def warnings(self) -> list[str]:
         """Which limits of the endpoint itself the wanted rate meets, whatever configuration stands behind it."""
-        return met_by(self.reached.platform, rps=self.spec.rate, payload_bytes=largest_body(self.spec.payload))
+        return met_by(self.reached.platform, rps=self.spec.rate, payload_bytes=usual_body(self.spec.payload))
 
     def usd_per_hour(self, configuration: Configuration) -> float:
         """Price of the whole configuration."""

@@ -157,7 +157,7 @@ def met_by(platform_type: str, *, rps: float | None, connections: int = 0, paylo
         platform_type: the manifest's word; on one without limits nothing is met.
         rps: requests a second at the peak.
         connections: most that may be open at once.
-        payload_bytes: size of the largest request.
+        payload_bytes: size of a request on average.
     """
     limits = LIMITS.get(platform_type)
     return list(_met_by(limits, rps or 0.0, connections, payload_bytes)) if limits else []

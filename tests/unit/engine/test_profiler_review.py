@@ -12,7 +12,15 @@ from owners import living
 
 from deployer.engine.http import Answer
 from deployer.engine.lease import Holder
-from deployer.errors import ConflictError, ExitCode, PlanError, PlatformError, TelemetryError, TransientError
+from deployer.errors import (
+    ConflictError,
+    ExitCode,
+    PlanError,
+    PlatformError,
+    QuotaExceededError,
+    TelemetryError,
+    TransientError,
+)
 from deployer.loadtest.figures import Figures
 from deployer.ports.platform import ScoringTarget
 from deployer.ports.profiling import Ending
@@ -31,7 +39,44 @@ def test_a_generator_that_never_keeps_up_makes_the_profile_inconclusive_not_fail
     done = world.run(Script([Ask(ONE, open_probe())], recommended=None))
     assert done.advice.recommended is None
     assert (done.ending, done.exit_code, done.not_judged) == (Ending.COMPLETE, ExitCode.INCONCLUSIVE, (ONE,))
-    assert done.text == f"not judged, the load generator did not keep up: {ONE}"
+    assert done.text == f"not judged, see why beside each: {ONE}"
+
+
+@pytest.mark.parametrize("grown", [False, True])
+def test_want_of_quota_says_nothing_of_a_candidate(world: ProfileWorld, grown: bool) -> None:
+    refused = "scale_deployment" if grown else "create_deployment"
+
+    def before(call: str) -> None:
+        if call == refused:
+            raise QuotaExceededError("no cores left", hint="Ask for quota.")
+
+    world.platform.before = before
+    two = replace(ONE, instance_count=2)
+    done = world.run(Script([*([Ask(ONE, open_probe())] * grown), Ask(two, open_probe())], recommended=None))
+    assert (done.ending, done.exit_code, done.not_judged) == (Ending.COMPLETE, ExitCode.INCONCLUSIVE, (two,))
+    assert done.text == f"not judged, see why beside each: {two}"
+    assert done.left_over is None
+    assert world.left is None
+
+
+def test_where_nothing_answers_nothing_is_known(world: ProfileWorld) -> None:
+    world.first_status = 500
+    done = world.run(Script([Ask(ONE, open_probe())], recommended=None))
+    assert (done.ending, done.exit_code) == (Ending.COMPLETE, ExitCode.INCONCLUSIVE)
+    assert done.text == "no candidate could be judged, see why beside each"
+
+
+def test_what_another_run_holds_is_left_to_it_although_a_signal_came_first(world: ProfileWorld) -> None:
+    def lose_and_stop() -> None:
+        world.platform.edit_tags({LEASE: str(Holder(living(), 9, 0))})
+        world.interrupt()
+
+    world.at[8.0] = lose_and_stop
+    done = world.run(Script([Ask(ONE, open_probe())] * 3, recommended=None))
+    assert done.left_over == "another run holds the endpoint now: nothing was removed"
+    assert world.left is not None
+    assert world.left.deployments
+    assert not [call for call in world.platform.calls if "delete" in call]
 
 
 def standing(world: ProfileWorld) -> str:

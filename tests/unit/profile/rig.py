@@ -29,9 +29,15 @@ class Fifo:
     """What it answers when ``limit`` are inside."""
     broken: int = 500
     """What its errors answer."""
+    down: Callable[[int, float], bool] = field(default=lambda probe, at: False)
+    """Whether nothing but errors comes from it, by number of the probe (from 1) and second in it."""
+    phase: Callable[[float], float] = field(default=lambda at: 1.0)
+    """Factor on service times by second of the probe."""
+    probes: int = 0
 
     def answer(self, probe: Probe, seed: int, stop: Callable[[Tally], bool] | None = None) -> Seen:
         chance = np.random.default_rng([seed, self.served])
+        self.probes += 1
         free, inside, rows, among = [0.0] * self.slots, [], [], Counter[int]()
         if probe.kind == "open":
             ready = np.cumsum(chance.exponential(1 / probe.rps, int(2 * probe.rps * probe.seconds) + 20)).tolist()
@@ -44,13 +50,15 @@ class Fifo:
             status, end = 200, at
             if self.over(at, among, probe.kind):
                 status = 1429
-            elif self.error_share and chance.random() < self.error_share:
+            elif self.down(self.probes, at) or (self.error_share and chance.random() < self.error_share):
                 status = self.broken
             elif self.limit is not None and len(inside) >= self.limit:
                 status = self.away
             else:
                 self.served += 1
-                end = self._over(max(at, heapq.heappop(free)), self.size_s(chance) * self.factor(self.served))
+                end = self._over(
+                    max(at, heapq.heappop(free)), self.size_s(chance) * self.factor(self.served) * self.phase(at)
+                )
                 heapq.heappush(free, end)
                 heapq.heappush(inside, end)
             rows.append((at, 1000 * (end - at + self.delay_s), status))

@@ -189,13 +189,51 @@ def test_errors_that_no_load_explains_make_it_infeasible() -> None:
     assert "error_rate" in capacity.note
 
 
-def test_a_server_that_sheds_load_with_503_carries_what_one_with_429_does() -> None:
-    def carried(status: int) -> Capacity:
-        return run(CapacitySearch(slo("150ms", "0.1%"), seed=1), Fifo(exponential(0.04), 4, limit=8, away=status))[0]
+@pytest.fixture(scope="module")
+def admitting() -> Capacity:
+    return run(CapacitySearch(slo("150ms", "0.1%"), seed=1), Fifo(exponential(0.04), 4, limit=8))[0]
 
-    shed = carried(503)
-    assert shed == carried(429)
-    assert shed.sustainable_rps > 30
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_that_sheds_load_with_another_status_carries_what_one_with_429_does(
+    status: int, admitting: Capacity
+) -> None:
+    server = Fifo(exponential(0.04), 4, limit=8, away=status)
+    assert run(CapacitySearch(slo("150ms", "0.1%"), seed=1), server)[0] == admitting
+    assert admitting.sustainable_rps > 30
+
+
+@pytest.mark.parametrize("error_rate", [None, "0.1%"])
+@pytest.mark.parametrize(("first", "until_s", "probes"), [(3, 2.5, 1), (6, 9.0, 4)])
+def test_an_outage_of_seconds_is_no_property_of_the_server(
+    first: int, until_s: float, probes: int, error_rate: str | None, steady: tuple[Capacity, list[Probe]]
+) -> None:
+    """While it climbs, and while it confirms: there for so many probes, which are cut as hopeless."""
+
+    def down(probe: int, at: float) -> bool:
+        return first <= probe < first + probes and 1.0 < at < until_s
+
+    capacity, asked = run(CapacitySearch(slo("60ms", error_rate), seed=5), Fifo(constant(0.01), down=down))
+    assert 0.95 <= capacity.sustainable_rps / MD1_RPS <= 1.02
+    assert "requests failed while next to nothing was answered: sent again" in capacity.note
+    assert asked[first - 1] == asked[first - 2 + probes] == asked[first]
+
+
+def test_an_outage_that_lasts_is_not_waited_for_without_end() -> None:
+    server = Fifo(constant(0.01), down=lambda probe, at: probe > 4)
+    capacity, _ = run(CapacitySearch(slo("60ms", "0.1%"), seed=5), server)
+    assert capacity.load_seconds < MOST_LOAD_S
+    assert capacity.sustainable_rps == 0
+
+
+@pytest.mark.parametrize("seed", [1001, 1005])
+def test_a_model_that_was_dropped_promises_no_more_than_a_step_above_what_held(seed: int) -> None:
+    """Four times slower in 4 s of every 45: its service times alone say 26 to 35 rps, and 17 is true."""
+    server = Fifo(constant(0.01), phase=lambda at: 4.0 if 20 < at % 45 < 24 else 1.0)
+    capacity, _ = run(CapacitySearch(slo(), seed=seed), server)
+    assert "the model was dropped" in capacity.note
+    assert not capacity.measured
+    assert capacity.lower <= capacity.sustainable_rps < 17.5
 
 
 @pytest.mark.parametrize("share", [0.02, 0.6])

@@ -22,6 +22,7 @@ from deployer.profile import lock as locks
 from deployer.profile.advice import Advice, Answer
 from deployer.profile.pricing import PriceTag
 from deployer.wiring import profile as wired
+from deployer.wiring.loadtest import usual_body
 
 
 class Stood:
@@ -131,3 +132,11 @@ def test_a_rate_that_the_endpoint_itself_does_not_admit_is_said_before(
     reached: Any = type("Reached", (), {"platform": platform})
     assert "".join(wired.ReachedProfile(world.spec, reached, {}).warnings).startswith(said)
     assert bool(wired.ReachedProfile(world.spec, reached, {}).warnings) == bool(said)
+
+
+def test_the_usual_size_of_a_request_is_that_of_its_lines(tmp_path: Path) -> None:
+    many, one, schema = (tmp_path / name for name in ("a.jsonl", "b.json", "c.schema.json"))
+    many.write_bytes(b"x" * 10 + b"\n\n" + b"x" * 30 + b"\n")
+    one.write_bytes(b"x\n" * 50)
+    schema.write_text('{"type": "array", "items": {"type": "number"}, "minItems": 100000}')
+    assert [usual_body(each) for each in (many, one, schema)] == [20, 100, 0]
