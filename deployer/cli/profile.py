@@ -30,7 +30,8 @@ def profile(
 ) -> None:
     """Find the cheapest configuration that carries the peak within the slo, under real load on a test endpoint.
 
-    Exit 0 recommended, 10 none carries it, 11 not known (budget, quota, endpoint's limit), 12 interrupted, 13 platform failed.
+    Exit 0 recommended, 10 none carries it, 11 not known (budget, quota, endpoint's limit), 12 interrupted, 13 platform
+    failed.
     """
 
     def body() -> ExitCode:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from deployer.engine.lease import Holder, LostLeaseError, StoppedError, this_process
+from deployer.engine.lease import Holder, StoppedError, this_process
 from deployer.engine.site import Site
 from deployer.errors import (
     ConflictError,
@@ -32,7 +32,6 @@ from deployer.rollout.tags import LEASE
 
 T = TypeVar("T")
 HINT = "Name a test endpoint of its own in the profile: deployer profile makes it and removes it."
-_HELD = "another run holds the endpoint now: nothing was removed"
 LOG_LINES = 60
 ATTEMPTS = 3
 RECOVERS_S = 60.0
@@ -100,7 +99,6 @@ class Stand:
         self._lease = site.lease()
         self._recorded: tuple[str, ...] = ()
         self._standing: Standing | None = None
-        self._lost = False
         self._made_endpoint = False
 
     @property
@@ -185,19 +183,17 @@ class Stand:
 
     def close(self) -> str | None:
         """Remove everything that the profile made, the endpoint too; say what is left, None when nothing is."""
-        if self._lost:
-            return _HELD
         if not self._lease.is_held:
             return self._remove_empty() if self._made_endpoint else None
         try:
             endpoint = self._retrying(self._site.platform.observe)
             if endpoint is not None:
-                self._lease.check(endpoint.tags.get(LEASE))
+                holder = Holder.parse(endpoint.tags.get(LEASE))
+                if holder is not None and holder.owner not in ("", this_process()):
+                    return "another run holds the endpoint now: nothing was removed"
                 self._delete(ours(endpoint))
                 self._lease.hush()
                 self._retrying(self._site.platform.delete_endpoint)
-        except LostLeaseError:
-            return _HELD
         except PlatformError as exc:
             return f"not everything could be removed: {exc.message} ({exc.hint})"
         finally:
@@ -231,11 +227,7 @@ class Stand:
         endpoint = self._retrying(self._site.platform.observe)
         if endpoint is None:
             raise NotFoundError(f"endpoint {self._site.endpoint} is gone", hint="Run the profile again.")
-        try:
-            self._lease.check(endpoint.tags.get(LEASE))
-        except LostLeaseError:
-            self._lost = True
-            raise
+        self._lease.check(endpoint.tags.get(LEASE))
         if any(endpoint.traffic.values()):
             raise ConflictError(f"somebody sends users' traffic to {endpoint.name}", hint=HINT)
         with suppress(TransientError, ConflictError):

@@ -7,16 +7,18 @@ keep the SLO, correct it, and confirm. What is answered lies on the lower side o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
 from deployer.loadtest.chance import lower_share, upper_share
+from deployer.loadtest.estimates import spread
 from deployer.manifest.schema import Slo
 from deployer.profile.belief import Belief, conclude
 from deployer.profile.curve import curve_of
 from deployer.profile.fit import bad_of, excess
 from deployer.profile.identify import fullest, has_moved, load_breaks, told_apart, usual_s
+from deployer.profile.queueing import Flags
 from deployer.profile.service import Trace, slow_s, trace_of
 from deployer.profile.targets import targets_of
 from deployer.profile.trials import BELOW, MOST_IN_FLIGHT, Capacity, Probe, Seen, Tally
@@ -30,6 +32,8 @@ _ENOUGH_SPREAD = 0.0105
 """The part of it that service times may have."""
 _WORTHWHILE_S = 15.0
 """A closed probe for more of them is not shorter."""
+_ALIKE = 0.025
+"""Rates so near each other tell of the same."""
 _STEADY = 0.02
 _MOVED = 0.03
 _PATIENCE = 2
@@ -41,6 +45,8 @@ _FAILS = 2.6
 _SIGMAS = 1.96
 """Of the interval that holds the truth in nine profiles of ten: 1.645 would do were every error known, and measured it
 held it in 17 of 20 on the server that answers 429 (tests/bench/profile)."""
+_PROBABLY, _HARDLY = 0.1, 0.01
+"""Risks of a lower bound of a share: that a probe failed, when two have to; that nothing keeps the SLO."""
 _SURE = 3.0
 """Standard deviations above the estimate that nothing carries."""
 _STEP = 1.06
@@ -53,6 +59,15 @@ Talk = Generator[Probe, Trace, bool]
 
 class _GeneratorTooSlowError(Exception):
     """A closed probe asks more of the load generator than it can do."""
+
+
+def _fails_more_than(allowed: float, traces: Sequence[Trace], failed: Sequence[Flags], risk: float) -> bool:
+    """Whether more requests fail than ``allowed``, but for this risk; those of one burst say little more than one."""
+    seconds = [trace.arrival.astype(np.int64) for trace in traces]
+    counts = [np.bincount(at[bad], minlength=at[-1] + 1) for at, bad in zip(seconds, failed, strict=True)]
+    bad, sent = (np.concatenate(each).astype(np.float64) for each in (counts, [np.bincount(at) for at in seconds]))
+    alike = spread(bad, sent, 1.0).inflation
+    return lower_share(float(bad.sum()) / alike, float(sent.sum()) / alike, risk) > allowed
 
 
 class CapacitySearch:
@@ -349,7 +364,7 @@ class CapacitySearch:
         return (self._confirmed and is_enough) or self._load_s + CONFIRM_S > MOST_LOAD_S
 
     def _near(self, belief: Belief) -> list[Trace]:
-        return [trace for trace in self._opens() if abs(trace.probe.rps / self._promised(belief) - 1) < 0.025]
+        return [trace for trace in self._opens() if abs(trace.probe.rps / self._promised(belief) - 1) < _ALIKE]
 
     def _promised(self, belief: Belief) -> float:
         """What to promise: what is believed, as far as the endpoint's own limit lets it be shown."""
@@ -363,11 +378,17 @@ class CapacitySearch:
 
     def _exceeds(self, belief: Belief, trace: Trace) -> bool:
         target = self._targets[belief.limit.binding]
+        others = (other.allowed for other in self._targets if math.isinf(other.limit_s) and other != target)
+        alike = [each for each in self._opens() if abs(each.probe.rps / trace.probe.rps - 1) < _ALIKE]
+        failed = [each.failed for each in alike]
+        if any(_fails_more_than(allowed, alike, failed, _PROBABLY) for allowed in others):
+            return True  # the model knows nothing of these failures
         return excess(belief.queue, belief.limit, trace, target, self._seed) > _FAILS
 
     def _is_possible(self) -> Talk:
         """Ask whether any rate keeps the SLO; False ends the search."""
         rates = [max(share * self._ceiling, min(4.0, 0.3 * self._ceiling)) for share in (0.03, 0.1)]
+        said, shown = "next to no load is already at the slo", rates[0]
         for rate in rates:
             trace = yield Probe("open", rate, 0, CONFIRM_S, True, f"does any rate keep the slo? {rate:.3g} rps")
             self._traces.append(trace)
@@ -375,19 +396,23 @@ class CapacitySearch:
                 return False
             if self._believe().rps > 0:
                 return True
-        self._notes.append("next to no load is already at the slo: the objective is nearly flat")
-        self._flat_rps = rates[0]
+            if self._is_kept(trace):
+                said, shown = "no rate beyond is sure to keep the slo", rate
+        self._notes.append(f"{said}: the objective is nearly flat")
+        self._flat_rps = shown
         return False
 
     def _is_impossible(self, trace: Trace) -> bool:
         for target in self._targets:
-            if math.isinf(target.limit_s):  # failures that no load explains: every probe counts
-                _, bad, sent = told_apart(self._traces)
-                load = "whatever the load"
+            if math.isinf(target.limit_s):
+                _, calm = told_apart(self._traces)
+                failed = [each.broken for each in calm]
+                bad, sent = sum(int(each.sum()) for each in failed), sum(each.size for each in failed)
+                load, breaks = "whatever the load", _fails_more_than(target.allowed, calm, failed, _HARDLY)
             else:
                 bad, sent = int(np.count_nonzero(bad_of(trace.latency, trace.failed, target))), trace.arrival.size
-                load = "at next to no load"
-            if lower_share(bad, sent, 0.01) > target.allowed:
+                load, breaks = "at next to no load", lower_share(bad, sent, _HARDLY) > target.allowed
+            if breaks:
                 self._notes.append(f"{bad} of {sent} requests {load} break {target.name}: no rate keeps the slo")
                 self._infeasible = True
         return self._infeasible

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deployer.loadtest.chance import lower_share, upper_share
 from deployer.profile.queueing import Floats, Queue
-from deployer.profile.service import Trace, limit_of, sizes_of, stalls_of
+from deployer.profile.service import Trace, are_shed, limit_of, sizes_of, stalls_of
 
 _IDLE = {"open": 0.15, "closed": 0.6}
 """Probes of up to this part of the ceiling leave a server idle, or nearly; open ones come in bursts."""
@@ -35,7 +35,7 @@ def believe(traces: Sequence[Trace], limit: int | None) -> Queue:
 
     With too many slots those that waited seem to be served longer than those that found one free, with too few shorter.
     """
-    traces, bad, sent = told_apart(traces)
+    traces, calm = told_apart(traces)
     ratio, error = slots_seen(traces)
     low, high = max(1, math.floor(ratio - 2 * error)), max(1, math.ceil(ratio + 2 * error))
     nearest = max(1, round(ratio))
@@ -44,7 +44,7 @@ def believe(traces: Sequence[Trace], limit: int | None) -> Queue:
     def misfit(slots: int) -> float:
         return ((slots - ratio) / error) ** 2 + _contrast(traces, slots) ** 2
 
-    return _queue(traces, choices[0] if len(choices) == 1 else min(choices, key=misfit), limit, bad / max(sent, 1))
+    return _queue(traces, choices[0] if len(choices) == 1 else min(choices, key=misfit), limit, _share_broken(calm))
 
 
 def slots_seen(traces: Sequence[Trace]) -> tuple[float, float]:
@@ -77,16 +77,25 @@ def fullest(closed: Sequence[Trace]) -> Trace:
     return max((trace for trace in closed if trace.rps >= 0.92 * best), key=lambda trace: trace.arrival.size)
 
 
-def told_apart(traces: Sequence[Trace]) -> tuple[list[Trace], int, int]:
-    """Failures that only load brings count as refusals, with whatever status they come.
+def told_apart(traces: Sequence[Trace]) -> tuple[list[Trace], list[Trace]]:
+    """Failures of a full house count as refusals, with whatever status they come.
 
     Returns:
-        The probes; how many requests failed that no load explains, and among how many.
+        The probes; and those whose failures no load explains: all or the open ones, where fewer failed, or the idle
+        ones. A closed loop repeats fast failures at once, an open probe may have been too much.
     """
     idle, loaded = _by_load(traces)
-    if load_breaks(traces):
-        return [replace(trace, refused=trace.failed) if trace in loaded else trace for trace in traces], *_broken(idle)
-    return list(traces), *_broken([trace for trace in traces if trace.probe.kind == "open" or not trace.is_outage])
+    if not load_breaks(traces):
+        opens = [trace for trace in traces if trace.probe.kind == "open"]
+        return list(traces), min(list(traces), opens or list(traces), key=_share_broken)
+    if not are_shed(loaded):
+        return list(traces), idle
+    return [replace(trace, refused=trace.failed) if trace in loaded else trace for trace in traces], idle
+
+
+def _share_broken(traces: Sequence[Trace]) -> float:
+    bad, sent = _broken(traces)
+    return bad / max(sent, 1)
 
 
 def load_breaks(traces: Sequence[Trace]) -> bool:

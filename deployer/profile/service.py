@@ -18,10 +18,12 @@ from deployer.profile.queueing import Flags, Floats, Stalls, worked
 from deployer.profile.trials import Probe, Seen
 
 THROTTLED = 429
-_OUTAGE, _STRETCH, _STILL = 10, 0.6, 0.1
-"""So many failures, all in such a part of a probe's time in which so small a part of the usual answers came."""
+_OUTAGE = 10
+"""Failures between two answers, in a time in which so many answers are usual."""
 _STRAY, _LEFT_OVER = 0.005, 0.3
 """Shares that the endpoint's rate limit turns away without being met: by chance, and right after it was."""
+_SHED = 0.2
+"""Part of those that find a house full that fails, at least: many more do, but a client counts answers on their way."""
 _SILENT = 5.0
 """A pause is so many times longer than 98 % of the times between answers ..."""
 _RARE = 0.01
@@ -64,14 +66,16 @@ class Trace:
 
     @property
     def is_outage(self) -> bool:
-        """Whether for a while next to nothing but failures came, or nothing else at all: no matter of load."""
-        at = self.arrival[self.broken]
-        if self.probe.kind == "warm" or at.size < _OUTAGE:
-            return False
-        lasted = float(at[-1] - at[0])
-        meanwhile = (self.arrival >= at[0]) & (self.arrival <= at[-1]) & ~self.failed
-        is_still = np.count_nonzero(meanwhile) <= _STILL * self.rps * lasted
-        return at.size == self.arrival.size or (lasted <= _STRETCH * self.probe.seconds and bool(is_still))
+        """Whether for a while, or all the time, nothing but failures came: something happened, whatever the load.
+
+        Not of a warm-up that sees nothing else: that server only fails.
+        """
+        failed = self.arrival[self.broken]
+        if failed.size < _OUTAGE or failed.size == self.arrival.size:
+            return self.probe.kind != "warm" and failed.size >= _OUTAGE
+        answered = np.concatenate([[0.0], self.arrival[~self.failed], [max(self.seconds, self.arrival[-1])]])
+        between, _ = np.histogram(failed, answered)
+        return bool(np.any((between >= _OUTAGE) & (np.diff(answered) * self.rps >= _OUTAGE)))
 
     @property
     def rps(self) -> float:
@@ -175,9 +179,24 @@ def sizes_of(trace: Trace, slots: int, delay_s: float) -> tuple[Floats, Flags]:
 
 def limit_of(traces: Sequence[Trace]) -> int | None:
     """The admission limit as refusals show it: the usual number inside when one was turned away; None without any."""
+    return _usually_inside(traces, [trace.refused for trace in traces])
+
+
+def are_shed(traces: Sequence[Trace]) -> bool:
+    """Whether failures come as from a full house: often, once as many are inside as usually when one fails."""
+    limit = _usually_inside(traces, [trace.broken for trace in traces])
+    if not limit:
+        return False
+    full = [
+        trace.broken[_inside(trace.arrival, trace.latency, ~trace.failed, trace.arrival) >= limit] for trace in traces
+    ]
+    return float(np.concatenate(full).mean()) > _SHED
+
+
+def _usually_inside(traces: Sequence[Trace], turned_away: Sequence[Flags]) -> int | None:
     counts = [
-        _inside(trace.arrival, trace.latency, ~trace.refused, trace.arrival[trace.refused])
-        for trace in traces
-        if trace.refused.any()
+        _inside(trace.arrival, trace.latency, ~trace.failed, trace.arrival[away])
+        for trace, away in zip(traces, turned_away, strict=True)
+        if away.any()
     ]
     return int(np.median(np.concatenate(counts))) if counts else None

@@ -296,3 +296,13 @@ def test_an_endpoint_that_somebody_else_made_in_the_same_moment_is_left(world: P
     world.platform.ensure_endpoint = too_late  # type: ignore[method-assign,assignment]
     assert world.run().exit_code is ExitCode.PLATFORM
     assert world.left is not None
+
+
+def test_a_lease_that_somebody_removed_leaves_nothing_deployed(world: ProfileWorld) -> None:
+    def lose_and_stop() -> None:
+        world.platform.edit_tags({LEASE: None})
+        world.interrupt()
+
+    world.at[8.0] = lose_and_stop
+    world.run(Script([Ask(ONE, open_probe())] * 3, recommended=None))
+    assert world.left is None or not world.left.deployments

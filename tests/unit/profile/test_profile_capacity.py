@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
@@ -204,11 +205,11 @@ def test_a_server_that_sheds_load_with_another_status_carries_what_one_with_429_
 
 
 @pytest.mark.parametrize("error_rate", [None, "0.1%"])
-@pytest.mark.parametrize(("first", "until_s", "probes"), [(3, 2.5, 1), (6, 9.0, 4)])
+@pytest.mark.parametrize(("first", "until_s", "probes"), [(2, 2.5, 1), (3, 2.5, 1), (6, 9.0, 4)])
 def test_an_outage_of_seconds_is_no_property_of_the_server(
     first: int, until_s: float, probes: int, error_rate: str | None, steady: tuple[Capacity, list[Probe]]
 ) -> None:
-    """While it climbs, and while it confirms: there for so many probes, which are cut as hopeless."""
+    """While it warms up, climbs, and confirms: there for so many probes, which are cut as hopeless."""
 
     def down(probe: int, at: float) -> bool:
         return first <= probe < first + probes and 1.0 < at < until_s
@@ -217,6 +218,48 @@ def test_an_outage_of_seconds_is_no_property_of_the_server(
     assert 0.95 <= capacity.sustainable_rps / MD1_RPS <= 1.02
     assert "requests failed while next to nothing was answered: sent again" in capacity.note
     assert asked[first - 1] == asked[first - 2 + probes] == asked[first]
+
+
+@pytest.mark.parametrize("outages", [((1.0, 3.0),), ((1.0, 2.0), (6.0, 7.0))])
+def test_outages_among_stray_failures_are_told_from_them(outages: tuple[tuple[float, float], ...]) -> None:
+    def down(probe: int, at: float) -> bool:
+        return probe == 6 and any(begin < at < end for begin, end in outages)
+
+    server = Fifo(constant(0.01), error_share=0.002, down=down)
+    capacity, _ = run(CapacitySearch(slo("60ms", "1%"), seed=5), server)
+    assert 0.95 <= capacity.sustainable_rps / MD1_RPS <= 1.02
+    assert "sent again" in capacity.note
+
+
+def test_a_few_failures_that_a_closed_loop_repeats_at_once_are_no_share_of_requests() -> None:
+    server = Fifo(constant(0.01), down=lambda probe, at: probe == 4 and 1.0 < at < 1.005)
+    capacity, _ = run(CapacitySearch(slo("60ms", "0.1%"), seed=5), server)
+    assert 0.95 <= capacity.sustainable_rps / MD1_RPS <= 1.02
+
+
+def test_failures_of_some_that_wait_are_neither_refusals_nor_there_at_any_load() -> None:
+    @dataclass
+    class Failing(Fifo):
+        def answer(self, probe: Probe, seed: int, stop: Callable[[Tally], bool] | None = None) -> Seen:
+            seen = super().answer(probe, seed, stop)
+            waited = seen.latency_ms > 12
+            unlucky = np.random.default_rng(self.probes).random(waited.size) < 0.02
+            return replace(seen, status=np.where(waited & unlucky, 500, seen.status))
+
+    capacity, _ = run(CapacitySearch(slo("60ms", "5%"), seed=5), Failing(constant(0.01)))
+    assert 0.93 <= capacity.sustainable_rps / MD1_RPS <= 1.02
+    strict, _ = run(CapacitySearch(slo("60ms", "1%"), seed=5), Failing(constant(0.01)))
+    assert not strict.infeasible
+    assert 20 < strict.sustainable_rps < 55
+
+
+def test_where_only_next_to_no_load_was_seen_to_keep_the_slo_that_is_answered() -> None:
+    """A slow model fails for 1.6 s while it is confirmed: fewer answers are missing than an outage is known by."""
+    server = Fifo(constant(0.3), 2, down=lambda probe, at: probe == 6 and 5 < at < 6.6)
+    capacity, _ = run(CapacitySearch(slo("1500ms", "0.5%"), seed=3), server)
+    assert not capacity.infeasible
+    assert "no rate beyond is sure to keep the slo" in capacity.note
+    assert 0 < capacity.sustainable_rps < 6.6
 
 
 def test_an_outage_that_lasts_is_not_waited_for_without_end() -> None:

@@ -7,7 +7,7 @@ import pytest
 from rig import Fifo
 
 from deployer.profile.identify import believe, delay_of, fullest, has_moved, pool, slots_seen, usual_s
-from deployer.profile.service import Trace, find_pauses, limit_of, sizes_of, slow_s, stalls_of, trace_of
+from deployer.profile.service import Trace, are_shed, find_pauses, limit_of, sizes_of, slow_s, stalls_of, trace_of
 from deployer.profile.trials import Probe, Seen
 
 
@@ -148,3 +148,12 @@ def test_a_server_that_gets_faster_within_a_probe_has_moved() -> None:
 def test_one_answer_has_no_standard_error() -> None:
     trace = seen(Fifo(constant(0.01)), "warm", seconds=0.005)
     assert usual_s(trace) == (pytest.approx(0.0105), np.inf)
+
+
+def test_failures_without_anybody_inside_are_not_those_of_a_full_house() -> None:
+    traces = [seen(Fifo(constant(0.02), error_share=0.5), "open", rps=2.0), seen(Fifo(constant(0.02)), "open", rps=2.0)]
+    assert not are_shed(traces)
+    assert not are_shed(traces[1:])
+    full = seen(Fifo(constant(0.02), limit=3, away=503), "closed", concurrency=6)
+    assert are_shed([full])
+    assert not are_shed([seen(Fifo(constant(0.02), error_share=0.02), "closed", concurrency=6)])
