@@ -17,7 +17,7 @@ from deployer.local.layout import Layout, read_endpoints, require
 from deployer.local.logs import read_tail
 from deployer.local.processes import end_leftovers, holder, is_alive, leftovers, pause
 
-_POLITE_S, _FORCED_S = 15.0, 5.0
+_POLITE_S, _FORCED_S = 15.0, 15.0
 
 
 def up(home: Path, endpoint: str) -> dict[str, Any]:

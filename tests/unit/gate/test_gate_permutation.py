@@ -90,9 +90,9 @@ def test_ranks_of_a_middling_block_are_approximated_closely(monkeypatch):
 
 def test_a_solver_that_is_cut_short_still_answers(monkeypatch):
     counts = ints([200, 300, 500])
-    exact = score_log_mgf(ints(300), counts, rank_scores(counts), TILTS)
+    exact = permutation._score_log_mgf(ints(300), counts, rank_scores(counts), TILTS)
     monkeypatch.setattr(permutation, "_NEWTON", 2)
-    assert np.abs(score_log_mgf(ints(300), counts, rank_scores(counts), TILTS) - exact).max() < 1
+    assert np.abs(permutation._score_log_mgf(ints(300), counts, rank_scores(counts), TILTS) - exact).max() < 1
 
 
 def test_the_larger_arm_is_expanded_by_its_complement():
