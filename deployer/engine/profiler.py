@@ -124,7 +124,7 @@ class Profiler:
                 if step.is_final and step.undecided:
                     return Ending.COMPLETE, step.undecided
                 if step.is_final:
-                    return Ending.COMPLETE, self._completed(step)
+                    return Ending.COMPLETE, self._completed()
                 return Ending.BUDGET, "the budget was used up before everything was known"
             try:
                 self._try(step)
@@ -135,11 +135,9 @@ class Profiler:
             except DiedError as exc:
                 self._exclude(step.configuration, f"did not stay ready: {exc.message}")
 
-    def _completed(self, advice: Advice) -> str:
+    def _completed(self) -> str:
         if self._not_judged:
             return f"not judged, see why beside each: {', '.join(map(str, self._not_judged))}"
-        if not advice.is_any_judged:
-            return "no candidate could be judged, see why beside each"
         return "every candidate that could be the cheapest was judged"
 
     def _exclude(self, configuration: Configuration, why: str) -> None:
@@ -154,6 +152,7 @@ class Profiler:
         if configuration not in self._checked:
             why = self._trials.first_request(standing.name, self._require_budget)
             if why is not None:
+                self._not_judged.append(configuration)
                 self._exclude(configuration, why)
                 return
             self._checked.add(configuration)

@@ -76,7 +76,7 @@ class Profiled:
     left_over: str | None
     """What could not be removed; None: nothing is left."""
     not_judged: Sequence[Configuration] = ()
-    """Left because the load generator did not keep up, or for want of quota, which says nothing of them."""
+    """Left because the load generator did not keep up, for want of quota, or because the sample request failed."""
 
     @property
     def load_seconds(self) -> float:
@@ -98,5 +98,5 @@ class Profiled:
             case Ending.COMPLETE:
                 if self.advice.recommended is not None:
                     return ExitCode.OK
-                is_open = self.not_judged or self.advice.undecided or not self.advice.is_any_judged
+                is_open = self.not_judged or self.advice.undecided
                 return ExitCode.INCONCLUSIVE if is_open else ExitCode.GATE_FAILED

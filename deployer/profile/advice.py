@@ -44,11 +44,6 @@ class Advice:
     undecided: str = ""
     """Why none is recommended though one may well carry the rate; empty: there is no such reason."""
 
-    @property
-    def is_any_judged(self) -> bool:
-        """Whether anything is known of what any candidate carries."""
-        return any(each.capacity is not None for each in self.answers)
-
 
 class Search(Protocol):
     """Chooses what to try next. Knows nothing of platforms, and has no clock."""

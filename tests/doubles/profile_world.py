@@ -76,7 +76,6 @@ class Script:
     asks: list[Ask]
     recommended: Configuration | None = ONE
     seen: list[Seen] = field(default_factory=list[Seen])
-    tried: list[Configuration] = field(default_factory=list[Configuration])
     excluded: list[tuple[Configuration, str]] = field(default_factory=list[tuple[Configuration, str]])
     hopeless: Callable[[Tally], bool] = lambda _: False
     limits_ms: Sequence[float] = (100.0,)
@@ -91,7 +90,7 @@ class Script:
     def tell(self, seen: Seen) -> None:
         self.seen.append(seen)
         if seen.healthy:
-            self.tried.append(self.asks.pop(0).configuration)
+            self.asks.pop(0)
 
     def is_hopeless(self, tally: Tally) -> bool:
         return self.hopeless(tally)
@@ -104,8 +103,7 @@ class Script:
         return self._advice(final=False)
 
     def _advice(self, *, final: bool) -> Advice:
-        rates = dict.fromkeys(self.tried, 10.0) | ({self.recommended: 60.0} if self.recommended else {})
-        answers = [Answer(each, 0.05, capacity(rates[each]) if each in rates else None) for each in (ONE, TWO, BIG)]
+        answers = [Answer(each, 0.05, capacity(60.0) if each == self.recommended else None) for each in (ONE, TWO, BIG)]
         return Advice(self.recommended if self.seen else None, answers, final)
 
 

@@ -59,11 +59,11 @@ def test_want_of_quota_says_nothing_of_a_candidate(world: ProfileWorld, grown: b
     assert world.left is None
 
 
-def test_where_nothing_answers_nothing_is_known(world: ProfileWorld) -> None:
+def test_where_the_sample_request_fails_nothing_is_known(world: ProfileWorld) -> None:
     world.first_status = 500
     done = world.run(Script([Ask(ONE, open_probe())], recommended=None))
-    assert (done.ending, done.exit_code) == (Ending.COMPLETE, ExitCode.INCONCLUSIVE)
-    assert done.text == "no candidate could be judged, see why beside each"
+    assert (done.ending, done.exit_code, done.not_judged) == (Ending.COMPLETE, ExitCode.INCONCLUSIVE, (ONE,))
+    assert done.text == f"not judged, see why beside each: {ONE}"
 
 
 def test_what_another_run_holds_is_left_to_it_although_a_signal_came_first(world: ProfileWorld) -> None:

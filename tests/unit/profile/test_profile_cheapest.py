@@ -196,14 +196,6 @@ def test_a_configuration_that_cannot_be_measured_is_left_and_the_others_go_on(wo
     assert "out of memory" in next(each.why for each in advice.answers if each.configuration == step.configuration)
 
 
-def test_when_none_can_be_measured_none_was_judged(world: World) -> None:
-    chosen = search(options([1], [1, 2]), 30.0)
-    while isinstance(step := chosen.next(math.inf, math.inf), Ask):
-        chosen.exclude(step.configuration, "does not start: out of memory")
-    assert (step.is_final, step.recommended, step.is_any_judged) == (True, None, False)
-    assert world.run(search(options([1], [1, 2]), 30.0)).is_any_judged
-
-
 def test_a_number_of_instances_that_is_not_to_be_had_leaves_the_others(world: World) -> None:
     chosen = search(options([1, 3, 4], [1]), 100.0)
     while isinstance(step := chosen.next(math.inf, math.inf), Ask) and step.configuration.instance_count == 1:
