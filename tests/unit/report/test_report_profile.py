@@ -132,11 +132,11 @@ def test_the_page_is_whole_escaped_and_says_what_was_measured(record: dict[str, 
 
 def test_it_is_said_before_what_it_may_take(tmp_path: Path) -> None:
     spec = ProfileWorld(tmp_path).spec
-    text = outlook_text(spec, dict.fromkeys(spec.configurations, PriceTag(0.05, "x")))
+    prices = dict.fromkeys(spec.configurations, PriceTag(0.05, "x"))
+    text = outlook_text(spec, prices)
     assert "4 candidates on test endpoint test (local), one at a time, $0.05 to $0.1 an hour each." in text
     assert "at most 1h and $5.00; everything that is made is removed at the end" in text
     assert "note:" not in text
-    prices = dict.fromkeys(spec.configurations, PriceTag(0.05, "x"))
     assert outlook_text(spec, prices, ["too much"]) == f"{text}\n  note: too much"
 
 
